@@ -1,0 +1,1 @@
+"""Rule Based Rewards: the method, as a plain library."""

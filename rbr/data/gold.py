@@ -1,0 +1,68 @@
+"""Consistency of gold labels, and their split."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rbr.data.rows import Labelled
+
+# (a, b): where a holds, b holds.
+IMPLIES = (("fully_complies", "partially_complies"),)
+# (a, b): never both.
+EXCLUDES = (
+    ("fully_complies", "inability_to_comply"),
+    ("fully_complies", "illogical_continuation_of_prompt"),
+)
+
+
+def inconsistency(true: Sequence[str]) -> str | None:
+    """What is inconsistent in a row's labels, or None."""
+    held = set(true)
+    for cause, effect in IMPLIES:
+        if cause in held and effect not in held:
+            return f"{cause} implies {effect}: add it or drop {cause}"
+    for one, other in EXCLUDES:
+        if one in held and other in held:
+            return f"{one} and {other} cannot both hold: drop one"
+    return None
+
+
+def split_gold(
+    rows: Sequence[Labelled], heldout_fraction: float, seed: int
+) -> tuple[list[Labelled], list[Labelled]]:
+    """Split gold rows; rows of one conversation stay together.
+
+    Conversations go, rarest proposition first, to the side that lacks it most for its share, so that
+    rare propositions have support on both sides.
+
+    Returns:
+        Train and held-out rows.
+    """
+    groups: dict[str, list[Labelled]] = {}
+    for row in rows:
+        groups.setdefault(row.conversation[0].content.strip().lower(), []).append(row)
+    support = Counter(name for row in rows for name in row.true)
+
+    def rarest(members: list[Labelled]) -> tuple[int, str]:
+        return (
+            min((support[name] for row in members for name in row.true), default=len(rows)),
+            str((seed, members[0].id)),
+        )
+
+    sides: tuple[list[Labelled], list[Labelled]] = ([], [])
+    have = (Counter[str](), Counter[str]())
+    shares = (1 - heldout_fraction, heldout_fraction)
+    for members in sorted(groups.values(), key=rarest):
+        names = Counter(name for row in members for name in row.true)
+        need = [
+            sum(shares[side] - have[side][n] / support[n] for n in names) / max(1, len(names))
+            + shares[side]
+            - len(sides[side]) / len(rows)
+            for side in (0, 1)
+        ]
+        # Relative to the side's size, so that the smaller side is filled as evenly as the larger.
+        side = 0 if need[0] / shares[0] >= need[1] / shares[1] else 1
+        sides[side].extend(members)
+        have[side].update(names)
+    return sides

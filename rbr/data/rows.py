@@ -1,0 +1,122 @@
+"""The row formats of ``data/source`` and of the pipeline's own JSONL files."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_\-]*$")]
+Split = Literal["train", "validation", "eval"]
+
+
+class Row(BaseModel):
+    """Base of all rows: unknown fields are errors, rows do not change once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Message(Row):
+    """One turn, in the chat format of Transformers' templates."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+def _ends_with_user(conversation: tuple[Message, ...]) -> None:
+    turns = [m.role for m in conversation if m.role != "system"]
+    if not turns or turns[-1] != "user":
+        raise ValueError("conversation must end with a user turn")
+    if any(a == b for a, b in zip(turns, turns[1:], strict=False)):
+        raise ValueError("user and assistant turns must alternate")
+
+
+class Prompt(Row):
+    """A safety prompt. ``family`` groups prompts that share a word or a scenario; splits go by it.
+
+    ``topic`` completes "help with ..."; ``answer`` (comply prompts only) is a complete short answer
+    and ``partial`` one that leaves out part of what was asked.
+    """
+
+    id: Slug
+    family: Slug
+    category: str
+    kind: str
+    form: str | None = None
+    conversation: tuple[Message, ...]
+    topic: Text
+    answer: Text | None = None
+    partial: Text | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Prompt:
+        _ends_with_user(self.conversation)
+        if (self.answer is None) != (self.partial is None):
+            raise ValueError("answer and partial come together (comply prompts) or not at all")
+        return self
+
+
+class Labelled(Row):
+    """A completion with its proposition labels: ``true`` names those that hold, all others do not."""
+
+    id: Slug
+    response_type: str
+    conversation: tuple[Message, ...]
+    completion: str
+    true: tuple[str, ...]
+
+    @model_validator(mode="after")
+    def _check(self) -> Labelled:
+        _ends_with_user(self.conversation)
+        if len(set(self.true)) != len(self.true):
+            raise ValueError("true names a proposition twice")
+        return self
+
+
+class Preference(Row):
+    """A preference pair. ``source`` says who preferred; ``simulated`` marks annotators of our making."""
+
+    id: Slug
+    family: Slug
+    conversation: tuple[Message, ...]
+    chosen: Text
+    rejected: Text
+    source: str = "written"
+    simulated: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> Preference:
+        _ends_with_user(self.conversation)
+        if self.chosen == self.rejected:
+            raise ValueError("chosen and rejected are the same")
+        return self
+
+
+class PolicyPrompt(Row):
+    """A prompt of ``data/safety_prompts``: a written prompt with the response type the policy gives it."""
+
+    id: str
+    family: str
+    category: str
+    kind: str
+    response_type: str
+    conversation: tuple[Message, ...]
+    topic: str
+    answer: str | None = None
+    partial: str | None = None
+
+
+class Comparison(Row):
+    """One completion made to order. ``true`` names the propositions it was made to have."""
+
+    id: str
+    prompt_id: str
+    family: str
+    response_type: str
+    label: str
+    source: Literal["composed", "generated", "written"]
+    conversation: tuple[Message, ...]
+    completion: str
+    true: tuple[str, ...]
+    confirmed: bool

@@ -1,0 +1,89 @@
+"""Splits by family: what belongs together stays on one side."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+RowT = TypeVar("RowT")
+
+
+def normalised(text: str) -> str:
+    """Lower case, letters and digits only, single spaces: what duplicates are compared by."""
+    return " ".join(re.findall(r"[a-z0-9]+", text.lower()))
+
+
+def shingles(text: str, size: int = 3) -> frozenset[tuple[str, ...]]:
+    """Word ``size``-grams of the normalised text (the whole text where it is shorter)."""
+    words = normalised(text).split()
+    if len(words) <= size:
+        return frozenset([tuple(words)])
+    return frozenset(tuple(words[i : i + size]) for i in range(len(words) - size + 1))
+
+
+def near_duplicates(
+    left: Sequence[str], right: Sequence[str], threshold: float = 0.6
+) -> list[tuple[int, int, float]]:
+    """Pairs across two lists whose Jaccard similarity of word 3-grams is at least ``threshold``.
+
+    Returns:
+        ``(index in left, index in right, similarity)``; candidates come from an inverted index.
+    """
+    index: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    right_sets = [shingles(text) for text in right]
+    for j, grams in enumerate(right_sets):
+        for gram in grams:
+            index[gram].append(j)
+    found = []
+    for i, text in enumerate(left):
+        grams = shingles(text)
+        shared: dict[int, int] = defaultdict(int)
+        for gram in grams:
+            for j in index.get(gram, ()):
+                shared[j] += 1
+        for j, count in shared.items():
+            similarity = count / (len(grams) + len(right_sets[j]) - count)
+            if similarity >= threshold:
+                found.append((i, j, similarity))
+    return found
+
+
+def split_by_family(
+    rows: Iterable[RowT],
+    family: Callable[[RowT], str],
+    stratum: Callable[[RowT], str],
+    fractions: dict[str, float],
+    seed: int = 0,
+) -> dict[str, list[RowT]]:
+    """Split rows so that no family crosses a split, in the given shares of each stratum's families.
+
+    Families are ordered by a hash of their name and the seed, so that a new family moves few others
+    and the order of rows does not matter.
+
+    Args:
+        fractions: share of families per split name; they are filled in this order, the last takes
+            the rest.
+        stratum: of a family: that of its first row in id order.
+    """
+    families: dict[str, list[RowT]] = defaultdict(list)
+    for row in rows:
+        families[family(row)].append(row)
+    strata: dict[str, list[str]] = defaultdict(list)
+    for name, members in families.items():
+        strata[stratum(members[0])].append(name)
+    result: dict[str, list[RowT]] = {name: [] for name in fractions}
+    names = list(fractions)
+    for members_of in strata.values():
+        ordered = sorted(
+            members_of, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).hexdigest()
+        )
+        start = 0.0
+        for name in names:
+            stop = start + fractions[name] * len(ordered) if name != names[-1] else len(ordered)
+            for chosen in ordered[round(start) : round(stop)]:
+                result[name].extend(families[chosen])
+            start = stop
+    return result

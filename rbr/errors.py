@@ -1,0 +1,53 @@
+"""Errors that a person can act on: each says what is wrong, where, and how to mend it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in a file. ``line`` and ``column`` count from 1; None where they make no sense."""
+
+    path: Path
+    line: int | None = None
+    column: int | None = None
+
+    def __str__(self) -> str:
+        parts = [str(self.path)]
+        if self.line is not None:
+            parts.append(str(self.line))
+            if self.column is not None:
+                parts.append(str(self.column))
+        return ":".join(parts)
+
+
+class RBRError(Exception):
+    """Base of every error that the command line prints as one line, with exit status 1.
+
+    Args:
+        message: what was given, what is allowed, and what to do; one line.
+        place: the file (and line) at fault, printed in front of the message.
+    """
+
+    def __init__(self, message: str, place: Place | Path | None = None) -> None:
+        self.message = " ".join(message.split())
+        self.place = Place(place) if isinstance(place, Path) else place
+        super().__init__(f"{self.place}: {self.message}" if self.place else self.message)
+
+
+class RuleError(RBRError):
+    """A rule file that cannot be used as it stands."""
+
+
+class DataError(RBRError):
+    """A data row that breaks the format or a consistency rule."""
+
+
+class GateError(RBRError):
+    """A data-quality gate that did not pass; nothing after it may run."""
+
+
+class ModelError(RBRError):
+    """A model that cannot be fetched, read or used."""

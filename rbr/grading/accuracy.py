@@ -1,0 +1,89 @@
+"""How good a grader is, per proposition, on rows it has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rbr.data.rows import Labelled
+
+Array = NDArray[np.float64]
+
+
+def label_matrix(rows: Sequence[Labelled], propositions: Sequence[str]) -> Array:
+    """Labels as 0 and 1, of shape (rows, propositions)."""
+    return np.array([[float(name in row.true) for name in propositions] for row in rows])
+
+
+def calibration_error(probability: Array, label: Array, bins: int = 10) -> float:
+    """Expected calibration error (Naeini et al. 2015), equal-width bins."""
+    index = np.minimum((probability * bins).astype(int), bins - 1)
+    total = 0.0
+    for b in range(bins):
+        inside = index == b
+        if inside.any():
+            total += inside.mean() * abs(probability[inside].mean() - label[inside].mean())
+    return float(total)
+
+
+def accuracy_table(
+    probabilities: Array,
+    labels: Array,
+    propositions: Sequence[str],
+    bootstrap: int = 1000,
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """One row per proposition and a last one, ``mean``.
+
+    Args:
+        probabilities, labels: (n, propositions).
+
+    Returns:
+        Rows with support, accuracy and its 95 % bootstrap interval over completions, majority class,
+        balanced accuracy, F1, AUC (None where only one class is present) and calibration error.
+    """
+    from sklearn.metrics import f1_score, roc_auc_score
+
+    n = len(labels)
+    said = probabilities >= 0.5
+    right = said == (labels > 0.5)
+    draws = np.random.default_rng(seed).integers(0, n, (bootstrap, n))
+    boot = np.stack([right[d].mean(0) for d in draws])
+    rows: list[dict[str, Any]] = []
+    for j, name in enumerate(propositions):
+        y = labels[:, j] > 0.5
+        both = bool(y.any() and (~y).any())
+        low, high = np.quantile(boot[:, j], [0.025, 0.975])
+        rows.append(
+            {
+                "proposition": name,
+                "support": int(y.sum()),
+                "accuracy": float(right[:, j].mean()),
+                "low": float(low),
+                "high": float(high),
+                "majority": float(max(y.mean(), 1 - y.mean())),
+                "balanced_accuracy": float((said[y, j].mean() + (~said[~y, j]).mean()) / 2)
+                if both
+                else None,
+                "f1": float(f1_score(y, said[:, j], zero_division=0.0)),
+                "auc": float(roc_auc_score(y, probabilities[:, j])) if both else None,
+                "calibration_error": calibration_error(probabilities[:, j], labels[:, j]),
+            }
+        )
+    low, high = np.quantile(boot.mean(1), [0.025, 0.975])
+    mean: dict[str, Any] = {"proposition": "mean", "low": float(low), "high": float(high)}
+    for key in (
+        "support",
+        "accuracy",
+        "majority",
+        "balanced_accuracy",
+        "f1",
+        "auc",
+        "calibration_error",
+    ):
+        values = [row[key] for row in rows if row[key] is not None]
+        mean[key] = float(np.mean(values)) if values else None
+    return [*rows, mean]

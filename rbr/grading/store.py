@@ -1,0 +1,117 @@
+"""The grade store: a grade is kept under what it depends on, and never computed twice.
+
+Key: SHA-256 of (proposition text, grader identity, conversation, completion). SQLite in WAL mode:
+readers and writers of several processes do not disturb each other, a kill loses at most the batch in
+flight.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from rbr.errors import RBRError
+from rbr.grading.base import Conversation, Grader, Probabilities, Progress
+
+
+class GradeStore:
+    """Grades in one SQLite file."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._db = sqlite3.connect(path, timeout=60.0, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.execute("CREATE TABLE IF NOT EXISTS grades (key BLOB PRIMARY KEY, p REAL)")
+        except sqlite3.DatabaseError as error:
+            raise RBRError(f"not a usable grade store ({error}): remove the file", path) from error
+
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, float]:
+        """The grades that are there."""
+        found: dict[bytes, float] = {}
+        for start in range(0, len(keys), 500):
+            part = keys[start : start + 500]
+            marks = ",".join("?" * len(part))
+            found.update(
+                self._db.execute(f"SELECT key, p FROM grades WHERE key IN ({marks})", part)
+            )
+        return found
+
+    def put(self, grades: dict[bytes, float]) -> None:
+        """Add grades, all or none."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            self._db.executemany("INSERT OR REPLACE INTO grades VALUES (?, ?)", grades.items())
+            self._db.execute("COMMIT")
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+
+    def __len__(self) -> int:
+        return int(self._db.execute("SELECT count(*) FROM grades").fetchone()[0])
+
+    def close(self) -> None:
+        self._db.close()
+
+
+class StoredGrader:
+    """A grader that looks into a store first. As ``Grader`` asks.
+
+    Args:
+        texts: proposition name -> the text that the grader judges it by.
+    """
+
+    def __init__(
+        self, grader: Grader, store: GradeStore, texts: dict[str, str], batch_size: int = 256
+    ) -> None:
+        self.grader = grader
+        self.store = store
+        self.identity = grader.identity
+        self.propositions = grader.propositions
+        self.calls = 0
+        self._batch_size = batch_size
+        self._texts = [texts[name] for name in grader.propositions]
+
+    def _keys(self, conversation: Conversation, completion: str) -> list[bytes]:
+        talk = json.dumps([[m.role, m.content] for m in conversation], ensure_ascii=False)
+        return [
+            hashlib.sha256("\x00".join((text, self.identity, talk, completion)).encode()).digest()
+            for text in self._texts
+        ]
+
+    def grade(
+        self,
+        conversations: Sequence[Conversation],
+        completions: Sequence[str],
+        progress: Progress | None = None,
+    ) -> Probabilities:
+        """See ``Grader.grade``; ``calls`` counts the completions that went to the grader."""
+        result = np.zeros((len(completions), len(self.propositions)))
+        for start in range(0, len(completions), self._batch_size):
+            rows = range(start, min(start + self._batch_size, len(completions)))
+            keys = {i: self._keys(conversations[i], completions[i]) for i in rows}
+            found = self.store.get([key for row in keys.values() for key in row])
+            missing = [i for i in rows if any(key not in found for key in keys[i])]
+            if missing:
+                graded = self.grader.grade(
+                    [conversations[i] for i in missing], [completions[i] for i in missing]
+                )
+                self.calls += len(missing)
+                new = {
+                    key: float(graded[k, j])
+                    for k, i in enumerate(missing)
+                    for j, key in enumerate(keys[i])
+                }
+                self.store.put(new)
+                found.update(new)
+            for i in rows:
+                result[i] = [found[key] for key in keys[i]]
+            if progress:
+                progress(rows.stop, len(completions))
+        return result

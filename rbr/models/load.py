@@ -1,0 +1,87 @@
+"""Loading models and tokenizers, and the chat template that all of ours share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rbr.errors import ModelError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from rbr.data.rows import Message
+
+# ChatML without a default system turn: the twenty tokens of one would be a quarter of every sequence.
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' }}"
+    "{{ message['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
+    """Load a tokenizer; it pads on the left (for generation) and has a pad token and a chat template."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+    tokenizer.padding_side = "left"
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_causal(folder: Path | str, dtype: str = "float32") -> PreTrainedModel:
+    """Load a causal language model from a folder or by hub name; safetensors only.
+
+    Raises:
+        ModelError: if there is no such model, or it has no safetensors.
+    """
+    return _load("AutoModelForCausalLM", folder, dtype)
+
+
+def load_encoder(folder: Path | str, dtype: str = "float32") -> PreTrainedModel:
+    """Load a model without its language-model head (for hidden states)."""
+    return _load("AutoModel", folder, dtype)
+
+
+def _load(kind: str, folder: Path | str, dtype: str) -> Any:
+    import torch
+    import transformers
+
+    try:
+        model = getattr(transformers, kind).from_pretrained(
+            str(folder),
+            dtype=getattr(torch, dtype),
+            trust_remote_code=False,
+            use_safetensors=True,
+        )
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(
+            f"cannot load the model '{folder}' ({reason}): give a folder with config.json and"
+            " safetensors, or a hub name that this machine can reach"
+        ) from error
+    return model.eval()
+
+
+def messages(conversation: Sequence[Message]) -> list[dict[str, str]]:
+    """A conversation as the plain dicts that chat templates take."""
+    return [{"role": m.role, "content": m.content} for m in conversation]
+
+
+def prompt_text(tokenizer: PreTrainedTokenizerBase, conversation: Sequence[Message]) -> str:
+    """The conversation as text, up to where the assistant's answer begins."""
+    return str(
+        tokenizer.apply_chat_template(
+            messages(conversation), tokenize=False, add_generation_prompt=True
+        )
+    )
+
+
+def chat_texts(
+    tokenizer: PreTrainedTokenizerBase, conversations: Sequence[Sequence[Message]]
+) -> list[str]:
+    """``prompt_text`` of each conversation."""
+    return [prompt_text(tokenizer, conversation) for conversation in conversations]

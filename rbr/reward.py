@@ -1,0 +1,182 @@
+"""The rule-based reward: R_tot = R_rm + sum_i w_i phi_i (section 4 of the paper).
+
+Called as TRL's reward functions are, so ``GRPOTrainer(reward_funcs=[reward])`` works; the dataset's
+column ``response_type`` says which weights apply, and prompts without one get R_rm alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rbr.data.rows import Message
+from rbr.errors import DataError
+from rbr.features import features
+from rbr.files import read_json
+from rbr.grading.base import Conversation, Grader
+
+if TYPE_CHECKING:
+    from rbr.rules import Rules
+
+Array = NDArray[np.float64]
+
+
+class Scorer(Protocol):
+    """A reward model: one score a completion."""
+
+    def score(self, conversations: Sequence[Conversation], completions: Sequence[str]) -> Array:
+        """Scores of shape (n,)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a completion has its reward; ``contributions`` and ``reward_model`` sum to ``reward``."""
+
+    response_type: str | None
+    reward_model: float
+    contributions: dict[str, tuple[float, float, float]]
+    reward: float
+
+
+def as_conversation(prompt: str | Sequence[Any]) -> tuple[Message, ...]:
+    """A prompt as TRL gives it (text, or a list of role and content) as a conversation."""
+    if isinstance(prompt, str):
+        return (Message(role="user", content=prompt),)
+    return tuple(
+        m if isinstance(m, Message) else Message(role=m["role"], content=m["content"])
+        for m in prompt
+    )
+
+
+def as_text(completion: str | Sequence[Any]) -> str:
+    """A completion as TRL gives it (text, or a list with one assistant turn) as text."""
+    if isinstance(completion, str):
+        return completion
+    return "".join(str(m["content"]) for m in completion)
+
+
+class RuleBasedReward:
+    """R_tot, or its parts.
+
+    Args:
+        weights: response type -> feature -> weight, as ``fitted_weights`` makes them.
+        grader: gives the proposition probabilities.
+        reward_model: gives R_rm; None leaves it out.
+    """
+
+    __name__ = "rule_based_reward"
+
+    def __init__(
+        self,
+        rules: Rules,
+        weights: dict[str, dict[str, float]],
+        grader: Grader,
+        reward_model: Scorer | None = None,
+    ) -> None:
+        self.rules = rules
+        self.grader = grader
+        self.reward_model = reward_model
+        self._vectors: dict[str, Array] = {}
+        for response_type, by_name in weights.items():
+            names = rules.feature_names(response_type)
+            if set(names) != set(by_name):
+                odd = ", ".join(sorted(set(names) ^ set(by_name)))
+                raise DataError(
+                    f"the weights of {response_type} do not fit the rules (differ in: {odd}): fit them"
+                    " again"
+                )
+            self._vectors[response_type] = np.array([by_name[name] for name in names])
+
+    @classmethod
+    def load(
+        cls, rules: Rules, weights_file: Path, grader: Grader, reward_model: Scorer | None = None
+    ) -> RuleBasedReward:
+        """Read the weights from ``weights.json``."""
+        return cls(rules, read_json(weights_file)["weights"], grader, reward_model)
+
+    def parts(
+        self,
+        conversations: Sequence[Conversation],
+        completions: Sequence[str],
+        response_types: Sequence[str | None],
+    ) -> tuple[Array, Array, Array]:
+        """R_rm, the rule-based part, and the proposition probabilities.
+
+        Returns:
+            Arrays of shape (n,), (n,) and (n, propositions); probabilities are NaN where there is no
+            response type.
+
+        Raises:
+            DataError: on a response type that has no weights.
+        """
+        n = len(completions)
+        base = (
+            self.reward_model.score(conversations, completions)
+            if self.reward_model
+            else np.zeros(n)
+        )
+        rule_based = np.zeros(n)
+        graded = np.full((n, len(self.grader.propositions)), np.nan)
+        ruled = [i for i, kind in enumerate(response_types) if kind]
+        unknown = {str(response_types[i]) for i in ruled} - set(self._vectors)
+        if unknown:
+            raise DataError(
+                f"no weights for response types {sorted(unknown)}; there are: {sorted(self._vectors)}"
+            )
+        if ruled:
+            graded[ruled] = self.grader.grade(
+                [conversations[i] for i in ruled], [completions[i] for i in ruled]
+            )
+        for response_type, vector in self._vectors.items():
+            rows = [i for i in ruled if response_types[i] == response_type]
+            if rows:
+                phi = features(graded[rows], self.grader.propositions, self.rules, response_type)
+                rule_based[rows] = phi @ vector
+        return base, rule_based, graded
+
+    def __call__(
+        self,
+        prompts: Sequence[Any],
+        completions: Sequence[Any],
+        response_type: Sequence[str | None] | None = None,
+        **columns: Any,
+    ) -> list[float]:
+        """Rewards of a batch, as TRL's trainers ask for them."""
+        kinds = list(response_type) if response_type is not None else [None] * len(prompts)
+        base, rule_based, graded = self.parts(
+            [as_conversation(p) for p in prompts], [as_text(c) for c in completions], kinds
+        )
+        log_metric = columns.get("log_metric")
+        if log_metric is not None:
+            log_metric("reward/reward_model", float(base.mean()))
+            log_metric("reward/rule_based", float(rule_based.mean()))
+            if not np.isnan(graded).all():
+                for name, value in zip(
+                    self.grader.propositions, np.nanmean(graded, axis=0), strict=True
+                ):
+                    log_metric(f"proposition/{name}", float(value))
+        return [float(value) for value in base + rule_based]
+
+    def explain(
+        self, conversation: Conversation, completion: str, response_type: str | None
+    ) -> Explanation:
+        """The contribution of each feature: (value, weight, value * weight)."""
+        base, rule_based, graded = self.parts([conversation], [completion], [response_type])
+        contributions: dict[str, tuple[float, float, float]] = {}
+        if response_type:
+            phi = features(graded, self.grader.propositions, self.rules, response_type)[0]
+            vector = self._vectors[response_type]
+            names = self.rules.feature_names(response_type)
+            contributions = {
+                name: (float(phi[i]), float(vector[i]), float(phi[i] * vector[i]))
+                for i, name in enumerate(names)
+            }
+        return Explanation(
+            response_type, float(base[0]), contributions, float(base[0] + rule_based[0])
+        )

@@ -1,0 +1,219 @@
+"""One settings object a profile. It is read once and passed down; nothing else reads settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from rbr.errors import Place, RBRError
+
+Variant = Literal["helpful", "human", "rbr"]
+VARIANTS: tuple[Variant, ...] = ("helpful", "human", "rbr")
+
+
+class Section(BaseModel):
+    """Base of all sections: an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Models(Section):
+    """Which models: ``tiny`` (made on the spot), ``embedded`` (from a wheel), or a hub name or folder."""
+
+    policy: str = "smollm2"
+    judge: str = "minilm"
+
+
+class Prompts(Section):
+    """Split of the prompt families. Fractions are of families; ``eval`` gets the rest."""
+
+    train_fraction: float = Field(0.6, gt=0, lt=1)
+    validation_fraction: float = Field(0.15, gt=0, lt=1)
+    limit: int | None = Field(None, description="keep at most this many prompts (smoke profile)")
+
+
+class Gold(Section):
+    """Split of the gold rows."""
+
+    heldout_fraction: float = Field(0.33, gt=0, lt=1)
+    limit: int | None = None
+
+
+class Comparisons(Section):
+    """Synthetic comparisons: how many prompts a response type, how many completions a label."""
+
+    prompts_per_type: int = 120
+    bad_per_prompt: int = 2
+    generated_share: float = Field(0.1, ge=0, le=1)
+    confirm_floor: float = Field(0.5, ge=0, le=1)
+    max_new_tokens: int = 64
+
+
+class Human(Section):
+    """The *simulated* human annotators, over-cautious as the paper found people to be.
+
+    ``overcaution`` is the chance that an annotator prefers a refusal to a compliant answer on a
+    comply prompt that sounds unsafe; ``noise`` the chance that any label is flipped.
+    """
+
+    overcaution: float = Field(0.35, ge=0, le=1)
+    noise: float = Field(0.03, ge=0, le=0.5)
+
+
+class Grader(Section):
+    """The reward's grader. ``layer`` counts decoder layers that are run (head engine)."""
+
+    engine: Literal["head", "transformers", "vllm", "openai"] = "head"
+    layer: int = 16
+    batch_size: int = 32
+    composed_per_type: int = 150
+    regularisation: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3)
+    address: str | None = Field(None, description="base URL of an OpenAI-compatible server")
+
+
+class RewardModel(Section):
+    """Reward models: the first ``layers`` decoder layers, the last ``trained_layers`` of them trained."""
+
+    layers: int = 16
+    trained_layers: int = 4
+    learning_rate: float = 2e-4
+    epochs: float = 2.0
+    batch_size: int = 16
+    max_pairs: int = 500
+
+
+class Weights(Section):
+    """Weight fitting. The L2 strength is chosen on validation prompts."""
+
+    l2_path: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1)
+    constrain_signs: bool = True
+
+
+class SFT(Section):
+    """Supervised fine-tuning of the upper ``trained_layers``; demos are capped per source."""
+
+    trained_layers: int = 10
+    learning_rate: float = 1e-4
+    epochs: float = 1.0
+    batch_size: int = 16
+    helpful_demos: int = 200
+    safety_demos: int = 200
+    max_length: int = 160
+
+
+class RL(Section):
+    """Policy optimisation (PPO terms as in TRL; KL penalty per token as in InstructGPT)."""
+
+    algorithm: Literal["ppo", "grpo", "rloo"] = "ppo"
+    steps: int = 16
+    prompts_per_step: int = 48
+    group_size: int = Field(1, description="rollouts of one prompt; above 1 for grpo and rloo")
+    epochs: int = 2
+    mini_batches: int = 2
+    max_new_tokens: int = 48
+    max_prompt_tokens: int = 128
+    learning_rate: float = 1e-4
+    value_learning_rate: float = 1e-3
+    trained_layers: int = 10
+    kl_coefficient: float = 0.05
+    clip: float = 0.2
+    value_clip: float = 0.2
+    value_coefficient: float = 0.1
+    gamma: float = 1.0
+    gae_lambda: float = 0.95
+    temperature: float = 1.0
+    missing_eos_penalty: float = 1.0
+    max_kl: float = 20.0
+    safety_share: float = Field(0.75, ge=0, le=1)
+    save_steps: int = 4
+
+
+class Evaluation(Section):
+    """Held-out evaluation; intervals are bootstrap intervals over prompts."""
+
+    prompts: int = 160
+    max_new_tokens: int = 48
+    batch_size: int = 64
+    bootstrap: int = 2000
+    capability_items: int = 80
+
+
+class Gates(Section):
+    """Thresholds of the blocking checks."""
+
+    family_min: int = 400
+    prompts_min: int = 400
+    comply_share_min: float = 0.45
+    gold_train_support: int = 20
+    gold_heldout_support: int = 10
+    gold_rare_train_support: int = 10
+    gold_rare_count: int = 4
+    grader_accuracy_min: float = 0.85
+    grader_proposition_min: float = 0.6
+    comparison_confirmed_min: float = 0.8
+    reward_accuracy_min: float = 0.55
+    pair_error_max: float = 0.2
+    sft_loss_ratio_max: float = 1.0
+    ppo_kl_max: float = 40.0
+    ppo_length_ratio_min: float = 0.3
+    ppo_distinct_min: float = 0.2
+    f1_drop_max: float = 0.1
+    capability_loss_margin: float = 0.5
+
+
+class Settings(Section):
+    """All settings of a profile (``profiles/<name>.yaml``)."""
+
+    seed: int = 0
+    threads: int | None = None
+    models: Models = Models()
+    prompts: Prompts = Prompts()
+    gold: Gold = Gold()
+    comparisons: Comparisons = Comparisons()
+    human: Human = Human()
+    grader: Grader = Grader()
+    reward_model: RewardModel = RewardModel()
+    weights: Weights = Weights()
+    sft: SFT = SFT()
+    rl: RL = RL()
+    evaluation: Evaluation = Evaluation()
+    gates: Gates = Gates()
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except FileNotFoundError as error:
+        names = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml"))) or "none"
+        raise RBRError(f"no such settings file; there are: {names}", path) from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = Place(path, mark.line + 1, mark.column + 1) if mark else Place(path)
+        raise RBRError(f"not YAML: {getattr(error, 'problem', error)}", place) from error
+    if not isinstance(value, dict):
+        raise RBRError("must be a mapping of sections", path)
+    return value
+
+
+def read_settings(root: Path, profile: str | None = None) -> tuple[str, Settings]:
+    """Read the profile that ``params.yaml`` names (or ``profile``).
+
+    Returns:
+        The profile's name and its settings.
+
+    Raises:
+        RBRError: naming the file and the key at fault.
+    """
+    name = profile or _read_yaml(root / "params.yaml").get("profile")
+    if not isinstance(name, str) or not name.replace("-", "").replace("_", "").isalnum():
+        raise RBRError("profile: must name a file of profiles/", root / "params.yaml")
+    path = root / "profiles" / f"{name}.yaml"
+    try:
+        return name, Settings.model_validate(_read_yaml(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise RBRError(f"{key}: {first['msg']}", path) from error

@@ -1,0 +1,78 @@
+"""What all trainings share: progress into the tracker, and going on from a checkpoint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+from transformers.trainer_utils import get_last_checkpoint
+
+from rbr.settings import Settings
+from rbr.steps.context import Tracker
+
+
+def digest_of(*values: Any) -> str:
+    """Digest of JSON-like values (pydantic models too): the key of unfinished work."""
+
+    def plain(value: Any) -> Any:
+        return value.model_dump(mode="json") if hasattr(value, "model_dump") else str(value)
+
+    text = json.dumps(values, sort_keys=True, default=plain)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """The newest complete checkpoint of a Transformers output folder, or None."""
+    found = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    if found and not (Path(found) / "trainer_state.json").exists():
+        return None  # killed while writing it; Transformers writes the state last
+    return found
+
+
+class TrackerCallback(TrainerCallback):
+    """Sends the trainer's logs to the tracker, names joined under ``prefix``."""
+
+    def __init__(self, tracker: Tracker, prefix: str) -> None:
+        self.tracker = tracker
+        self.prefix = prefix
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        values = {
+            f"{self.prefix}/{name}": float(value)
+            for name, value in (logs or {}).items()
+            if isinstance(value, int | float)
+        }
+        self.tracker.metrics(values, int(state.global_step))
+
+
+def common_arguments(output: Path, settings: Settings, seed_offset: int = 0) -> dict[str, Any]:
+    """Arguments that every ``TrainingArguments`` of ours shares."""
+    import torch
+
+    # The run is reported through the tracker; Transformers' own integrations would open runs beside it.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    return {
+        "output_dir": str(output),
+        "report_to": "none",
+        "logging_strategy": "steps",
+        "save_total_limit": 1,
+        "seed": settings.seed + seed_offset,
+        "data_seed": settings.seed + seed_offset,
+        "use_cpu": not torch.cuda.is_available(),
+        "bf16": torch.cuda.is_available() and torch.cuda.is_bf16_supported(),
+        "dataloader_num_workers": 0,
+        "dataloader_pin_memory": torch.cuda.is_available(),
+        "max_grad_norm": 1.0,
+    }

@@ -1,0 +1,130 @@
+"""Reward models (R_rm) with TRL's ``RewardTrainer``, on the policy model's lower layers."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from transformers import AutoModelForSequenceClassification
+from trl import RewardConfig, RewardTrainer
+
+from rbr.data.rows import Preference
+from rbr.grading.base import Conversation
+from rbr.models.load import chat_texts, load_tokenizer, messages
+from rbr.models.trunk import length_batches, train_upper_layers
+from rbr.settings import Settings
+from rbr.steps.context import Tracker
+from rbr.training.common import TrackerCallback, common_arguments, last_checkpoint
+
+
+class RewardModel:
+    """A trained reward model, as ``rbr.reward.Scorer`` asks.
+
+    Args:
+        folder: a sequence classifier with one output.
+    """
+
+    def __init__(self, folder: Path | str, batch_size: int = 32, max_tokens: int = 512) -> None:
+        self.model = AutoModelForSequenceClassification.from_pretrained(
+            str(folder), use_safetensors=True, dtype=torch.float32
+        ).eval()
+        self.tokenizer = load_tokenizer(folder)
+        self.batch_size = batch_size
+        self.max_tokens = max_tokens
+
+    @torch.inference_mode()
+    def score(
+        self, conversations: Sequence[Conversation], completions: Sequence[str]
+    ) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """See ``Scorer.score``."""
+        prompts = chat_texts(self.tokenizer, conversations)
+        texts = [
+            f"{p}{c}{self.tokenizer.eos_token}\n" for p, c in zip(prompts, completions, strict=True)
+        ]
+        result = np.zeros(len(texts))
+        for batch in length_batches([len(text) for text in texts], self.batch_size):
+            encoded = self.tokenizer(
+                [texts[i] for i in batch],
+                return_tensors="pt",
+                padding=True,
+                padding_side="right",
+                truncation=True,
+                max_length=self.max_tokens,
+                add_special_tokens=False,
+            )
+            result[batch] = self.model(**encoded).logits[:, 0].double().numpy()
+        return result
+
+
+def preference_dataset(rows: Sequence[Preference]) -> Dataset:
+    """Rows in TRL's conversational preference format."""
+    return Dataset.from_list(
+        [
+            {
+                "prompt": messages(row.conversation),
+                "chosen": [{"role": "assistant", "content": row.chosen}],
+                "rejected": [{"role": "assistant", "content": row.rejected}],
+            }
+            for row in rows
+        ]
+    )
+
+
+def accuracy(model: RewardModel, rows: Sequence[Preference]) -> float:
+    """Share of pairs whose chosen completion scores higher."""
+    talks = [row.conversation for row in rows]
+    chosen = model.score(talks, [row.chosen for row in rows])
+    rejected = model.score(talks, [row.rejected for row in rows])
+    return float((chosen > rejected).mean())
+
+
+def train_reward_model(
+    base: Path,
+    train: Sequence[Preference],
+    scratch: Path,
+    target: Path,
+    settings: Settings,
+    tracker: Tracker,
+) -> None:
+    """Train on ``train`` and save to ``target`` (an existing folder); goes on from ``scratch``."""
+    options = settings.reward_model
+    torch.manual_seed(settings.seed)
+    config_layers: dict[str, Any] = {"num_labels": 1}
+    model = AutoModelForSequenceClassification.from_pretrained(
+        base, use_safetensors=True, dtype=torch.float32, **config_layers
+    )
+    layers = min(options.layers, model.config.num_hidden_layers)
+    model.model.layers = model.model.layers[:layers]
+    model.config = copy.deepcopy(model.config)
+    model.config.num_hidden_layers = layers
+    tokenizer = load_tokenizer(base)
+    train_upper_layers(model, options.trained_layers)
+    trainer = RewardTrainer(
+        model=model,
+        args=RewardConfig(
+            **common_arguments(scratch, settings),
+            per_device_train_batch_size=options.batch_size,
+            num_train_epochs=options.epochs,
+            learning_rate=options.learning_rate,
+            lr_scheduler_type="cosine",
+            warmup_steps=0.1,
+            max_length=512,
+            center_rewards_coefficient=0.01,
+            logging_steps=5,
+            save_strategy="steps",
+            save_steps=20,
+            gradient_checkpointing=False,
+        ),
+        train_dataset=preference_dataset(train),
+        processing_class=tokenizer,
+        callbacks=[TrackerCallback(tracker, "reward_model")],
+    )
+    trainer.train(resume_from_checkpoint=last_checkpoint(scratch))
+    model.config.pad_token_id = tokenizer.pad_token_id
+    model.save_pretrained(target)
+    tokenizer.save_pretrained(target)
