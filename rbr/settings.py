@@ -110,11 +110,11 @@ class RL(Section):
     algorithm: Literal["ppo", "grpo", "rloo"] = "ppo"
     steps: int = 16
     prompts_per_step: int = 48
-    group_size: int = Field(1, description="rollouts of one prompt; above 1 for grpo and rloo")
+    group_size: int = Field(2, ge=2, description="rollouts of one prompt (TRL asks for two)")
     epochs: int = 2
     mini_batches: int = 2
     max_new_tokens: int = 48
-    max_prompt_tokens: int = 128
+    max_prompt_tokens: int = 64
     learning_rate: float = 1e-4
     value_learning_rate: float = 1e-3
     trained_layers: int = 10

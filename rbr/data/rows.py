@@ -120,3 +120,11 @@ class Comparison(Row):
     completion: str
     true: tuple[str, ...]
     confirmed: bool
+
+
+class HelpfulPrompt(Row):
+    """An everyday prompt for policy optimisation."""
+
+    id: Slug
+    family: Slug
+    conversation: tuple[Message, ...]

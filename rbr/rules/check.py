@@ -1,0 +1,82 @@
+"""Checking a folder of rules: form, names, cycles, and that the classes are a partition."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from rbr.classes import class_scores
+from rbr.errors import Place, RuleError
+from rbr.rules.models import RESPONSE_TYPES
+from rbr.rules.rules import Rules, load_with_errors
+
+MAX_PROPOSITIONS = 22
+
+
+def propositions_used(rules: Rules, response_type: str) -> list[str]:
+    """Propositions that the classes of a response type depend on, through derived ones too."""
+    used: set[str] = set()
+    todo = [
+        name
+        for rule in rules.classes[response_type].values()
+        for name in (*rule.all, *rule.none)
+    ]
+    seen: set[str] = set()
+    while todo:
+        name = todo.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        if name in rules.derived:
+            todo += [*rules.derived[name].all, *rules.derived[name].none]
+        else:
+            used.add(name)
+    return sorted(used)
+
+
+def partition_error(rules: Rules, response_type: str) -> str | None:
+    """A counter-example if some assignment falls in no class or in two; None if each falls in one.
+
+    All assignments of the propositions used are tried (at most 2^22).
+    """
+    used = propositions_used(rules, response_type)
+    if len(used) > MAX_PROPOSITIONS:
+        return f"the classes use {len(used)} propositions; at most {MAX_PROPOSITIONS} can be checked"
+    columns = [rules.proposition_names.index(name) for name in used]
+    step = 1 << 16
+    for start in range(0, 1 << len(used), step):
+        numbers = np.arange(start, min(start + step, 1 << len(used)))
+        labels = np.zeros((len(numbers), len(rules.proposition_names)))
+        for bit, column in enumerate(columns):
+            labels[:, column] = (numbers >> bit) & 1
+        counts = class_scores(labels, rules, response_type).sum(axis=1)
+        wrong = np.flatnonzero(counts != 1)
+        if len(wrong):
+            row = labels[wrong[0]]
+            scores = class_scores(row[None], rules, response_type)[0]
+            classes = [name for name, score in zip(rules.class_names, scores, strict=True) if score]
+            true = [name for name, value in zip(rules.proposition_names, row, strict=True) if value]
+            where = " and ".join(classes) if classes else "no class"
+            return (
+                f"{response_type}: with {', '.join(true) or 'nothing'} true and all others false a"
+                f" completion falls in {where}; it must fall in exactly one"
+            )
+    return None
+
+
+def check_rules(folder: Path) -> list[RuleError]:
+    """Everything that is wrong with the rules of a folder; an empty list if nothing is."""
+    rules, errors = load_with_errors(folder)
+    if rules is None:
+        return errors
+    path = folder / "completion_classes.yaml"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for response_type in RESPONSE_TYPES:
+        problem = partition_error(rules, response_type)
+        if problem:
+            line = next(
+                (i for i, text in enumerate(lines, 1) if text.startswith(f"{response_type}:")), 1
+            )
+            errors.append(RuleError(problem, Place(path, line, 1)))
+    return errors

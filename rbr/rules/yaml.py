@@ -1,0 +1,102 @@
+"""Reading rule files so that every error knows its line, and nothing but plain data is accepted."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedBase, CommentedMap
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from rbr.errors import Place, RuleError
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+MAX_BYTES = 1_000_000
+
+
+def read_mapping(path: Path) -> CommentedMap:
+    """Read one YAML mapping; its nodes keep their lines.
+
+    Raises:
+        RuleError: not there, too big, not UTF-8, not YAML, duplicate keys, tags, aliases, no mapping.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise RuleError(f"over {MAX_BYTES} bytes: split the file", path)
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise RuleError("the file does not exist", path) from error
+    except UnicodeDecodeError as error:
+        raise RuleError("not UTF-8 text: save it as UTF-8", path) from error
+    parser = YAML(typ="rt", pure=True)
+    try:
+        for event in parser.parse(text):
+            mark = event.start_mark
+            place = Place(path, mark.line + 1, mark.column + 1)
+            tag = getattr(event, "ctag", None) or getattr(event, "tag", None)
+            if tag and not str(tag).startswith("tag:yaml.org"):
+                raise RuleError(f"YAML tag '{tag}' is not allowed: write plain values", place)
+            if type(event).__name__ == "AliasEvent":
+                raise RuleError("YAML aliases are not allowed: write the value out", place)
+        value = YAML(typ="rt", pure=True).load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = Place(path, mark.line + 1, mark.column + 1) if mark else Place(path)
+        problem = (error.problem or "not YAML").splitlines()[0]
+        raise RuleError(f"not valid YAML: {problem}", line) from error
+    except YAMLError as error:
+        raise RuleError(f"not valid YAML: {str(error).splitlines()[0]}", path) from error
+    if not isinstance(value, CommentedMap):
+        raise RuleError("must be a mapping of names to values", Place(path, 1, 1))
+    return value
+
+
+def place_of(path: Path, root: Any, location: Sequence[str | int]) -> Place:
+    """The line and column of the value (or key) at ``location`` below ``root``."""
+    node: Any = root
+    line, column = 0, 0
+    for part in location:
+        if not isinstance(node, CommentedBase) or part in ("[key]",):
+            break
+        try:
+            if isinstance(node, CommentedMap):
+                line, column = node.lc.key(part)
+            else:
+                line, column = node.lc.item(part)
+            node = node[part]  # type: ignore[index]
+        except (KeyError, IndexError, TypeError, AttributeError):
+            break
+    return Place(path, line + 1, column + 1)
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """A hint for a misspelt name."""
+    options = sorted(known)
+    close = difflib.get_close_matches(name, options, 1, 0.6)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return f"there are: {', '.join(options)}"
+
+
+def validate(model: type[ModelT], value: Any, path: Path, root: Any = None) -> ModelT:
+    """Check a value against a model.
+
+    Raises:
+        RuleError: at the line of the first problem; a misspelt key gets a suggestion.
+    """
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        location = [part for part in first["loc"] if isinstance(part, str | int)]
+        name = ".".join(str(part) for part in location) or "file"
+        message = first["msg"]
+        if first["type"] == "extra_forbidden":
+            message = f"unknown key; {suggest(str(location[-1]), model.model_fields)}"
+        raise RuleError(
+            f"{name}: {message}", place_of(path, value if root is None else root, location)
+        ) from error

@@ -1,0 +1,44 @@
+"""Generalised advantage estimation (Schulman et al. 2016), on right-padded batches."""
+
+from __future__ import annotations
+
+import torch
+
+
+def gae(
+    rewards: torch.Tensor,
+    values: torch.Tensor,
+    mask: torch.Tensor,
+    gamma: float,
+    lam: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Advantages and returns of finished episodes: after the last real token the value is 0.
+
+    Args:
+        rewards, values: (batch, time); ``values[:, t]`` is V of the state before token t.
+        mask: (batch, time), 1 for real tokens; padding is on the right.
+
+    Returns:
+        ``(advantages, returns)`` of shape (batch, time), 0 on padding.
+    """
+    mask = mask.to(rewards.dtype)
+    rewards, values = rewards * mask, values * mask
+    advantage = torch.zeros_like(rewards[:, 0])
+    following = torch.zeros_like(rewards[:, 0])
+    reversed_advantages = []
+    for t in range(rewards.size(1) - 1, -1, -1):
+        delta = rewards[:, t] + gamma * following - values[:, t]
+        advantage = (delta + gamma * lam * advantage) * mask[:, t]
+        following = values[:, t]
+        reversed_advantages.append(advantage)
+    advantages = torch.stack(reversed_advantages[::-1], dim=1)
+    return advantages, (advantages + values) * mask
+
+
+def whiten(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Zero mean and unit variance over the real tokens; padding stays 0."""
+    mask = mask.to(values.dtype)
+    count = mask.sum().clamp(min=1)
+    mean = (values * mask).sum() / count
+    variance = ((values - mean).square() * mask).sum() / count
+    return (values - mean) * torch.rsqrt(variance + 1e-8) * mask
