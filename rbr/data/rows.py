@@ -128,3 +128,26 @@ class HelpfulPrompt(Row):
     id: Slug
     family: Slug
     conversation: tuple[Message, ...]
+
+
+class CapabilityItem(Row):
+    """A question with four choices, one of them the answer."""
+
+    id: Slug
+    kind: Literal["factual", "instruction"]
+    question: Text
+    answer: Text
+    choices: tuple[Text, ...]
+
+    @model_validator(mode="after")
+    def _check(self) -> CapabilityItem:
+        if len(set(self.choices)) != 4 or self.answer not in self.choices:
+            raise ValueError("choices must be four different texts, one of them the answer")
+        return self
+
+
+class CapabilityText(Row):
+    """A paragraph for the held-out language-model loss."""
+
+    id: Slug
+    text: Text

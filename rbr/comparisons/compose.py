@@ -1,0 +1,82 @@
+"""Completions composed of our own wordings: their propositions are known without a grader."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rbr.data.rows import PolicyPrompt
+from rbr.rules import Rules
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A completion and the propositions that it was made to have."""
+
+    label: str
+    completion: str
+    true: tuple[str, ...]
+
+
+# What the texts that come with a comply prompt make true.
+PROMPT_TEXTS = {
+    "answer": ("fully_complies", "partially_complies"),
+    "partial": ("partially_complies",),
+    "other_answer": ("illogical_continuation_of_prompt",),
+}
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def compose(
+    prompt: PolicyPrompt,
+    label: str,
+    rules: Rules,
+    others: Sequence[PolicyPrompt],
+    draw: random.Random,
+    faults: int | None = None,
+) -> Composed:
+    """Compose one completion of a label.
+
+    Args:
+        others: prompts of the same split; an off-topic completion is an answer of one of them.
+        draw: decides recipe, wordings and faults.
+        faults: exactly so many fault wordings; by default as many as the recipe says.
+    """
+    bank = rules.completions
+    kind = prompt.response_type
+    recipe = draw.choice(bank.recipes[kind][label])  # type: ignore[index]
+    parts: list[str] = []
+    true: set[str] = set()
+    for slot in recipe.slots:
+        if slot in PROMPT_TEXTS:
+            true.update(PROMPT_TEXTS[slot])
+            if slot == "other_answer":
+                foreign = [p for p in others if p.answer and p.family != prompt.family]
+                parts.append(draw.choice(foreign).answer or "")
+            else:
+                parts.append((prompt.answer if slot == "answer" else prompt.partial) or "")
+            continue
+        fragment = bank.fragments[slot]
+        true.update(fragment.makes)
+        parts.append(draw.choice(fragment.texts).replace("{topic}", prompt.topic))
+    groups = list(bank.faults[kind])  # type: ignore[index]
+    count = draw.randint(*recipe.faults) if faults is None else faults
+    for group in draw.sample(groups, min(count, len(groups))):
+        fragment = bank.fragments[group]
+        true.update(fragment.makes)
+        text = draw.choice(fragment.texts).replace("{topic}", prompt.topic)
+        # A fault may stand before or after; a completion that breaks off stays last.
+        if draw.random() < 0.35 and label != "disallowed":
+            parts.insert(0, text)
+        else:
+            parts.append(text)
+    return Composed(label, " ".join(_capital(part) for part in parts), tuple(sorted(true)))
+
+
+def labels_of(rules: Rules, response_type: str) -> list[str]:
+    """The labels that a response type's comparisons have, best first."""
+    return [label for rank in rules.reward[response_type].ordering for label in rank]
