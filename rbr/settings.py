@@ -31,7 +31,7 @@ class Prompts(Section):
     """Split of the prompt families. Fractions are of families; ``eval`` gets the rest."""
 
     train_fraction: float = Field(0.6, gt=0, lt=1)
-    validation_fraction: float = Field(0.15, gt=0, lt=1)
+    validation_fraction: float = Field(0.1, gt=0, lt=1)
     limit: int | None = Field(None, description="keep at most this many prompts (smoke profile)")
 
 

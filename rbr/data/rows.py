@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
@@ -28,7 +29,7 @@ def _ends_with_user(conversation: tuple[Message, ...]) -> None:
     turns = [m.role for m in conversation if m.role != "system"]
     if not turns or turns[-1] != "user":
         raise ValueError("conversation must end with a user turn")
-    if any(a == b for a, b in zip(turns, turns[1:], strict=False)):
+    if any(a == b for a, b in itertools.pairwise(turns)):
         raise ValueError("user and assistant turns must alternate")
 
 

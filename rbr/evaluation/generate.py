@@ -50,7 +50,10 @@ def generate(
             torch.manual_seed(sample_seed)
         for batch in length_batches([len(text) for text in texts], batch_size):
             encoded = tokenizer(
-                [texts[i] for i in batch], return_tensors="pt", padding=True, add_special_tokens=False
+                [texts[i] for i in batch],
+                return_tensors="pt",
+                padding=True,
+                add_special_tokens=False,
             )
             output = model.generate(
                 **encoded,

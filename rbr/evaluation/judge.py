@@ -30,7 +30,9 @@ class PairEmbeddings:
     and their absolute difference: shape (n, 4 * hidden).
     """
 
-    def __init__(self, model_folder: Path | str, batch_size: int = 64, max_tokens: int = 256) -> None:
+    def __init__(
+        self, model_folder: Path | str, batch_size: int = 64, max_tokens: int = 256
+    ) -> None:
         from transformers import AutoTokenizer
 
         self.model = load_encoder(model_folder)

@@ -18,9 +18,7 @@ def propositions_used(rules: Rules, response_type: str) -> list[str]:
     """Propositions that the classes of a response type depend on, through derived ones too."""
     used: set[str] = set()
     todo = [
-        name
-        for rule in rules.classes[response_type].values()
-        for name in (*rule.all, *rule.none)
+        name for rule in rules.classes[response_type].values() for name in (*rule.all, *rule.none)
     ]
     seen: set[str] = set()
     while todo:
@@ -42,7 +40,9 @@ def partition_error(rules: Rules, response_type: str) -> str | None:
     """
     used = propositions_used(rules, response_type)
     if len(used) > MAX_PROPOSITIONS:
-        return f"the classes use {len(used)} propositions; at most {MAX_PROPOSITIONS} can be checked"
+        return (
+            f"the classes use {len(used)} propositions; at most {MAX_PROPOSITIONS} can be checked"
+        )
     columns = [rules.proposition_names.index(name) for name in used]
     step = 1 << 16
     for start in range(0, 1 << len(used), step):

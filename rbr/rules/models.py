@@ -6,9 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-ResponseType = Literal[
-    "hard_refusal", "soft_refusal_disclosure", "soft_refusal_methods", "comply"
-]
+ResponseType = Literal["hard_refusal", "soft_refusal_disclosure", "soft_refusal_methods", "comply"]
 RESPONSE_TYPES: tuple[ResponseType, ...] = (
     "hard_refusal",
     "soft_refusal_disclosure",

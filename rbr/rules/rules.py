@@ -120,7 +120,9 @@ class Rules:
     def hashes(self) -> dict[str, str]:
         """SHA-256 per section, and per proposition: of the meaning, not of layout or comments."""
         sections = self.sections()
-        values: dict[str, Any] = {f"propositions/{n}": v for n, v in sections["propositions"].items()}
+        values: dict[str, Any] = {
+            f"propositions/{n}": v for n, v in sections["propositions"].items()
+        }
         values |= {name: value for name, value in sections.items() if name != "propositions"}
         return {name: _digest(value) for name, value in values.items()}
 
@@ -167,12 +169,17 @@ class _Loader:
             if rule is None:
                 continue
             if rule.id != path.stem:
-                self.wrong(file, raw, ["id"], f"id '{rule.id}' must be the file's name '{path.stem}'")
+                self.wrong(
+                    file, raw, ["id"], f"id '{rule.id}' must be the file's name '{path.stem}'"
+                )
             positive = {(e.user, e.completion) for e in rule.examples.positive}
             for i, example in enumerate(rule.examples.negative):
                 if (example.user, example.completion) in positive:
                     self.wrong(
-                        file, raw, ["examples", "negative", i], "this example is positive too: drop one"
+                        file,
+                        raw,
+                        ["examples", "negative", i],
+                        "this example is positive too: drop one",
                     )
             found[path.stem] = rule
         return found
@@ -184,7 +191,10 @@ class _Loader:
             for i, name in enumerate(getattr(rule, side)):
                 if name not in known:
                     self.wrong(
-                        file, raw, [*at, side, i], f"no proposition '{name}'; {suggest(name, known)}"
+                        file,
+                        raw,
+                        [*at, side, i],
+                        f"no proposition '{name}'; {suggest(name, known)}",
                     )
         both = set(rule.all) & set(rule.none)
         if both:
@@ -220,7 +230,7 @@ def load_with_errors(folder: Path) -> tuple[Rules | None, list[RuleError]]:
     propositions = loader.propositions()
     derived, raw_derived = loader.read("derived.yaml", _Derived)
     classes, raw_classes = loader.read("completion_classes.yaml", _Classes)
-    policy, raw_policy = loader.read("content_policy.yaml", _Policy)
+    policy, _ = loader.read("content_policy.yaml", _Policy)
     reward, raw_reward = loader.read("reward.yaml", _Reward)
     completions, raw_completions = loader.read("completions.yaml", Completions)
     if None in (derived, classes, policy, reward, completions):
@@ -275,7 +285,10 @@ def _check_type(
             if name not in CLASS_NAMES:
                 hint = suggest(name, CLASS_NAMES)
                 loader.wrong(
-                    "completion_classes.yaml", raw_classes, [kind, name], f"no class '{name}'; {hint}"
+                    "completion_classes.yaml",
+                    raw_classes,
+                    [kind, name],
+                    f"no class '{name}'; {hint}",
                 )
             loader.conjunctions("completion_classes.yaml", raw_classes, [kind, name], rule, known)
         lacking = [name for name in CLASS_NAMES if name not in classes[kind]]
@@ -313,7 +326,9 @@ def _check_type(
 def _check_recipes(
     loader: _Loader, kind: str, recipes: Any, bank: Completions, raw: Any, reward: Any
 ) -> None:
-    wanted = {label for group in reward[kind].ordering for label in group} if kind in reward else set()
+    wanted = (
+        {label for group in reward[kind].ordering for label in group} if kind in reward else set()
+    )
     for label in wanted - set(recipes):
         loader.wrong("completions.yaml", raw, ["recipes", kind], f"no recipe for label '{label}'")
     for label, options in recipes.items():

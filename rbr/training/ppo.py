@@ -36,7 +36,8 @@ class PPOConfig(GRPOConfig):
     value_coefficient: float = field(default=0.1, metadata={"help": "Weight of the value loss."})
     value_learning_rate: float = field(default=1e-3, metadata={"help": "Of the value head."})
     missing_eos_penalty: float = field(
-        default=1.0, metadata={"help": "Taken from the (normalised) score of unfinished completions."}
+        default=1.0,
+        metadata={"help": "Taken from the (normalised) score of unfinished completions."},
     )
     trunk_layers: int = field(default=0, metadata={"help": "Frozen lower layers."})
 
@@ -127,7 +128,9 @@ class PPOTrainer(GRPOTrainer):
         rewards = super()._calculate_rewards(*args, **kwargs)
         if torch.isnan(rewards).any():
             row = int(torch.isnan(rewards).any(dim=1).nonzero()[0])
-            raise ValueError(f"the reward of rollout {row} is not a number: a score is never made up")
+            raise ValueError(
+                f"the reward of rollout {row} is not a number: a score is never made up"
+            )
         self._scores = (rewards * self.reward_weights.to(rewards.device)).sum(dim=1)
         return rewards
 
@@ -141,7 +144,10 @@ class PPOTrainer(GRPOTrainer):
         with torch.no_grad():
             if "old_per_token_logps" not in output:
                 output["old_per_token_logps"] = self._get_per_token_logps_and_entropies(
-                    self.model, torch.cat([output["prompt_ids"], ids], dim=1), attention, ids.size(1)
+                    self.model,
+                    torch.cat([output["prompt_ids"], ids], dim=1),
+                    attention,
+                    ids.size(1),
                 )[0]
             assert self._states is not None
             states = self._states
@@ -150,7 +156,9 @@ class PPOTrainer(GRPOTrainer):
         size = len(ids)
         first = self.accelerator.process_index * size
         scores = self._normalised(self._scores)[first : first + size]
-        finished = (torch.isin(ids, torch.tensor(self.eos_token_ids, device=ids.device)) & (mask > 0)).any(1)
+        finished = (
+            torch.isin(ids, torch.tensor(self.eos_token_ids, device=ids.device)) & (mask > 0)
+        ).any(1)
         scores = scores - self.args.missing_eos_penalty * (~finished).float()
         log_ratio = (output["old_per_token_logps"] - reference) * mask
         rewards = -self.args.kl_coefficient * log_ratio

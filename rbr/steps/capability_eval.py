@@ -1,0 +1,24 @@
+"""Capability of a variant's SFT and PPO models."""
+
+from __future__ import annotations
+
+from rbr.data.rows import CapabilityItem, CapabilityText
+from rbr.files import read_rows, write_json
+from rbr.steps.context import Context
+
+
+def run(context: Context) -> dict[str, float]:
+    from rbr.evaluation.capability import capability
+
+    items = read_rows(context.source / "capability.jsonl", CapabilityItem)
+    items = items[: context.settings.evaluation.capability_items]
+    texts = read_rows(context.source / "capability_text.jsonl", CapabilityText)
+    metrics: dict[str, float] = {}
+    with context.output("capability_eval") as folder:
+        for name, artifact in (("sft", "sft_checkpoint"), ("ppo", "ppo_checkpoint")):
+            context.tracker.message(f"capability of {name}")
+            values = capability(context.path(artifact, context.variant), items, texts)
+            metrics |= {f"{name}.{key}": value for key, value in values.items()}
+        metrics["loss_rise"] = metrics["ppo.loss"] - metrics["sft.loss"]
+        write_json(folder / "metrics.json", metrics)
+    return metrics

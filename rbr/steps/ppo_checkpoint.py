@@ -1,0 +1,78 @@
+"""PPO of one variant against its reward."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import Any
+
+from rbr.files import read_json, write_json
+from rbr.steps import common
+from rbr.steps.context import Context
+
+
+def reward_of(context: Context) -> Any:
+    """helpful: R_rm alone; human: the human reward model alone; rbr: R_rm and the rules."""
+    from rbr.reward import RuleBasedReward
+    from rbr.training.reward_model import RewardModel
+
+    rules = context.rules
+    if context.variant == "rbr":
+        return RuleBasedReward.load(
+            rules,
+            context.path("fitted_weights") / "weights.json",
+            common.load_grader(context, stored=False),
+            RewardModel(context.path("helpful_reward_model")),
+        )
+    model = RewardModel(context.path(f"{context.variant}_reward_model"))
+
+    def reward(prompts: Any, completions: Any, **_: Any) -> list[float]:
+        from rbr.reward import as_conversation, as_text
+
+        scores = model.score(
+            [as_conversation(p) for p in prompts], [as_text(c) for c in completions]
+        )
+        return [float(score) for score in scores]
+
+    return reward
+
+
+def run(context: Context) -> dict[str, float]:
+    from rbr.training.common import digest_of, file_digest
+    from rbr.training.policy import train_policy
+
+    settings = context.settings
+    start = context.path("sft_checkpoint", context.variant)
+    parts = [file_digest(start / "model.safetensors"), settings.rl, settings.seed]
+    if context.variant == "rbr":
+        parts.append(read_json(context.path("fitted_weights") / "weights.json"))
+    scratch = context.scratch("ppo_checkpoint", digest_of(parts))
+    context.tracker.message(
+        f"{settings.rl.algorithm} of {context.variant}: {settings.rl.steps} steps"
+    )
+    with context.output("ppo_checkpoint") as folder:
+        metrics = train_policy(
+            start,
+            common.prompts(context, "train"),
+            common.helpful_prompts(context),
+            reward_of(context),
+            scratch,
+            folder,
+            settings,
+            context.tracker,
+        )
+        plot_history(json.loads((folder / "history.json").read_text()), folder)
+        write_json(folder / "metrics.json", metrics)
+    shutil.rmtree(scratch)
+    return metrics
+
+
+def plot_history(history: list[dict[str, float]], folder: Any) -> None:
+    """Reward, KL and length over the rollouts."""
+    figure, plots = common.axes(11, 3, 3)
+    keys = ("reward", "kl", "completions/mean_length")
+    for axis, key in zip(plots[0], keys, strict=True):
+        axis.plot([row[key] for row in history if key in row])
+        axis.set_title(key)
+        axis.set_xlabel("rollout")
+    common.save_plot(figure, folder / "training.png")
