@@ -1,0 +1,1 @@
+"""The pipeline's artifacts as Dagster assets, one module each."""
