@@ -41,7 +41,7 @@ def comparison(
         for other in ("base", "RBR SFT", "helpful SFT", "helpful PPO", "human PPO"):
             if other in by_name and reached <= by_name[other]["f1_star"][0]:
                 notes.append(f"RBR PPO's F1* is NOT above that of {other} in this run")
-    return {"rows": rows, "notes": notes, "metrics": list(METRICS)}
+    return {"rows": rows, "notes": notes, "metrics": list(METRICS), "titles": TITLES}
 
 
 def markdown(table: dict[str, Any]) -> str:

@@ -144,22 +144,26 @@ class Evaluation(Section):
 class Gates(Section):
     """Thresholds of the blocking checks."""
 
-    family_min: int = 400
+    family_min: int = 100
     prompts_min: int = 400
     comply_share_min: float = 0.45
-    gold_train_support: int = 20
-    gold_heldout_support: int = 10
-    gold_rare_train_support: int = 10
+    gold_train_support: int = 8
+    gold_heldout_support: int = 3
+    gold_rare_train_support: int = 5
     gold_rare_count: int = 4
     grader_accuracy_min: float = 0.85
     grader_proposition_min: float = 0.6
-    comparison_confirmed_min: float = 0.8
+    comparison_confirmed_min: float = 0.75
+    comparison_label_min: float = 0.5
     reward_accuracy_min: float = 0.55
     pair_error_max: float = 0.2
+    pair_error_rise_max: float = 0.0
     sft_loss_ratio_max: float = 1.0
+    ppo_gain_min: float = 0.0
     ppo_kl_max: float = 40.0
     ppo_length_ratio_min: float = 0.3
     ppo_distinct_min: float = 0.2
+    judge_accuracy_min: float = 0.8
     f1_drop_max: float = 0.1
     capability_loss_margin: float = 0.5
 

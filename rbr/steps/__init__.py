@@ -117,7 +117,7 @@ STEPS: dict[str, Step] = {
         "Accuracy of the grader per proposition on held-out gold, with intervals.",
         "grading",
         needs=("grader", "base_model", "gold_propositions"),
-        settings=("grader",),
+        settings=("grader", "evaluation"),
         code=("grading",),
     ),
     "synthetic_comparisons": Step(

@@ -5,14 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
+from transformers.trainer_callback import ProgressCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 from rbr.settings import Settings
 from rbr.steps.context import Tracker
+
+
+SHOWN = ("loss", "eval_loss", "eval_accuracy", "reward", "kl", "completions/mean_length")
 
 
 def digest_of(*values: Any) -> str:
@@ -40,11 +45,23 @@ def last_checkpoint(folder: Path) -> str | None:
 
 
 class TrackerCallback(TrainerCallback):
-    """Sends the trainer's logs to the tracker, names joined under ``prefix``."""
+    """Sends the trainer's logs to the tracker, names joined under ``prefix``, and says how far it is.
 
-    def __init__(self, tracker: Tracker, prefix: str) -> None:
+    Takes the place of Transformers' own progress bar and printer.
+    """
+
+    def __init__(self, tracker: Tracker, prefix: str, every: float = 5.0) -> None:
         self.tracker = tracker
         self.prefix = prefix
+        self._every = every
+        self._last = 0.0
+
+    @classmethod
+    def attach(cls, trainer: Any, tracker: Tracker, prefix: str) -> None:
+        """Make it the trainer's only reporter."""
+        for other in (PrinterCallback, ProgressCallback):
+            trainer.remove_callback(other)
+        trainer.add_callback(cls(tracker, prefix))
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         values = {
@@ -53,6 +70,14 @@ class TrackerCallback(TrainerCallback):
             if isinstance(value, int | float)
         }
         self.tracker.metrics(values, int(state.global_step))
+        now = time.monotonic()
+        shown = [
+            f"{k} {logs[k]:.3f}" for k in SHOWN if isinstance((logs or {}).get(k), int | float)
+        ]
+        if shown and (now - self._last >= self._every or state.global_step >= state.max_steps):
+            self._last = now
+            done = f"{state.global_step}/{state.max_steps}"
+            self.tracker.message(f"{self.prefix}: update {done}, {', '.join(shown)}")
 
 
 def common_arguments(output: Path, settings: Settings, seed_offset: int = 0) -> dict[str, Any]:
@@ -66,6 +91,7 @@ def common_arguments(output: Path, settings: Settings, seed_offset: int = 0) -> 
     return {
         "output_dir": str(output),
         "report_to": "none",
+        "disable_tqdm": True,
         "logging_strategy": "steps",
         "save_total_limit": 1,
         "seed": settings.seed + seed_offset,

@@ -70,7 +70,7 @@ def train_policy(
 
     Returns:
         Metrics of the first and last rollouts: reward, KL to the SFT model (nats a completion),
-        length (tokens), entropy, share of finished completions.
+        length (tokens), entropy, share of finished completions and of distinct token pairs.
     """
     options = settings.rl
     torch.manual_seed(settings.seed)
@@ -115,13 +115,11 @@ def train_policy(
         "gradient_checkpointing": False,
         "shuffle_dataset": False,
     }
-    callbacks = [TrackerCallback(tracker, options.algorithm)]
     common: dict[str, Any] = {
         "model": model,
         "reward_funcs": reward,
         "train_dataset": Dataset.from_list(rows),
         "processing_class": tokenizer,
-        "callbacks": callbacks,
     }
     trainer: Any
     if options.algorithm == "ppo":
@@ -149,6 +147,7 @@ def train_policy(
         from trl import RLOOConfig, RLOOTrainer
 
         trainer = RLOOTrainer(args=RLOOConfig(**shared, beta=options.kl_coefficient), **common)
+    TrackerCallback.attach(trainer, tracker, options.algorithm)
     trainer.train(resume_from_checkpoint=last_checkpoint(scratch))
     history = [entry for entry in trainer.state.log_history if "reward" in entry]
     if hasattr(model, "value_head"):
@@ -167,6 +166,7 @@ def summary(history: Sequence[dict[str, float]]) -> dict[str, float]:
         "length": "completions/mean_length",
         "finished": "completions/finished",
         "entropy": "entropy",
+        "distinct": "completions/distinct",
     }
     part = max(1, len(history) // 10)
     metrics = {"rollouts": float(len(history))}

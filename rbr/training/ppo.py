@@ -12,6 +12,7 @@ reference and the value function, so its states are computed once a rollout and 
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -169,7 +170,7 @@ class PPOTrainer(GRPOTrainer):
         output["returns"] = returns
         output["old_values"] = values
         output["states"] = states
-        self._log_rollout(log_ratio, returns, values, mask, finished)
+        self._log_rollout(ids, log_ratio, returns, values, mask, finished)
         self._states = None
         return output
 
@@ -182,6 +183,7 @@ class PPOTrainer(GRPOTrainer):
 
     def _log_rollout(
         self,
+        ids: torch.Tensor,
         log_ratio: torch.Tensor,
         returns: torch.Tensor,
         values: torch.Tensor,
@@ -197,6 +199,7 @@ class PPOTrainer(GRPOTrainer):
         log["value/explained_variance"].append(float(explained))
         log["value/mean"].append(float(values[real].mean()))
         log["completions/finished"].append(float(finished.float().mean()))
+        log["completions/distinct"].append(distinct_bigrams(ids, mask))
 
     # -- updates ---------------------------------------------------------------------------------
 
@@ -259,3 +262,13 @@ def clipped_value_loss(
     clipped = old_values + (values - old_values).clamp(-clip, clip)
     error = torch.maximum((values - returns).square(), (clipped - returns).square())
     return 0.5 * (error * mask).sum() / mask.sum().clamp(min=1)
+
+
+def distinct_bigrams(ids: torch.Tensor, mask: torch.Tensor) -> float:
+    """Mean over completions of distinct / all token pairs: 1 without repetition, near 0 in a loop."""
+    shares = []
+    for row, real in zip(ids.tolist(), mask.tolist(), strict=True):
+        tokens = [token for token, keep in zip(row, real, strict=True) if keep]
+        pairs = list(itertools.pairwise(tokens))
+        shares.append(len(set(pairs)) / len(pairs) if pairs else 1.0)
+    return sum(shares) / len(shares)

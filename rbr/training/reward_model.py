@@ -122,8 +122,8 @@ def train_reward_model(
         ),
         train_dataset=preference_dataset(train),
         processing_class=tokenizer,
-        callbacks=[TrackerCallback(tracker, "reward_model")],
     )
+    TrackerCallback.attach(trainer, tracker, "reward_model")
     trainer.train(resume_from_checkpoint=last_checkpoint(scratch))
     model.config.pad_token_id = tokenizer.pad_token_id
     model.save_pretrained(target)

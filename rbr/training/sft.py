@@ -64,8 +64,8 @@ def train_sft(
         ),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
-        callbacks=[TrackerCallback(tracker, "sft")],
     )
+    TrackerCallback.attach(trainer, tracker, "sft")
     trainer.train(resume_from_checkpoint=last_checkpoint(scratch))
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     model.save_pretrained(target)

@@ -1,0 +1,218 @@
+"""Make one artifact: what both doors, Dagster and ``dvc repro``, do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orchestration import gates
+from orchestration.gates.run import store, stored
+from orchestration.lineage.tracking import StepRun, Tracking
+from orchestration.lineage.versions import Versions, address
+from rbr.errors import GateError
+from rbr.files import read_json
+from rbr.settings import VARIANTS, Settings, Variant, read_settings
+from rbr.steps import STEPS, Context, run_step
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """An artifact made or given back: its metrics, gate, data version and MLflow run."""
+
+    folder: Path
+    metrics: dict[str, float]
+    gate: gates.Gate | None
+    data_version: str
+    reused: bool
+    run_id: str | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A root with its profile, DVC and MLflow."""
+
+    root: Path
+    profile: str
+    settings: Settings
+    versions: Versions
+    tracking: Tracking
+
+    @classmethod
+    def open(cls, root: Path) -> Workspace:
+        """Read the settings that ``params.yaml`` names.
+
+        Raises:
+            RBRError: naming the settings file and key at fault.
+        """
+        profile, settings = read_settings(root)
+        return cls(root, profile, settings, Versions(root), Tracking(root))
+
+
+def needed_stages(name: str, variant: str | None) -> list[str]:
+    """DVC stages that must stand before this one."""
+    stages = []
+    for need in STEPS[name].needs:
+        if not STEPS[need].variants:
+            stages.append(need)
+        elif STEPS[name].variants:
+            stages.append(address(need, variant))
+        else:
+            stages += [address(need, own) for own in VARIANTS]
+    return stages
+
+
+def reuse(workspace: Workspace, name: str, variant: Variant | None) -> Outcome | None:
+    """The artifact, if it was made before from the same inputs and its gate passed."""
+    stage = address(name, variant)
+    if not workspace.versions.restore(stage):
+        return None
+    context = Context(workspace.root, workspace.settings, variant)
+    folder = context.path(name, variant)
+    version = workspace.versions.data_version(stage)
+    gate = None
+    if STEPS[name].gate:
+        key = gate_key(workspace, version)
+        gate = stored(workspace.root, stage, key)
+        if gate is None:
+            gate = gates.evaluate(context, name)
+            store(workspace.root, stage, key, gate)
+    return Outcome(folder, read_json(folder / "metrics.json"), gate, version, reused=True)
+
+
+def gate_key(workspace: Workspace, version: str) -> str:
+    """What a gate's outcome depends on: the data and the thresholds."""
+    return f"{version} {json.dumps(workspace.settings.gates.model_dump(), sort_keys=True)}"
+
+
+def make(
+    workspace: Workspace,
+    name: str,
+    variant: Variant | None,
+    graph_run: str,
+    say: Callable[[str], None],
+    commit: bool,
+) -> Outcome:
+    """Run a step, its gate, and record both.
+
+    Args:
+        graph_run: names the MLflow parent run.
+        commit: record it in DVC (``dvc repro`` does that by itself).
+
+    Raises:
+        RBRError: for bad input. A gate that does not pass raises nothing: see ``Outcome.gate``.
+    """
+    stage = address(name, variant)
+    settings = workspace.settings
+    parameters = {
+        f"{section}.{key}": value
+        for section in STEPS[name].settings
+        for key, value in getattr(settings, section).model_dump().items()
+    }
+    parameters["seed"] = settings.seed
+    with workspace.tracking.step(
+        name, variant, graph_run, workspace.profile, parameters, say
+    ) as run:
+        context = Context(workspace.root, settings, variant, run)
+        metrics = run_step(name, context)
+        run.metrics(metrics)
+        run.files(context.path(name, variant))
+        gate = _gate(workspace, context, name) if STEPS[name].gate else None
+        passed = gate is None or gate.passed
+        run.tags({"gate": "none" if gate is None else "passed" if passed else "failed"})
+        if gate and gate.rows:
+            run.table("gate", gate.rows)
+        if commit and passed:
+            workspace.versions.commit(stage)
+        hashes = workspace.versions.hashes(stage)
+        tags = {f"dvc.{key}": value for key, value in hashes.items()}
+        run.tags({**tags, "rules.digest": rules_digest(workspace.root)})
+        version = workspace.versions.data_version(stage)
+        if gate:
+            store(workspace.root, stage, gate_key(workspace, version), gate)
+        if name == "model_release" and passed:
+            _release(workspace, context, run, metrics, graph_run)
+    return Outcome(context.path(name, variant), metrics, gate, version, False, run.run_id, tags)
+
+
+def _gate(workspace: Workspace, context: Context, name: str) -> gates.Gate:
+    extra = []
+    if name == "safety_eval" and context.variant == "rbr":
+        from orchestration.gates.suites import predecessor
+        from orchestration.lineage.registry import champion
+
+        former = champion(workspace.tracking, workspace.profile)
+        if former:
+            extra.append(predecessor(context, float(former["f1_star"])))
+    return gates.evaluate(context, name, extra)
+
+
+def rules_digest(root: Path) -> str:
+    """Digest of the compiled rules, ``none`` before they are compiled."""
+    path = root / "data" / "rules" / "hashes.json"
+    if not path.exists():
+        return "none"
+    return str(read_json(path)["digest"])
+
+
+def _release(
+    workspace: Workspace, context: Context, run: StepRun, metrics: dict[str, Any], graph_run: str
+) -> None:
+    """Move the champion alias if the gates of all artifacts that it rests on passed."""
+    from orchestration.lineage.registry import promote
+
+    for stage in all_needed("model_release"):
+        version = workspace.versions.data_version(stage)
+        kept = stored(workspace.root, stage, gate_key(workspace, version))
+        if STEPS[stage.split("@")[0]].gate and not (kept and kept.passed):
+            raise GateError(
+                f"no release: the gate of '{stage}' did not pass for the data that is here;"
+                " materialize it",
+                context.root / STEPS[stage.split("@")[0]].folder,
+            )
+    number = promote(
+        workspace.tracking,
+        workspace.profile,
+        context.path("ppo_checkpoint", "rbr"),
+        run.run_id,
+        {
+            "dvc.hash": workspace.versions.data_version("ppo_checkpoint@rbr"),
+            "rules.digest": rules_digest(workspace.root),
+            "f1_star": metrics["rbr_ppo.f1_star"],
+            "profile": workspace.profile,
+        },
+    )
+    run.tags({"model.version": number})
+    workspace.tracking.finish(graph_run, workspace.profile, metrics, context.path("model_release"))
+
+
+def all_needed(name: str) -> list[str]:
+    """All DVC stages upstream of an artifact, in no order."""
+    found: set[str] = set()
+    todo = needed_stages(name, None)
+    while todo:
+        stage = todo.pop()
+        if stage not in found:
+            found.add(stage)
+            own, _, variant = stage.partition("@")
+            todo += needed_stages(own, variant or None)
+    return sorted(found)
+
+
+def require_inputs(workspace: Workspace, name: str, variant: str | None) -> None:
+    """Check that what a step reads is what ``dvc.lock`` names, and bring it from the cache if not.
+
+    Raises:
+        GateError: naming the artifact that is missing or whose gate has not passed.
+    """
+    for stage in needed_stages(name, variant):
+        if not workspace.versions.committed(stage) and not workspace.versions.restore(stage):
+            own = stage.split("@")[0]
+            raise GateError(
+                f"'{name}' needs '{stage}', which is missing, changed by hand, or whose gate did not"
+                " pass: materialize it first",
+                workspace.root / STEPS[own].folder / stage.replace("@", "/"),
+            )

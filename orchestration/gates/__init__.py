@@ -1,0 +1,5 @@
+"""Gates: Great Expectations suites that an artifact must pass before the next step reads it."""
+
+from orchestration.gates.run import Gate, evaluate
+
+__all__ = ["Gate", "evaluate"]

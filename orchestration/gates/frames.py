@@ -1,0 +1,44 @@
+"""Artifacts as the data frames that the gates look at."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from rbr.files import read_json
+from rbr.steps import Context
+
+SPLITS = ("train", "validation", "eval")
+
+
+def json_lines(path: Path, **extra: Any) -> pd.DataFrame:
+    """A JSONL file as a frame, with constant columns ``extra``."""
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    return pd.DataFrame(rows).assign(**extra)
+
+
+def split_files(folder: Path, splits: tuple[str, ...] = SPLITS) -> pd.DataFrame:
+    """The splits' files one below the other, with a column ``split``."""
+    return pd.concat(
+        [json_lines(folder / f"{split}.jsonl", split=split) for split in splits], ignore_index=True
+    )
+
+
+def conversation_text(frame: pd.DataFrame) -> pd.Series:
+    """Each row's turns as one text, to find repeated conversations."""
+    return frame["conversation"].map(
+        lambda turns: "\n".join(f"{turn['role']}: {turn['content']}" for turn in turns)
+    )
+
+
+def leaks(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row a family: the number of splits that it is in (a leak if above 1)."""
+    return frame.groupby("family")["split"].nunique().rename("splits").reset_index()
+
+
+def metrics(context: Context, artifact: str) -> pd.DataFrame:
+    """The artifact's metrics as a frame of one row."""
+    return pd.DataFrame([read_json(context.path(artifact, context.variant) / "metrics.json")])

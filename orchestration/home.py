@@ -1,0 +1,18 @@
+"""Dagster's home under the project: runs, events and schedules live in ``.dagster/``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+SETTINGS = "telemetry:\n  enabled: false\n"
+
+
+def use_home(root: Path) -> Path:
+    """Point Dagster at ``.dagster/`` (unless ``DAGSTER_HOME`` says otherwise); returns the folder."""
+    home = Path(os.environ.setdefault("DAGSTER_HOME", str(root / ".dagster")))
+    home.mkdir(parents=True, exist_ok=True)
+    settings = home / "dagster.yaml"
+    if not settings.exists():
+        settings.write_text(SETTINGS, encoding="utf-8")
+    return home

@@ -1,0 +1,1 @@
+"""Which data made which model: DVC for the files, MLflow for the runs."""

@@ -1,0 +1,166 @@
+"""MLflow seen from the pipeline: one parent run a graph run, one nested run a computed step."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EXPERIMENT = "rule-based-rewards"
+MODEL = "rbr-policy"
+GRAPH_RUN = "rbr.graph_run"
+PLOT_SUFFIXES = {".png", ".md"}
+
+
+def tracking_address(root: Path) -> str:
+    """``MLFLOW_TRACKING_URI``, or the SQLite file under ``mlflow/``."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow' / 'mlflow.db'}"
+
+
+def git_commit(root: Path) -> str:
+    """The commit checked out, with ``-dirty`` where files differ from it; ``unknown`` outside git."""
+    found = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return found.stdout.strip() or "unknown"
+
+
+class StepRun:
+    """The tracker of one step: writes to its nested run, and passes messages on."""
+
+    def __init__(self, client: MlflowClient, run_id: str, say: Callable[[str], None]) -> None:
+        self._client = client
+        self.run_id = run_id
+        self._say = say
+
+    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        # MLflow allows only these characters in a name.
+        entries = [
+            Metric(name.replace("@", "_"), float(value), now, step or 0)
+            for name, value in values.items()
+        ]
+        for start in range(0, len(entries), 500):
+            self._client.log_batch(self.run_id, metrics=entries[start : start + 500])
+
+    def table(self, name: str, rows: list[dict[str, Any]]) -> None:
+        import pandas as pd
+
+        self._client.log_table(self.run_id, pd.DataFrame(rows), artifact_file=f"{name}.json")
+
+    def message(self, text: str) -> None:
+        self._say(text)
+
+    def files(self, folder: Path) -> None:
+        """Log the plots and texts of an artifact's folder."""
+        for path in sorted(folder.iterdir()):
+            if path.suffix in PLOT_SUFFIXES:
+                self._client.log_artifact(self.run_id, str(path))
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        for key, value in values.items():
+            self._client.set_tag(self.run_id, key, value)
+
+
+class Tracking:
+    """Runs of one root. Nothing is imported or written before the first step is computed."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @cached_property
+    def client(self) -> MlflowClient:
+        # MLflow's and alembic's notes on a new database are no news to a user. MLflow reads the
+        # variable as it is imported.
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        from mlflow import MlflowClient
+
+        (self.root / "mlflow").mkdir(exist_ok=True)
+        return MlflowClient(tracking_address(self.root))
+
+    @cached_property
+    def experiment(self) -> str:
+        found = self.client.get_experiment_by_name(EXPERIMENT)
+        if found:
+            return str(found.experiment_id)
+        folder = (self.root / "mlflow" / "artifacts").as_uri()
+        location = None if os.environ.get("MLFLOW_TRACKING_URI") else folder
+        return str(self.client.create_experiment(EXPERIMENT, artifact_location=location))
+
+    def parent(self, graph_run: str, profile: str) -> str:
+        """The parent run of a graph run; made on first use."""
+        found = self.client.search_runs(
+            [self.experiment], f"tags.`{GRAPH_RUN}` = '{graph_run}' and tags.`rbr.step` = 'graph'"
+        )
+        if found:
+            return str(found[0].info.run_id)
+        tags = {
+            GRAPH_RUN: graph_run,
+            "rbr.step": "graph",
+            "rbr.profile": profile,
+            "git.commit": git_commit(self.root),
+        }
+        name = f"graph {time.strftime('%Y-%m-%d %H:%M')} {profile}"
+        return str(self.client.create_run(self.experiment, tags=tags, run_name=name).info.run_id)
+
+    @contextmanager
+    def step(
+        self,
+        name: str,
+        variant: str | None,
+        graph_run: str,
+        profile: str,
+        parameters: Mapping[str, Any],
+        say: Callable[[str], None],
+    ) -> Iterator[StepRun]:
+        """A nested run for a step: finished, failed or killed as the block ends."""
+        parent = self.parent(graph_run, profile)
+        tags = {
+            "mlflow.parentRunId": parent,
+            GRAPH_RUN: graph_run,
+            "rbr.step": name,
+            "rbr.variant": variant or "all",
+            "rbr.profile": profile,
+            "git.commit": git_commit(self.root),
+        }
+        title = f"{name} {variant}" if variant else name
+        run = self.client.create_run(self.experiment, tags=tags, run_name=title)
+        for key, value in parameters.items():
+            self.client.log_param(run.info.run_id, key, value)
+        own = StepRun(self.client, run.info.run_id, say)
+        try:
+            yield own
+        except KeyboardInterrupt:
+            self.client.set_terminated(run.info.run_id, "KILLED")
+            raise
+        except BaseException:
+            self.client.set_terminated(run.info.run_id, "FAILED")
+            self.client.set_terminated(parent, "FAILED")
+            raise
+        self.client.set_terminated(run.info.run_id, "FINISHED")
+
+    def finish(
+        self, graph_run: str, profile: str, metrics: Mapping[str, float], files: Path
+    ) -> None:
+        """End the parent run with the release's figures and plots."""
+        parent = self.parent(graph_run, profile)
+        own = StepRun(self.client, parent, lambda text: None)
+        own.metrics(metrics)
+        own.files(files)
+        self.client.set_terminated(parent, "FINISHED")

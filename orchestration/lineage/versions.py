@@ -1,0 +1,115 @@
+"""DVC seen from the pipeline: is an artifact current, give it back from the cache, commit it."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rbr.errors import RBRError
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+    from dvc.stage import Stage
+
+
+def address(name: str, variant: str | None = None) -> str:
+    """DVC's name of a stage: ``name``, or ``name@variant`` for the steps that have variants."""
+    return f"{name}@{variant}" if variant else name
+
+
+class Versions:
+    """The stages of ``dvc.yaml`` under a root.
+
+    Each call opens the repository afresh, since DVC remembers what it read, and waits while another
+    process holds DVC's lock.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def _open(self) -> Repo:
+        from dvc.exceptions import DvcException
+        from dvc.repo import Repo
+
+        # DVC says on its log what Dagster's own event log says too.
+        logging.getLogger("dvc").setLevel(logging.ERROR)
+        try:
+            return Repo(str(self.root), _wait_for_lock=True)
+        except DvcException as error:
+            raise RBRError(f"not a DVC repository ({error}): run `dvc init`", self.root) from error
+
+    @staticmethod
+    def _stage(repo: Repo, stage: str) -> Stage:
+        from dvc.exceptions import DvcException
+
+        try:
+            return repo.stage.load_one(path="dvc.yaml", name=stage)
+        except DvcException as error:
+            raise RBRError(
+                f"no stage '{stage}' ({error}): run `python -m orchestration.dvc_yaml`",
+                Path(repo.root_dir) / "dvc.yaml",
+            ) from error
+
+    def restore(self, stage: str) -> bool:
+        """Bring an artifact that was made before from the same inputs into the workspace.
+
+        Looks at the workspace, then at ``dvc.lock``, then at DVC's run cache.
+
+        Returns:
+            False if it must be made; nothing has changed then.
+        """
+        from dvc.exceptions import DvcException
+        from dvc.stage.cache import RunCacheNotFoundError
+
+        with self._open() as repo:
+            own = self._stage(repo, stage)
+            if any(not dep.exists for dep in own.deps):
+                return False
+            with repo.lock:
+                if not own.changed():
+                    return True
+                try:
+                    repo.stage_cache.restore(own)
+                except (RunCacheNotFoundError, DvcException):
+                    return False
+                own.save()
+                own.dump(update_pipeline=False)
+        return True
+
+    def commit(self, stage: str) -> None:
+        """Record inputs and outputs of a stage in ``dvc.lock``, the cache and the run cache."""
+        with self._open() as repo:
+            repo.commit(stage, force=True)
+            own = self._stage(repo, stage)
+            repo.stage_cache.save(own)
+
+    def committed(self, stage: str) -> bool:
+        """Whether the workspace's output is the one ``dvc.lock`` names."""
+        with self._open() as repo:
+            own = self._stage(repo, stage)
+            return all(bool(out.hash_info) and not out.changed() for out in own.outs)
+
+    def current(self, stage: str) -> bool:
+        """Whether inputs, settings, code and output are those of ``dvc.lock``."""
+        with self._open() as repo:
+            return not self._stage(repo, stage).changed()
+
+    def hashes(self, stage: str) -> dict[str, str]:
+        """DVC hashes of inputs (``dep:`` path) and outputs (``out:`` path) as the workspace has them."""
+        with self._open() as repo:
+            own = self._stage(repo, stage)
+            result: dict[str, str] = {}
+            for kind, files in (("dep", own.deps), ("out", own.outs)):
+                for file in files:
+                    found: Any = file.get_hash() if file.exists else None
+                    if found is not None and file.hash_name in ("md5", None):
+                        result[f"{kind}:{file.def_path}"] = str(found.value)
+            return result
+
+    def data_version(self, stage: str) -> str:
+        """The DVC hash of the stage's output: its Dagster data version."""
+        outs = [v for k, v in self.hashes(stage).items() if k.startswith("out:")]
+        if len(outs) != 1:
+            raise RBRError(f"stage '{stage}' has no output on disk", self.root / "dvc.yaml")
+        return outs[0]

@@ -1,0 +1,56 @@
+"""``python -m orchestration.ui``: the Dagster and MLflow UIs on this machine, until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from orchestration.home import use_home
+from orchestration.lineage.tracking import tracking_address
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run both servers on loopback; returns the exit status of the one that ended first."""
+    parser = argparse.ArgumentParser(prog="python -m orchestration.ui", description=__doc__)
+    parser.add_argument("--dagster-port", type=int, default=3000)
+    parser.add_argument("--mlflow-port", type=int, default=5000)
+    options = parser.parse_args(arguments)
+    root = Path.cwd()
+    use_home(root)
+    (root / "mlflow").mkdir(exist_ok=True)
+    python = [sys.executable, "-m"]
+    commands = {
+        f"Dagster  http://127.0.0.1:{options.dagster_port}": [
+            *python, "dagster", "dev", "-h", "127.0.0.1", "-p", str(options.dagster_port),
+            "-m", "orchestration.definitions",
+        ],
+        f"MLflow   http://127.0.0.1:{options.mlflow_port}": [
+            *python, "mlflow", "server", "--host", "127.0.0.1", "--port", str(options.mlflow_port),
+            "--workers", "1",
+            "--backend-store-uri", tracking_address(root),
+            "--artifacts-destination", str(root / "mlflow" / "artifacts"),
+        ],
+    }  # fmt: skip
+    print("\n".join(commands), "Ctrl-C stops both", sep="\n", flush=True)
+    running = [
+        subprocess.Popen(command, env=os.environ, start_new_session=True)
+        for command in commands.values()
+    ]
+    try:
+        while all(server.poll() is None for server in running):
+            time.sleep(0.5)
+    except KeyboardInterrupt:
+        pass
+    for server in running:
+        if server.poll() is None:
+            os.killpg(server.pid, signal.SIGINT)
+    return max(server.wait() for server in running)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
