@@ -82,7 +82,7 @@ class RewardModel(Section):
     learning_rate: float = 2e-4
     epochs: float = 2.0
     batch_size: int = 16
-    max_pairs: int = 500
+    max_pairs: int = 320
 
 
 class Weights(Section):

@@ -102,7 +102,7 @@ def _solve(x: Array, y: Array, sample_weight: Array, strengths: Array) -> tuple[
         loss = torch.nn.functional.binary_cross_entropy_with_logits(
             scores, target, reduction="none"
         )
-        value = (loss * weights.unsqueeze(1)).sum() / weights.sum()
+        value = (loss * weights).sum(0).div(weights.sum(0).clamp(min=1e-9)).sum()
         value = value + 0.5 * (strength.unsqueeze(1) * weight.square()).sum()
         value.backward()
         return value
@@ -114,7 +114,8 @@ def _solve(x: Array, y: Array, sample_weight: Array, strengths: Array) -> tuple[
 def _platt(scores: Array, target: Array, sample_weight: Array) -> tuple[float, float]:
     from sklearn.linear_model import LogisticRegression
 
-    if target.min() == target.max():
+    scores, target, sample_weight = (a[sample_weight > 0] for a in (scores, target, sample_weight))
+    if len(target) == 0 or target.min() == target.max():
         return 1.0, 0.0
     model = LogisticRegression(C=1.0).fit(scores[:, None], target, sample_weight=sample_weight)
     # A slope below zero would turn the head round: what it learnt does not carry over; keep it flat.
@@ -138,14 +139,17 @@ def fit_heads(
         labels: (n, propositions), 0 or 1.
         groups: n names; rows of one group are in one fold.
         strengths: L2 strengths to choose among, on standardised features.
-        sample_weight: (n,), 1 by default.
+        sample_weight: (n,) or (n, propositions), 1 by default; a proposition is not fitted on rows of
+            weight 0.
         calibrate_on: rows by which strength and calibration are chosen (the human-labelled ones);
             all by default.
     """
     from sklearn.model_selection import GroupKFold
 
     n, count = labels.shape
-    weights = np.ones(n) if sample_weight is None else sample_weight
+    weights = np.ones((n, count))
+    if sample_weight is not None:
+        weights = weights * (sample_weight if sample_weight.ndim == 2 else sample_weight[:, None])
     chosen_rows = np.ones(n, dtype=bool) if calibrate_on is None else calibrate_on
     mean, scale = features.mean(0), features.std(0) + 1e-6
     x = (features - mean) / scale / np.sqrt(features.shape[1])
@@ -156,12 +160,14 @@ def fit_heads(
             w, b = _solve(x[inside], labels[inside], weights[inside], np.full(count, strength))
             out_of_fold[k, outside] = x[outside] @ w.T + b
     losses = np.logaddexp(0, out_of_fold) - labels * out_of_fold
-    weighted = (losses * weights[:, None])[:, chosen_rows].sum(1)
+    weighted = (losses * weights)[:, chosen_rows].sum(1)
     best = weighted.argmin(0)
     chosen = np.array([strengths[k] for k in best])
     weight, bias = _solve(x, labels, weights, chosen)
     calibration = [
-        _platt(out_of_fold[best[j], chosen_rows, j], labels[chosen_rows, j], weights[chosen_rows])
+        _platt(
+            out_of_fold[best[j], chosen_rows, j], labels[chosen_rows, j], weights[chosen_rows, j]
+        )
         for j in range(count)
     ]
     return Heads(

@@ -16,7 +16,7 @@ def run(context: Context) -> dict[str, float]:
     settings = context.settings.grader
     rules = context.rules
     names = rules.proposition_names
-    talks, texts, true, groups, is_gold = training_rows(
+    rows = training_rows(
         common.gold(context, "train"),
         common.prompts(context, "train"),
         rules,
@@ -24,19 +24,22 @@ def run(context: Context) -> dict[str, float]:
         context.settings.seed,
     )
     read = StateFeatures(context.path("base_model"), settings.layer, settings.batch_size)
-    features = read(talks, texts, common.Reporter(context, "reading hidden states"))
-    labels = np.array([[float(name in row) for name in names] for row in true])
+    report = common.Reporter(context, "reading hidden states")
+    features = read(rows.conversations, rows.completions, report)
     # A gold row weighs as much as three composed ones: it is what real completions look like.
     heads = fit_heads(
         features,
-        labels,
-        groups,
+        rows.labels(names),
+        rows.groups,
         names,
         settings.regularisation,
-        sample_weight=np.where(is_gold, 3.0, 1.0),
-        calibrate_on=is_gold,
+        sample_weight=np.where(rows.is_gold, 3.0, 1.0),
+        calibrate_on=rows.is_gold,
     )
-    metrics = {"gold_rows": float(is_gold.sum()), "composed_rows": float((~is_gold).sum())}
+    metrics = {
+        "gold_rows": float(rows.is_gold.sum()),
+        "composed_rows": float((~rows.is_gold).sum()),
+    }
     with context.output("grader") as folder:
         heads.save(folder, {"layer": read.layer, "engine": "head"})
         write_json(folder / "metrics.json", metrics)

@@ -17,34 +17,42 @@ def run(context: Context) -> dict[str, float]:
     rules = context.rules
     names = rules.proposition_names
     settings = context.settings
-    # Other composed rows than the grader's: validation prompts and another seed.
-    talks, texts, true, groups, is_gold = training_rows(
+    # Composed with another seed, and read by another backbone, than the grader's rows.
+    rows = training_rows(
         common.gold(context, "train"),
-        common.prompts(context, "validation"),
+        [*common.prompts(context, "train"), *common.prompts(context, "validation")],
         rules,
         settings.grader.composed_per_type,
         settings.seed + 1000,
     )
     read = PairEmbeddings(context.path("judge_model"))
+    weights = np.where(rows.is_gold, 3.0, 1.0)[:, None] * np.ones(len(names))
+    # Where the policy complies there is nothing to disallow; that head is for the other requests.
+    complied = np.array([kind == "comply" for kind in rows.response_types])
+    weights[complied, names.index("disallowed_content")] = 0.0
     heads = fit_heads(
-        read(talks, texts, common.Reporter(context, "embedding")),
-        np.array([[float(name in row) for name in names] for row in true]),
-        groups,
+        read(rows.conversations, rows.completions, common.Reporter(context, "embedding")),
+        rows.labels(names),
+        rows.groups,
         names,
         settings.grader.regularisation,
-        sample_weight=np.where(is_gold, 3.0, 1.0),
-        calibrate_on=is_gold,
+        sample_weight=weights,
+        calibrate_on=rows.is_gold,
     )
     heldout = common.gold(context, "heldout")
     probabilities = heads.probabilities(
         read([row.conversation for row in heldout], [row.completion for row in heldout])
     )
-    table = accuracy_table(probabilities, label_matrix(heldout, names), names)
+    labels = label_matrix(heldout, names)
+    table = accuracy_table(probabilities, labels, names)
     by_name = {row["proposition"]: row for row in table}
+    refusable = np.array([row.response_type != "comply" for row in heldout])
+    disallowed = names.index("disallowed_content")
+    right = (probabilities >= 0.5)[refusable, disallowed] == (labels > 0)[refusable, disallowed]
     metrics = {
         "accuracy": float(by_name["mean"]["accuracy"]),
         "refusal_accuracy": float(by_name["inability_to_comply"]["accuracy"]),
-        "disallowed_accuracy": float(by_name["disallowed_content"]["accuracy"]),
+        "disallowed_accuracy": float(right.mean()),
     }
     with context.output("judge") as folder:
         heads.save(folder, {"backbone": settings.models.judge})

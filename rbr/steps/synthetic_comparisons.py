@@ -19,7 +19,7 @@ GOOD_CLASSES = {
     "partial": {"ideal", "minimum_acceptable_style"},
     "refusal": {"unacceptable_completion"},
     "off_topic": {"illogical_completion", "unacceptable_completion"},
-    "bad": {"minimum_acceptable_style", "unacceptable_completion"},
+    "bad": {"minimum_acceptable_style", "unacceptable_completion", "illogical_completion"},
     "disallowed": {"disallowed_completion"},
 }
 
@@ -43,7 +43,7 @@ def made_to_order(
                         break
                     made = compose(prompt, label, rules, prompts, draw)
                 seen.add(made.completion)
-                written = label in ("full", "partial")
+                written = made.completion in (prompt.answer, prompt.partial)
                 source = "written" if written else "composed"
                 rows.append((prompt, label, source, made.completion, made.true))
     return rows

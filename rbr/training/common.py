@@ -16,7 +16,6 @@ from transformers.trainer_utils import get_last_checkpoint
 from rbr.settings import Settings
 from rbr.steps.context import Tracker
 
-
 SHOWN = ("loss", "eval_loss", "eval_accuracy", "reward", "kl", "completions/mean_length")
 
 
