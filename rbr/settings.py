@@ -69,7 +69,7 @@ class Grader(Section):
     engine: Literal["head", "transformers", "vllm", "openai"] = "head"
     layer: int = 16
     batch_size: int = 32
-    composed_per_type: int = 150
+    composed_per_type: int = 350
     regularisation: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3)
     address: str | None = Field(None, description="base URL of an OpenAI-compatible server")
 
