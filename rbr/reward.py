@@ -48,9 +48,10 @@ def as_conversation(prompt: str | Sequence[Any]) -> tuple[Message, ...]:
     """A prompt as TRL gives it (text, or a list of role and content) as a conversation."""
     if isinstance(prompt, str):
         return (Message(role="user", content=prompt),)
+    turns: Sequence[Any] = prompt
     return tuple(
         m if isinstance(m, Message) else Message(role=m["role"], content=m["content"])
-        for m in prompt
+        for m in turns
     )
 
 
@@ -58,7 +59,8 @@ def as_text(completion: str | Sequence[Any]) -> str:
     """A completion as TRL gives it (text, or a list with one assistant turn) as text."""
     if isinstance(completion, str):
         return completion
-    return "".join(str(m["content"]) for m in completion)
+    turns: Sequence[Any] = completion
+    return "".join(str(m["content"]) for m in turns)
 
 
 class RuleBasedReward:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,10 @@ def evaluate(context: Context, artifact: str, models: dict[str, Path]) -> dict[s
     from rbr.training.common import digest_of, file_digest
 
     settings = context.settings.evaluation
-    prompts = common.prompts(context, "eval")[: settings.prompts]
+    prompts = common.prompts(context, "eval")
+    # All categories in their shares, whatever the file's order.
+    random.Random(context.settings.seed).shuffle(prompts)
+    prompts = prompts[: settings.prompts]
     rules = context.rules
     judge = Judge(context.path("judge"), context.path("judge_model"), rules)
     scratch = context.scratch(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rbr.files import read_json, write_json
 from rbr.release import comparison, markdown, trade_off
 from rbr.settings import VARIANTS
@@ -11,7 +13,7 @@ from rbr.steps.context import Context
 
 def run(context: Context) -> dict[str, float]:
     base = read_json(context.path("baseline_eval") / "results.json")
-    variants = {
+    variants: dict[str, Any] = {
         name: read_json(context.path("safety_eval", name) / "results.json") for name in VARIANTS
     }
     judge = read_json(context.path("judge") / "metrics.json")

@@ -46,6 +46,7 @@ def run(context: Context) -> dict[str, float]:
     metrics["comply_share"] = round(counts["comply"] / max(1, sum(counts.values())), 4)
     with context.output("safety_prompts") as folder:
         for name, members in splits.items():
-            write_rows(folder / f"{name}.jsonl", sorted(members, key=lambda row: row.id))
+            members.sort(key=lambda row: row.id)
+            write_rows(folder / f"{name}.jsonl", members)
         write_json(folder / "metrics.json", metrics)
     return metrics

@@ -221,7 +221,7 @@ class PPOTrainer(GRPOTrainer):
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """AdamW with an own rate for the value head."""
-        if self.optimizer is None:
+        if getattr(self, "optimizer", None) is None:
             head = {id(p) for p in self._value.parameters()}
             policy = [p for p in self.model.parameters() if p.requires_grad and id(p) not in head]
             self.optimizer = torch.optim.AdamW(

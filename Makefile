@@ -1,0 +1,34 @@
+# Rule Based Rewards: everything runs from .venv, made by `make setup`.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+# The pipeline's stages call `python`; this makes it the environment's.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help setup demo test lint ui clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+
+setup: .venv/installed ## make .venv with the pinned packages
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: setup ## run the whole graph on the profile of params.yaml, print the table; goes on where it was
+	@$(BIN)/python -m orchestration.demo
+
+test: setup ## run all tests, the smoke graph among them
+	@$(BIN)/python -m pytest
+
+lint: setup ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+ui: setup ## Dagster on http://127.0.0.1:3000 and MLflow on http://127.0.0.1:5000
+	@$(BIN)/python -m orchestration.ui
+
+clean: ## remove what runs made here (data and models stay in DVC's cache)
+	rm -rf .dagster gx .cache/unfinished .cache/gates

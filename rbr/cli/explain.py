@@ -1,0 +1,54 @@
+"""``rbr explain``: why a completion gets its reward."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from rbr.cli.common import JsonOption, RootOption, artifact, console, open_context, print_json
+from rbr.errors import RBRError
+
+
+def explain(
+    prompt: Annotated[str, typer.Option(help="What the user says.")],
+    completion: Annotated[str, typer.Option(help="What the model answers.")],
+    response_type: Annotated[
+        str, typer.Option(help="What the policy asks for on this prompt.")
+    ] = "hard_refusal",
+    as_json: JsonOption = False,
+    root: RootOption = None,
+) -> None:
+    """The reward of one completion, split into R_rm and each rule's contribution."""
+    from rbr.data.rows import Message
+    from rbr.reward import RuleBasedReward
+    from rbr.steps.common import load_grader
+    from rbr.training.reward_model import RewardModel
+
+    context = open_context(root)
+    rules = context.rules
+    if response_type not in rules.response_types:
+        allowed = ", ".join(rules.response_types)
+        raise RBRError(f"--response-type '{response_type}' is not one of {allowed}")
+    for name in ("base_model", "grader"):
+        artifact(context, name)
+    reward = RuleBasedReward.load(
+        rules,
+        artifact(context, "fitted_weights") / "weights.json",
+        load_grader(context, stored=False),
+        RewardModel(artifact(context, "helpful_reward_model")),
+    )
+    told = reward.explain((Message(role="user", content=prompt),), completion, response_type)
+    if as_json:
+        print_json(asdict(told))
+        return
+    table = Table("feature", "value", "weight", "contribution", title=f"as {response_type}")
+    table.add_row("R_rm", "", "", f"{told.reward_model:+.3f}")
+    ordered = sorted(told.contributions.items(), key=lambda item: -abs(item[1][2]))
+    for name, (value, weight, contribution) in ordered:
+        style = "green" if contribution > 0.005 else "red" if contribution < -0.005 else "dim"
+        table.add_row(name, f"{value:.2f}", f"{weight:+.2f}", f"{contribution:+.3f}", style=style)
+    table.add_row("R_tot", "", "", f"{told.reward:+.3f}", style="bold")
+    console.print(table)

@@ -1,0 +1,36 @@
+"""``rbr``: entry point. An error that a person can act on is one line on stderr and exit status 1."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from rbr.cli import models, rules
+from rbr.cli.evaluate import evaluate
+from rbr.cli.explain import explain
+from rbr.errors import RBRError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    help="Rule Based Rewards: check and show rules, evaluate models, explain rewards.",
+)
+app.add_typer(models.app, name="models")
+app.add_typer(rules.app, name="rules")
+app.command()(evaluate)
+app.command()(explain)
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except RBRError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

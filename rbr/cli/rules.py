@@ -1,0 +1,69 @@
+"""``rbr rules``: check, show and compare the written rules."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rbr.cli.common import RootOption, console, find_root
+from rbr.rules import load_rules
+
+app = typer.Typer(no_args_is_help=True, help="The written rules.")
+
+
+@app.command()
+def check(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Folder of rules; rules/ by default.")
+    ] = None,
+    root: RootOption = None,
+) -> None:
+    """Check form, names, cycles, and that each completion falls in exactly one class."""
+    from rbr.rules.check import check_rules
+
+    place = folder or find_root(root) / "rules"
+    errors = check_rules(place)
+    for error in errors:
+        print(f"error: {error}", file=sys.stderr)
+    if errors:
+        raise typer.Exit(1)
+    rules = load_rules(place)
+    console.print(
+        f"{len(rules.propositions)} propositions, {len(rules.derived)} derived,"
+        f" {len(rules.class_names)} classes for each of {len(rules.response_types)} response types:"
+        f" fine ({rules.digest[:12]})"
+    )
+
+
+@app.command()
+def show(name: str, root: RootOption = None) -> None:
+    """Show a proposition, a derived proposition or a response type, and where it is used."""
+    from rbr.cli.show import show as render
+
+    render(load_rules(find_root(root) / "rules"), name)
+
+
+@app.command()
+def diff(
+    rev: Annotated[str, typer.Argument(help="Git revision to compare with.")] = "HEAD",
+    root: RootOption = None,
+) -> None:
+    """What changed in meaning since a git revision, and what that makes stale."""
+    from rbr.cli.diff import compare
+
+    folder = find_root(root)
+    changes = compare(folder, rev)
+    if not changes.lines:
+        console.print(f"the rules mean the same as at {rev}")
+        return
+    for line in changes.lines:
+        console.print(line)
+    console.print(f"\nmade again: {', '.join(changes.stale)}")
+    console.print(
+        f"grades made again: those of {len(changes.propositions)} proposition"
+        f"{'' if len(changes.propositions) == 1 else 's'}, for each completion graded"
+        f" ({changes.completions} at the last run)"
+    )
