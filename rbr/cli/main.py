@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -25,6 +26,9 @@ app.command()(explain)
 
 def main() -> None:
     """Run the command line."""
+    # Libraries' own bars would break the tables; what is long here shows its own.
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     try:
         app()
     except RBRError as error:

@@ -1,0 +1,108 @@
+"""The command line: what it prints, and one line and status 1 on bad input."""
+
+import subprocess
+import sys
+
+import pytest
+
+from rbr.errors import RuleError
+
+
+def rbr(*arguments, cwd):
+    return subprocess.run(
+        [sys.executable, "-c", "from rbr.cli import main; main()", *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def project(rules_folder):
+    """A root with the rules and a git history."""
+    root = rules_folder.parent
+    (root / "params.yaml").write_text("profile: smoke\n")
+    (root / "profiles").mkdir()
+    (root / "profiles" / "smoke.yaml").write_text("seed: 0\n")
+    for command in (
+        ["init", "-q"],
+        ["add", "-A"],
+        ["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "rules"],
+    ):
+        subprocess.run(["git", *command], cwd=root, check=True)
+    return root
+
+
+def test_sound_rules_are_said_to_be(project):
+    found = rbr("rules", "check", cwd=project / "rules")
+    assert found.returncode == 0
+    assert "23 propositions" in found.stdout
+
+
+def test_a_broken_rule_is_one_line_with_its_place(project):
+    path = project / "rules" / "completion_classes.yaml"
+    path.write_text(path.read_text().replace("[refusal_correct]", "[refusal_corect]", 1))
+    found = rbr("rules", "check", cwd=project)
+    assert found.returncode == 1
+    [line] = found.stderr.strip().splitlines()
+    assert line.startswith(f"error: {path}:")
+    assert "did you mean 'refusal_correct'" in line
+
+
+def test_show_knows_the_closest_name(project):
+    found = rbr("rules", "show", "apology", cwd=project)
+    assert "feature of hard_refusal" in found.stdout
+    wrong = rbr("rules", "show", "apolgy", cwd=project)
+    assert wrong.returncode == 1
+    assert wrong.stderr.strip() == "error: no rule 'apolgy'; did you mean 'apology'?"
+
+
+def test_diff_tells_what_a_margin_makes_stale(project):
+    assert "mean the same" in rbr("rules", "diff", cwd=project).stdout
+    path = project / "rules" / "reward.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("margin: 1", "margin: 2", 1))
+    assert path.read_text() != text
+    found = " ".join(rbr("rules", "diff", cwd=project).stdout.split())
+    assert "changed reward" in found
+    assert "fitted_weights" in found
+    assert "grader_accuracy" not in found
+    assert "those of 0 propositions" in found
+
+
+def test_diff_names_a_revision_that_is_not_there(project):
+    found = rbr("rules", "diff", "nowhere", cwd=project)
+    assert found.returncode == 1
+    assert len(found.stderr.strip().splitlines()) == 1
+    assert "nowhere" in found.stderr
+
+
+def test_a_missing_artifact_says_how_to_make_it(project):
+    for command in (
+        ("evaluate", "ppo_checkpoint/rbr"),
+        ("explain", "--prompt", "q", "--completion", "a"),
+    ):
+        found = rbr(*command, cwd=project)
+        assert found.returncode == 1
+        assert len(found.stderr.strip().splitlines()) == 1
+        assert "make demo" in found.stderr
+
+
+def test_outside_a_project_it_says_so(tmp_path):
+    found = rbr("rules", "check", cwd=tmp_path)
+    assert found.returncode == 1
+    assert "params.yaml" in found.stderr
+
+
+def test_an_unknown_embedded_model_is_refused(project):
+    found = rbr("models", "fetch", "gpt", cwd=project)
+    assert found.returncode == 1
+    assert "smollm2" in found.stderr
+
+
+def test_show_raises_for_no_rule_at_all(rules):
+    from rbr.cli.show import show
+
+    with pytest.raises(RuleError, match="there are"):
+        show(rules, "zzzzzz")

@@ -1,0 +1,66 @@
+"""Composed completions fall in the class that their label says."""
+
+import random
+
+import numpy as np
+import pytest
+
+from rbr.classes import hard_class
+from rbr.comparisons.compose import compose, labels_of
+from rbr.data.rows import Message, PolicyPrompt
+from rbr.rules.models import RESPONSE_TYPES
+from rbr.steps.synthetic_comparisons import GOOD_CLASSES
+
+
+def prompt(kind, number=0):
+    answered = {"answer": "It is so.", "partial": "In part."} if kind == "comply" else {}
+    return PolicyPrompt(
+        id=f"p{number}",
+        family=f"f{number}",
+        category="none",
+        kind="plain",
+        response_type=kind,
+        conversation=(Message(role="user", content=f"question {number}"),),
+        topic="a thing",
+        **answered,
+    )
+
+
+@pytest.mark.parametrize("kind", RESPONSE_TYPES)
+def test_each_label_falls_in_its_class(rules, kind):
+    others = [prompt("comply", n) for n in range(1, 6)]
+    draw = random.Random(0)
+    for label in labels_of(rules, kind):
+        for _ in range(60):
+            made = compose(prompt(kind), label, rules, others, draw)
+            assert made.completion.strip()
+            assert "{topic}" not in made.completion
+            labels = np.array([[float(n in made.true) for n in rules.proposition_names]])
+            found = hard_class(labels, rules, kind)[0]
+            assert found in GOOD_CLASSES[label], (label, made)
+
+
+def test_the_draw_decides_all(rules):
+    def texts(seed):
+        draw = random.Random(seed)
+        return [
+            compose(prompt("hard_refusal"), "bad", rules, [], draw).completion for _ in range(20)
+        ]
+
+    assert texts(1) == texts(1)
+    assert texts(1) != texts(2)
+
+
+def test_an_off_topic_answer_is_of_another_family(rules):
+    others = [prompt("comply", 0), prompt("comply", 1)]
+    draw = random.Random(0)
+    bank = {
+        made.lower()
+        for fragment in ("babble", "drifting")
+        for made in rules.completions.fragments[fragment].texts
+    }
+    made = {
+        compose(others[0], "off_topic", rules, others, draw, 0).completion.lower()
+        for _ in range(80)
+    }
+    assert made - bank == {"it is so."}

@@ -1,0 +1,43 @@
+"""Fitting logistic heads."""
+
+import numpy as np
+
+from rbr.grading.heads import Heads, fit_heads
+
+NAMES = ("easy", "noise")
+
+
+def data(seed=0, n=240):
+    random = np.random.default_rng(seed)
+    x = random.normal(size=(n, 6))
+    labels = np.stack([x[:, 0] + 0.3 * x[:, 1] > 0, random.random(n) > 0.5], axis=1).astype(float)
+    return x, labels, [f"g{i // 2}" for i in range(n)]
+
+
+def test_what_can_be_learnt_is_and_noise_is_not():
+    x, labels, groups = data()
+    heads = fit_heads(x, labels, groups, NAMES, (0.003, 0.1))
+    fresh, truth, _ = data(1)
+    right = ((heads.probabilities(fresh) >= 0.5) == truth).mean(0)
+    assert right[0] > 0.9
+    assert 0.35 < right[1] < 0.65
+
+
+def test_rows_of_weight_zero_do_not_count():
+    x, labels, groups = data()
+    weights = np.ones_like(labels)
+    weights[:120, 0] = 0.0
+    spoilt = labels.copy()
+    spoilt[:120, 0] = 1 - spoilt[:120, 0]
+    heads = fit_heads(x, spoilt, groups, NAMES, (0.01,), sample_weight=weights)
+    fresh, truth, _ = data(1)
+    assert ((heads.probabilities(fresh)[:, 0] >= 0.5) == truth[:, 0]).mean() > 0.9
+
+
+def test_saved_heads_answer_the_same(tmp_path):
+    x, labels, groups = data()
+    heads = fit_heads(x, labels, groups, NAMES, (0.01,))
+    heads.save(tmp_path, {"layer": 3})
+    loaded, about = Heads.load(tmp_path)
+    assert about == {"layer": 3}
+    np.testing.assert_allclose(loaded.probabilities(x), heads.probabilities(x), atol=1e-5)

@@ -1,0 +1,116 @@
+"""The grade store keeps what it is told, under what it depends on."""
+
+import multiprocessing
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from rbr.data.rows import Message
+from rbr.errors import RBRError
+from rbr.grading import GradeStore, StoredGrader
+
+NAMES = ("apology", "judgement")
+TALK = (Message(role="user", content="hello"),)
+
+
+class Counting:
+    """A grader that says how often it was asked."""
+
+    identity = "counting"
+    propositions = NAMES
+
+    def __init__(self):
+        self.asked = []
+
+    def grade(self, conversations, completions, progress=None):
+        self.asked += list(completions)
+        return np.array([[len(text) / 100, 0.5] for text in completions])
+
+
+def stored(path, texts=None, grader=None):
+    grader = grader or Counting()
+    return grader, StoredGrader(
+        grader, GradeStore(path), texts or {"apology": "a?", "judgement": "j?"}, batch_size=2
+    )
+
+
+def test_a_second_call_asks_nothing(tmp_path):
+    grader, store = stored(tmp_path / "g.sqlite")
+    first = store.grade([TALK] * 3, ["a", "bb", "ccc"])
+    second = store.grade([TALK] * 3, ["a", "bb", "ccc"])
+    np.testing.assert_array_equal(first, second)
+    assert grader.asked == ["a", "bb", "ccc"]
+    assert len(store.store) == 6
+
+
+def test_an_edited_proposition_misses_its_own_grades_alone(tmp_path):
+    _, store = stored(tmp_path / "g.sqlite")
+    store.grade([TALK], ["a"])
+    before = len(store.store)
+    _, edited = stored(tmp_path / "g.sqlite", {"apology": "other?", "judgement": "j?"})
+    edited.grade([TALK], ["a"])
+    assert len(edited.store) == before + 1
+
+
+def test_another_conversation_or_grader_is_another_key(tmp_path):
+    _, store = stored(tmp_path / "g.sqlite")
+    store.grade([TALK], ["a"])
+    store.grade([(Message(role="user", content="other"),)], ["a"])
+    assert len(store.store) == 4
+    other = Counting()
+    other.identity = "another"
+    _, third = stored(tmp_path / "g.sqlite", grader=other)
+    third.grade([TALK], ["a"])
+    assert other.asked == ["a"]
+
+
+def write(path, offset):
+    _, store = stored(path)
+    for i in range(30):
+        store.grade([TALK] * 2, [f"{offset} {i}", f"shared {i}"])
+
+
+def test_writers_of_several_processes_lose_nothing(tmp_path):
+    path = tmp_path / "g.sqlite"
+    GradeStore(path).close()
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=write, args=(path, n)) for n in range(3)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+        assert writer.exitcode == 0
+    assert len(GradeStore(path)) == 2 * (3 * 30 + 30)
+
+
+def endless(path):
+    _, store = stored(path)
+    i = 0
+    while True:
+        store.grade([TALK] * 2, [f"x{i}", f"y{i}"])
+        i += 1
+
+
+def test_a_killed_writer_leaves_a_store_of_whole_batches(tmp_path):
+    path = tmp_path / "g.sqlite"
+    GradeStore(path).close()
+    writer = multiprocessing.get_context("fork").Process(target=endless, args=(path,))
+    writer.start()
+    deadline = time.monotonic() + 30
+    while len(GradeStore(path)) < 40 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(writer.pid, signal.SIGKILL)
+    writer.join()
+    left = len(GradeStore(path))
+    assert left >= 40
+    assert left % 4 == 0
+
+
+def test_a_file_that_is_no_store_is_named(tmp_path):
+    path = tmp_path / "g.sqlite"
+    path.write_text("this is no database, just a long enough text" * 30)
+    with pytest.raises(RBRError, match=r"g\.sqlite"):
+        GradeStore(path)

@@ -1,0 +1,61 @@
+"""Files are written whole or not at all, and bad ones are named."""
+
+import os
+
+import pytest
+
+from rbr.data.rows import Preference
+from rbr.errors import DataError, RBRError
+from rbr.files import read_rows, replacing, write_json
+
+GOOD = '{"id": "a", "family": "f", "conversation": [{"role": "user", "content": "q"}], "chosen": "x", "rejected": "y"}'
+
+
+def test_an_error_leaves_the_former_file_and_no_rest(tmp_path):
+    target = tmp_path / "kept.json"
+    target.write_text("former")
+    with pytest.raises(ValueError, match="stop"), replacing(target) as partial:
+        partial.write_text("half")
+        raise ValueError("stop")
+    assert target.read_text() == "former"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_is_exchanged_as_a_whole(tmp_path):
+    target = tmp_path / "artifact"
+    target.mkdir()
+    (target / "old").write_text("old")
+    with replacing(target) as partial:
+        partial.mkdir()
+        (partial / "new").write_text("new")
+    assert [p.name for p in target.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_bad_line_is_named(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(f"{GOOD}\n{{broken\n")
+    with pytest.raises(DataError, match=r"rows\.jsonl:2"):
+        read_rows(path, Preference)
+
+
+def test_a_wrong_field_and_a_repeated_id_are_named(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(GOOD.replace('"chosen"', '"choosen"') + "\n")
+    with pytest.raises(DataError, match=r"rows\.jsonl:1: (choosen|chosen)"):
+        read_rows(path, Preference)
+    path.write_text(f"{GOOD}\n{GOOD}\n")
+    with pytest.raises(DataError, match=r"rows\.jsonl:2: id 'a' stands on line 1"):
+        read_rows(path, Preference)
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("a file where a folder is wanted")
+    with pytest.raises(RBRError, match="cannot write here"):
+        write_json(blocked / "x.json", {})
+    if os.geteuid() != 0:
+        tmp_path.chmod(0o500)
+        with pytest.raises(RBRError, match="cannot write here"):
+            write_json(tmp_path / "y.json", {})
+        tmp_path.chmod(0o700)
