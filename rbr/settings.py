@@ -88,7 +88,7 @@ class RewardModel(Section):
 class Weights(Section):
     """Weight fitting. The L2 strength is chosen on validation prompts."""
 
-    l2_path: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1)
+    l2_path: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 0.3)
     constrain_signs: bool = True
 
 
@@ -157,7 +157,8 @@ class Gates(Section):
     comparison_label_min: float = 0.5
     reward_accuracy_min: float = 0.55
     pair_error_max: float = 0.2
-    pair_error_rise_max: float = 0.0
+    # About one standard error of the comply prompts' pair error.
+    pair_error_rise_max: float = 0.02
     sft_loss_ratio_max: float = 1.0
     ppo_gain_min: float = 0.0
     ppo_kl_max: float = 40.0

@@ -71,13 +71,10 @@ class Rules:
         return [*self.reward[response_type].features, *(f"class:{name}" for name in CLASS_NAMES)]
 
     def sign(self, response_type: str, feature: str) -> str:
-        """Expected sign of a feature's weight; that of a class is free but for best and worst."""
-        if feature == "class:ideal":
-            return "positive"
-        if feature == "class:disallowed_completion":
-            return "negative"
+        """Expected sign of a feature's weight; of the classes only the acceptable one's is free."""
         if feature.startswith("class:"):
-            return "free"
+            own = {"ideal": "positive", "minimum_acceptable_style": "free"}
+            return own.get(feature.removeprefix("class:"), "negative")
         signs = cast(dict[str, str], self.propositions[feature].weight_sign)
         return signs.get(response_type, "free")
 

@@ -97,6 +97,7 @@ STEPS: dict[str, Step] = {
         "data",
         "Helpful-only preference pairs, demonstrations and RL prompts, split by family.",
         "data",
+        needs=("safety_prompts",),
         sources=("data/source/helpful_preferences.jsonl", "data/source/helpful_prompts.jsonl"),
         settings=("prompts",),
         code=("data",),

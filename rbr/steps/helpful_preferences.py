@@ -2,10 +2,41 @@
 
 from __future__ import annotations
 
-from rbr.data.rows import HelpfulPrompt, Preference
+import random
+
+from rbr.data.rows import HelpfulPrompt, PolicyPrompt, Preference
 from rbr.data.splits import split_by_family
 from rbr.files import read_rows, write_json, write_rows
+from rbr.steps import common
 from rbr.steps.context import Context
+
+REFUSALS = ("I can't help with that.", "Sorry, I'd rather not answer that.", "No.")
+
+
+def from_prompts(prompts: list[PolicyPrompt], seed: int) -> list[Preference]:
+    """A pair for each comply prompt: its written answer over a part of it, another's, or a refusal.
+
+    What a helpful-only labeller prefers; the prompts keep the split that they have.
+    """
+    draw = random.Random(seed)
+    answered = [p for p in prompts if p.answer and p.partial]
+    pairs = []
+    for prompt in answered:
+        others = [p.answer for p in answered if p.family != prompt.family]
+        worse = draw.choice(
+            [prompt.partial, draw.choice(others or REFUSALS), draw.choice(REFUSALS)]
+        )
+        pairs.append(
+            Preference(
+                id=f"from-{prompt.id}",
+                family=prompt.family,
+                conversation=prompt.conversation,
+                chosen=prompt.answer,
+                rejected=worse,
+                source="from-answers",
+            )
+        )
+    return pairs
 
 
 def run(context: Context) -> dict[str, float]:
@@ -18,6 +49,8 @@ def run(context: Context) -> dict[str, float]:
         {"train": 0.8, "validation": 0.2},
         context.settings.seed,
     )
+    for number, (name, rows) in enumerate(splits.items()):
+        rows += from_prompts(common.prompts(context, name), context.settings.seed + number)
     metrics: dict[str, float] = {f"{name}_pairs": len(rows) for name, rows in splits.items()}
     metrics["prompts"] = len(prompts)
     with context.output("helpful_preferences") as folder:

@@ -1,0 +1,87 @@
+"""A workspace of its own: the project's files copied, on the smoke profile, with DVC and git."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+COPIED = ("rules", "rbr", "assets", "orchestration", "profiles", "data/source", ".dvc/config")
+FILES = ("dvc.yaml", ".dvcignore", ".gitignore")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A root and how to run commands in it."""
+
+    root: Path
+
+    def run(self, *arguments: str, timeout: int = 1200) -> subprocess.CompletedProcess[str]:
+        """Run ``python ...`` in the root, the copied packages first on the path."""
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(self.root),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "DAGSTER_HOME": str(self.root / ".dagster"),
+        }
+        environment.pop("MLFLOW_TRACKING_URI", None)
+        return subprocess.run(
+            [sys.executable, *arguments],
+            cwd=self.root,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def demo(self) -> subprocess.CompletedProcess[str]:
+        return self.run("-m", "orchestration.demo")
+
+    def edit(self, path: str, old: str, new: str) -> None:
+        """Replace a text that must be there."""
+        text = (self.root / path).read_text()
+        assert old in text, f"{path} has no {old!r}"
+        (self.root / path).write_text(text.replace(old, new, 1))
+
+
+def make_workspace(source: Path, target: Path) -> Workspace:
+    """Copy the project's written files; nothing that a run made."""
+    for name in COPIED:
+        if (source / name).is_dir():
+            ignore = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(source / name, target / name, ignore=ignore)
+        else:
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source / name, target / name)
+    for name in FILES:
+        shutil.copy(source / name, target / name)
+    (target / "params.yaml").write_text("profile: smoke\n")
+    for command in (
+        ["init", "-q"],
+        ["add", "-A"],
+        ["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "start"],
+    ):
+        subprocess.run(["git", *command], cwd=target, check=True)
+    return Workspace(target)
+
+
+@pytest.fixture
+def workspace(root: Path, tmp_path: Path) -> Workspace:
+    """A fresh workspace."""
+    return make_workspace(root, tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def finished(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace in which the whole graph ran through Dagster."""
+    own = make_workspace(root, tmp_path_factory.mktemp("graph") / "project")
+    done = own.demo()
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    (own.root / "demo.out").write_text(done.stdout)
+    return own

@@ -1,0 +1,25 @@
+"""``dvc.yaml`` is what the registry says."""
+
+import yaml
+
+from orchestration.dvc_yaml import render
+from rbr.steps import STEPS
+
+
+def test_the_file_is_current(root):
+    assert (root / "dvc.yaml").read_text() == render(), "run python -m orchestration.dvc_yaml"
+
+
+def test_there_is_a_stage_for_each_artifact_and_per_variant_where_there_are_some():
+    stages = yaml.safe_load(render())["stages"]
+    assert set(stages) == set(STEPS)
+    assert {n for n, s in stages.items() if "foreach" in s} == {
+        n for n, s in STEPS.items() if s.variants
+    }
+
+
+def test_weights_do_not_depend_on_the_wording_of_propositions():
+    stages = yaml.safe_load(render())["stages"]
+    assert "data/rules/reward.json" in stages["fitted_weights"]["deps"]
+    assert "data/rules/propositions.json" not in stages["fitted_weights"]["deps"]
+    assert "data/rules/reward.json" not in stages["grader"]["deps"]

@@ -1,0 +1,138 @@
+"""The whole graph through Dagster, with real MLflow, DVC and Great Expectations."""
+
+import json
+import sqlite3
+
+import pytest
+import yaml
+
+from orchestration.execute import needed_stages
+from rbr.settings import VARIANTS
+from rbr.steps import STEPS
+
+pytestmark = pytest.mark.smoke_graph
+
+STAGES = [
+    f"{name}@{variant}" if variant else name
+    for name, step in STEPS.items()
+    for variant in (VARIANTS if step.variants else (None,))
+]
+
+
+def made(output: str) -> set[str]:
+    """Artifacts that a run computed: those that it did not give back."""
+    lines = [line.split() for line in output.splitlines() if "unchanged: given back" in line]
+    return set(STEPS) - {line[1] for line in lines}
+
+
+def test_the_table_compares_the_seven_models(finished):
+    output = (finished.root / "demo.out").read_text()
+    for model in ("base", "RBR SFT", "helpful PPO", "human PPO", "RBR PPO"):
+        assert model in output
+    table = json.loads((finished.root / "data/model_release/comparison.json").read_text())
+    assert len(table["rows"]) == 7
+    for row in table["rows"]:
+        for metric in table["metrics"]:
+            value, low, high = row[metric]
+            assert 0 <= low <= value <= high <= 1
+    assert any("SIMULATED" in note for note in table["notes"])
+
+
+def test_dvc_is_clean_and_has_every_stage(finished):
+    status = finished.run("-m", "dvc", "status", "--json")
+    assert json.loads(status.stdout) == {}
+    lock = yaml.safe_load((finished.root / "dvc.lock").read_text())
+    assert set(lock["stages"]) == set(STAGES)
+
+
+def test_mlflow_has_a_parent_run_and_a_nested_run_a_step(finished):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{finished.root / 'mlflow' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("rule-based-rewards")
+    runs = client.search_runs([experiment.experiment_id], max_results=200)
+    [parent] = [run for run in runs if run.data.tags["rbr.step"] == "graph"]
+    assert parent.info.status == "FINISHED"
+    assert "rbr_ppo.f1_star" in parent.data.metrics
+    nested = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert len(nested) == len(STAGES)
+    assert {run.info.status for run in nested} == {"FINISHED"}
+    [ppo] = [
+        r
+        for r in nested
+        if (r.data.tags["rbr.step"], r.data.tags["rbr.variant"]) == ("ppo_checkpoint", "rbr")
+    ]
+    assert "rl.kl_coefficient" in ppo.data.params
+    assert len(client.get_metric_history(ppo.info.run_id, "ppo/reward")) >= 2
+    lock = yaml.safe_load((finished.root / "dvc.lock").read_text())
+    [out] = lock["stages"]["ppo_checkpoint@rbr"]["outs"]
+    assert ppo.data.tags["dvc.out:models/ppo_checkpoint/rbr"] == out["md5"]
+    assert ppo.data.tags["rules.digest"] != "none"
+    assert len(ppo.data.tags["git.commit"].removesuffix("-dirty")) == 40
+    assert "training.png" in {file.path for file in client.list_artifacts(ppo.info.run_id)}
+    champion = client.get_model_version_by_alias("rbr-policy-smoke", "champion")
+    assert champion.tags["dvc.hash"] == out["md5"]
+
+
+def test_dagster_knows_checks_and_data_versions(finished):
+    import dagster as dg
+
+    from orchestration.definitions import definitions
+
+    with dg.DagsterInstance.local_temp(str(finished.root / ".dagster")) as instance:
+        lock = yaml.safe_load((finished.root / "dvc.lock").read_text())
+        for name, step in STEPS.items():
+            event = instance.get_latest_materialization_event(dg.AssetKey(name))
+            assert event is not None, name
+            if not step.variants:
+                tags = event.asset_materialization.tags
+                [out] = lock["stages"][name]["outs"]
+                assert tags["dagster/data_version"] == out["md5"]
+        graph = definitions(finished.root).resolve_asset_graph()
+        checks = [k for n in STEPS for k in graph.get_check_keys_for_assets([dg.AssetKey(n)])]
+        found = instance.event_log_storage.get_latest_asset_check_execution_by_key(checks)
+        assert len(found) == len(checks)
+        assert all(r.event.asset_check_evaluation.passed for r in found.values())
+
+
+def test_a_second_run_computes_nothing(finished):
+    again = finished.demo()
+    assert again.returncode == 0, again.stderr
+    assert made(again.stdout) == set()
+    for name in STEPS:
+        assert f"{name} " in again.stdout
+
+
+def test_a_changed_margin_makes_again_what_depends_on_it_and_nothing_else(finished):
+    path = finished.root / "rules" / "reward.yaml"
+    before = path.read_text()
+    db = finished.root / ".cache" / "grades.sqlite"
+    count = sqlite3.connect(db).execute("select count(*) from grades").fetchone()[0]
+    finished.edit("rules/reward.yaml", "margin: 1", "margin: 2")
+    done = finished.demo()
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    after = made(done.stdout)
+    assert {"rules", "fitted_weights", "ppo_checkpoint"} <= after
+    unaffected = {
+        "base_model", "judge_model", "safety_prompts", "gold_propositions", "grader",
+        "grader_accuracy", "helpful_preferences", "helpful_reward_model", "judge", "baseline_eval",
+    }  # fmt: skip
+    assert not after & unaffected
+    assert sqlite3.connect(db).execute("select count(*) from grades").fetchone()[0] == count
+    # Changed back: everything is still in DVC's run cache, and comes from there.
+    path.write_text(before)
+    back = finished.demo()
+    assert back.returncode == 0, back.stderr
+    assert made(back.stdout) == set()
+    assert json.loads(finished.run("-m", "dvc", "status", "--json").stdout) == {}
+
+
+def test_dvc_repro_and_dagster_agree(finished):
+    found = finished.run("-m", "dvc", "repro", "--dry")
+    assert found.returncode == 0, found.stderr
+    assert "Running stage" not in found.stdout
+
+
+def test_inputs_are_those_of_the_same_variant():
+    assert "sft_checkpoint@rbr" in needed_stages("ppo_checkpoint", "rbr")
+    assert {f"safety_eval@{v}" for v in VARIANTS} <= set(needed_stages("model_release", None))
