@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import yaml
+
 from orchestration.home import use_home
 from orchestration.lineage.tracking import tracking_address
 
@@ -18,20 +20,19 @@ def main(arguments: list[str] | None = None) -> int:
     """Run both servers on loopback; returns the exit status of the one that ended first."""
     parser = argparse.ArgumentParser(prog="python -m orchestration.ui", description=__doc__)
     parser.add_argument("--dagster-port", type=int, default=3000)
-    parser.add_argument("--mlflow-port", type=int, default=5000)
     options = parser.parse_args(arguments)
     root = Path.cwd()
     use_home(root)
-    (root / "mlflow").mkdir(exist_ok=True)
+    mlflow = yaml.safe_load((root / "mlflow" / "server.yaml").read_text())
     python = [sys.executable, "-m"]
     commands = {
         f"Dagster  http://127.0.0.1:{options.dagster_port}": [
             *python, "dagster", "dev", "-h", "127.0.0.1", "-p", str(options.dagster_port),
             "-m", "orchestration.definitions",
         ],
-        f"MLflow   http://127.0.0.1:{options.mlflow_port}": [
-            *python, "mlflow", "server", "--host", "127.0.0.1", "--port", str(options.mlflow_port),
-            "--workers", "1",
+        f"MLflow   http://{mlflow['host']}:{mlflow['port']}": [
+            *python, "mlflow", "server", "--host", mlflow["host"], "--port", str(mlflow["port"]),
+            "--workers", str(mlflow["workers"]),
             "--backend-store-uri", tracking_address(root),
             "--artifacts-destination", str(root / "mlflow" / "artifacts"),
         ],
