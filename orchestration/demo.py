@@ -69,7 +69,8 @@ def run_graph(root: Path, instance: dg.DagsterInstance, graph_run: str) -> list[
     """
     defs = definitions(root, loggers={"console": terminal})
     parts: list[tuple[str, str | None]] = [("shared", None)]
-    parts += [("variant", variant) for variant in VARIANTS]
+    # The project's own variant first; those that it is compared with after it.
+    parts += [("variant", variant) for variant in reversed(VARIANTS)]
     parts.append(("release", None))
     for job, variant in parts:
         names = {"shared": shared, "variant": per_variant, "release": ["model_release"]}[job]
