@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from rbr.cli import models, rules
+from rbr.cli import data, models, rules
 from rbr.cli.evaluate import evaluate
 from rbr.cli.explain import explain
 from rbr.errors import RBRError
@@ -18,6 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Rule Based Rewards: check and show rules, evaluate models, explain rewards.",
 )
+app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(rules.app, name="rules")
 app.command()(evaluate)

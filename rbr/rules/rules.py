@@ -23,10 +23,13 @@ from rbr.rules.models import (
 )
 from rbr.rules.yaml import place_of, read_mapping, suggest, validate
 
-_Derived = RootModel[dict[str, Conjunction]]
-_Classes = RootModel[dict[ResponseType, dict[str, Conjunction]]]
-_Policy = RootModel[dict[str, dict[str, ResponseType]]]
-_Reward = RootModel[dict[ResponseType, RewardRule]]
+# The files of one mapping each, by name.
+SECTIONS: dict[str, Any] = {
+    "derived": RootModel[dict[str, Conjunction]],
+    "completion_classes": RootModel[dict[ResponseType, dict[str, Conjunction]]],
+    "content_policy": RootModel[dict[str, dict[str, ResponseType]]],
+    "reward": RootModel[dict[ResponseType, RewardRule]],
+}
 
 
 @dataclass(frozen=True)
@@ -225,10 +228,10 @@ def load_with_errors(folder: Path) -> tuple[Rules | None, list[RuleError]]:
     """Load the rules and say everything that is wrong with their names and form."""
     loader = _Loader(folder)
     propositions = loader.propositions()
-    derived, raw_derived = loader.read("derived.yaml", _Derived)
-    classes, raw_classes = loader.read("completion_classes.yaml", _Classes)
-    policy, _ = loader.read("content_policy.yaml", _Policy)
-    reward, raw_reward = loader.read("reward.yaml", _Reward)
+    derived, raw_derived = loader.read("derived.yaml", SECTIONS["derived"])
+    classes, raw_classes = loader.read("completion_classes.yaml", SECTIONS["completion_classes"])
+    policy, _ = loader.read("content_policy.yaml", SECTIONS["content_policy"])
+    reward, raw_reward = loader.read("reward.yaml", SECTIONS["reward"])
     completions, raw_completions = loader.read("completions.yaml", Completions)
     if None in (derived, classes, policy, reward, completions):
         return None, loader.errors

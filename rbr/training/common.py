@@ -35,6 +35,14 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def going_on(folder: Path, tracker: Tracker) -> str | None:
+    """The checkpoint that a training goes on from, said to the tracker; None for a fresh start."""
+    found = last_checkpoint(folder)
+    if found:
+        tracker.message(f"goes on from {Path(found).name}")
+    return found
+
+
 def last_checkpoint(folder: Path) -> str | None:
     """The newest complete checkpoint of a Transformers output folder, or None."""
     found = get_last_checkpoint(str(folder)) if folder.is_dir() else None

@@ -17,7 +17,7 @@ from rbr.models.load import load_causal, load_tokenizer, messages, prompt_text
 from rbr.models.trunk import train_upper_layers
 from rbr.settings import Settings
 from rbr.steps.context import Tracker
-from rbr.training.common import TrackerCallback, common_arguments, last_checkpoint
+from rbr.training.common import TrackerCallback, common_arguments, going_on
 from rbr.training.ppo import PPOConfig, PPOTrainer
 
 
@@ -148,7 +148,7 @@ def train_policy(
 
         trainer = RLOOTrainer(args=RLOOConfig(**shared, beta=options.kl_coefficient), **common)
     TrackerCallback.attach(trainer, tracker, options.algorithm)
-    trainer.train(resume_from_checkpoint=last_checkpoint(scratch))
+    trainer.train(resume_from_checkpoint=going_on(scratch, tracker))
     history = [entry for entry in trainer.state.log_history if "reward" in entry]
     if hasattr(model, "value_head"):
         del model.value_head

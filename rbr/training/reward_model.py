@@ -19,7 +19,7 @@ from rbr.models.load import chat_texts, load_tokenizer, messages
 from rbr.models.trunk import length_batches, train_upper_layers
 from rbr.settings import Settings
 from rbr.steps.context import Tracker
-from rbr.training.common import TrackerCallback, common_arguments, last_checkpoint
+from rbr.training.common import TrackerCallback, common_arguments, going_on
 
 
 class RewardModel:
@@ -124,7 +124,7 @@ def train_reward_model(
         processing_class=tokenizer,
     )
     TrackerCallback.attach(trainer, tracker, "reward_model")
-    trainer.train(resume_from_checkpoint=last_checkpoint(scratch))
+    trainer.train(resume_from_checkpoint=going_on(scratch, tracker))
     model.config.pad_token_id = tokenizer.pad_token_id
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)

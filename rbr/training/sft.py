@@ -14,7 +14,7 @@ from rbr.models.load import load_causal, load_tokenizer, messages
 from rbr.models.trunk import train_upper_layers
 from rbr.settings import Settings
 from rbr.steps.context import Tracker
-from rbr.training.common import TrackerCallback, common_arguments, last_checkpoint
+from rbr.training.common import TrackerCallback, common_arguments, going_on
 
 
 def train_sft(
@@ -66,7 +66,7 @@ def train_sft(
         processing_class=tokenizer,
     )
     TrackerCallback.attach(trainer, tracker, "sft")
-    trainer.train(resume_from_checkpoint=last_checkpoint(scratch))
+    trainer.train(resume_from_checkpoint=going_on(scratch, tracker))
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)

@@ -21,24 +21,40 @@ class Workspace:
 
     root: Path
 
-    def run(self, *arguments: str, timeout: int = 1200) -> subprocess.CompletedProcess[str]:
-        """Run ``python ...`` in the root, the copied packages first on the path."""
-        environment = {
+    @property
+    def environment(self) -> dict[str, str]:
+        """The copied packages first on the path, and nothing of the caller's tracking."""
+        own = {
             **os.environ,
             "PYTHONPATH": str(self.root),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "DAGSTER_HOME": str(self.root / ".dagster"),
         }
-        environment.pop("MLFLOW_TRACKING_URI", None)
+        own.pop("MLFLOW_TRACKING_URI", None)
+        return own
+
+    def run(self, *arguments: str, timeout: int = 1200) -> subprocess.CompletedProcess[str]:
+        """Run ``python ...`` in the root to its end."""
         return subprocess.run(
             [sys.executable, *arguments],
             cwd=self.root,
-            env=environment,
+            env=self.environment,
             capture_output=True,
             text=True,
             timeout=timeout,
             check=False,
         )
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start ``python ...`` in the root."""
+        with (self.root / "started.out").open("wb") as out:
+            return subprocess.Popen(
+                [sys.executable, *arguments],
+                cwd=self.root,
+                env=self.environment,
+                stdout=out,
+                stderr=out,
+            )
 
     def demo(self) -> subprocess.CompletedProcess[str]:
         return self.run("-m", "orchestration.demo")

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import time
 
 import pytest
 import yaml
@@ -131,6 +132,29 @@ def test_dvc_repro_and_dagster_agree(finished):
     found = finished.run("-m", "dvc", "repro", "--dry")
     assert found.returncode == 0, found.stderr
     assert "Running stage" not in found.stdout
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint(finished):
+    before = (finished.root / "profiles" / "smoke.yaml").read_text()
+    finished.edit("profiles/smoke.yaml", "  steps: 2", "  steps: 60")
+    running = finished.start("-m", "orchestration.demo")
+    unfinished = finished.root / ".cache" / "unfinished" / "ppo_checkpoint" / "rbr"
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and running.poll() is None:
+        if list(unfinished.glob("*/checkpoint-*/ppo_state.json")):
+            break
+        time.sleep(0.2)
+    assert running.poll() is None, "ended before it could be killed"
+    running.kill()
+    running.wait()
+    assert not list((finished.root / "models").glob("ppo_checkpoint/rbr.*"))
+    done = finished.demo()
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    assert "goes on from checkpoint-" in done.stdout
+    assert not made(done.stdout) & {"rules", "grader", "fitted_weights", "sft_checkpoint"}
+    history = json.loads((finished.root / "models/ppo_checkpoint/rbr/history.json").read_text())
+    assert len(history) == 60
+    (finished.root / "profiles" / "smoke.yaml").write_text(before)
 
 
 def test_inputs_are_those_of_the_same_variant():
