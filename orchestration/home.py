@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-SETTINGS = "telemetry:\n  enabled: false\n"
+SETTINGS = "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
 
 
 def use_home(root: Path) -> Path:

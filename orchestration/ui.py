@@ -24,6 +24,12 @@ def main(arguments: list[str] | None = None) -> int:
     root = Path.cwd()
     use_home(root)
     mlflow = yaml.safe_load((root / "mlflow" / "server.yaml").read_text())
+    environment = {
+        **os.environ,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        # Background workers for tracing, which nothing here uses.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
     python = [sys.executable, "-m"]
     commands = {
         f"Dagster  http://127.0.0.1:{options.dagster_port}": [
@@ -39,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     }  # fmt: skip
     print("\n".join(commands), "Ctrl-C stops both", sep="\n", flush=True)
     running = [
-        subprocess.Popen(command, env=os.environ, start_new_session=True)
+        subprocess.Popen(command, env=environment, start_new_session=True)
         for command in commands.values()
     ]
     try:

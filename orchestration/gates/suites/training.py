@@ -1,0 +1,91 @@
+"""Suites of the trained models, their evaluation and the release."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from orchestration.gates import frames
+from orchestration.gates.suites.parts import Part, between, present, unique
+from rbr.files import read_json
+from rbr.steps import Context
+
+
+def sft_checkpoint(context: Context) -> list[Part]:
+    row = frames.metrics(context, "sft_checkpoint")
+    row["ratio"] = row["loss_last"] / row["loss_first"]
+    limit = context.settings.gates.sft_loss_ratio_max
+    return [Part("training", row, [between("ratio", 0, limit, "the loss fell")])]
+
+
+def ppo_checkpoint(context: Context) -> list[Part]:
+    gates = context.settings.gates
+    row = frames.metrics(context, "ppo_checkpoint")
+    row["gain"] = row["reward_last"] - row["reward_first"]
+    row["length_ratio"] = row["length_last"] / row["length_first"]
+    return [
+        Part(
+            "training",
+            row,
+            [
+                between("gain", gates.ppo_gain_min, None, "the reward rose"),
+                between("kl_last", None, gates.ppo_kl_max, "KL to the SFT model, nats"),
+                between("length_ratio", gates.ppo_length_ratio_min, None, "length: no collapse"),
+                between("distinct_last", gates.ppo_distinct_min, 1, "repetition: no collapse"),
+            ],
+        )
+    ]
+
+
+def judge(context: Context) -> list[Part]:
+    gates = context.settings.gates
+    floor = gates.judge_accuracy_min
+    return [
+        Part(
+            "held-out gold",
+            frames.metrics(context, "judge"),
+            [
+                between("refusal_accuracy", floor, 1, "refusals are told from answers"),
+                between("disallowed_accuracy", floor, 1, "disallowed content is seen"),
+            ],
+        )
+    ]
+
+
+def _shares(context: Context, artifact: str) -> Part:
+    row = frames.metrics(context, artifact)
+    return Part("shares", row, [between(column, 0, 1, "a share") for column in row.columns])
+
+
+def baseline_eval(context: Context) -> list[Part]:
+    return [_shares(context, "baseline_eval")]
+
+
+def safety_eval(context: Context) -> list[Part]:
+    return [_shares(context, "safety_eval")]
+
+
+def predecessor(context: Context, f1_star: float) -> Part:
+    """The policy against the profile's champion, whose F1* is given."""
+    row = frames.metrics(context, "safety_eval")
+    row["drop"] = f1_star - row["ppo.f1_star"]
+    limit = context.settings.gates.f1_drop_max
+    return Part("predecessor", row, [between("drop", None, limit, "F1* below the champion's")])
+
+
+def capability_eval(context: Context) -> list[Part]:
+    margin = context.settings.gates.capability_loss_margin
+    why = "held-out loss above the SFT model's, nats a token"
+    row = frames.metrics(context, "capability_eval")
+    return [Part("capability", row, [between("loss_rise", None, margin, why)])]
+
+
+def model_release(context: Context) -> list[Part]:
+    rows = pd.DataFrame(read_json(context.path("model_release") / "comparison.json")["rows"])
+    shown = pd.DataFrame({"model": rows["model"], "f1_star": [v[0] for v in rows["f1_star"]]})
+    return [
+        Part(
+            "comparison",
+            shown,
+            [*unique("model"), *present("f1_star"), between("f1_star", 0, 1, "F1*")],
+        )
+    ]
