@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from rbr.cli.common import RootOption, console, find_root
+from rbr.cli.common import JsonOption, RootOption, console, find_root, print_json
 from rbr.errors import DataError
 
 app = typer.Typer(no_args_is_help=True, help="Prompts, gold rows and preferences.")
@@ -83,3 +83,42 @@ def stats(root: RootOption = None) -> None:
         f"{len(gold)} gold rows ({len(train)} train, {len(heldout)} held-out): "
         + ", ".join(f"{by_type[kind]} {kind}" for kind in rules.response_types)
     )
+
+
+@app.command()
+def label(
+    file: Annotated[Path, typer.Argument(help="JSONL of gold rows, labelled or not.")],
+    out: Annotated[
+        Path, typer.Option(help="The labels go here; an unfinished one is gone on with.")
+    ],
+    root: RootOption = None,
+) -> None:
+    """Fill in or correct the propositions of gold rows, by keyboard; stop and go on at any row."""
+    from rbr.cli.label import label as run
+    from rbr.rules import load_rules
+
+    try:
+        done = run(file, out, load_rules(find_root(root) / "rules"), lambda: console.input("> "))
+    except (EOFError, KeyboardInterrupt):
+        console.print("\nstopped; the same command goes on from here")
+        return
+    console.print(f"{done} rows labelled: {out}")
+
+
+@app.command()
+def agreement(one: Path, other: Path, as_json: JsonOption = False, root: RootOption = None) -> None:
+    """Cohen's kappa per proposition between two label files, over the rows that both have."""
+    from rbr.agreement import agreement as compare
+    from rbr.data.rows import Labelled
+    from rbr.files import read_rows
+    from rbr.rules import load_rules
+
+    names = load_rules(find_root(root) / "rules").proposition_names
+    rows = compare(read_rows(one, Labelled), read_rows(other, Labelled), names)
+    if as_json:
+        print_json(rows)
+        return
+    table = Table("proposition", "agreement", "kappa", title=f"{rows[0]['rows']} rows of both")
+    for row in sorted(rows, key=lambda row: row["kappa"]):
+        table.add_row(row["proposition"], f"{row['agreement']:.1%}", f"{row['kappa']:.3f}")
+    console.print(table)
