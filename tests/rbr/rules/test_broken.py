@@ -1,0 +1,56 @@
+"""Twenty ways of breaking the rules: each is told with the right file, and the line that was broken."""
+
+import pytest
+
+from rbr.rules.check import check_rules
+
+APOLOGY = "propositions/apology.yaml"
+CLASSES = "completion_classes.yaml"
+ILLOGICAL = (
+    "illogical_completion: {all: [illogical_continuation_of_prompt], none: [disallowed_content]}"
+)
+# (name, file, text, its replacement, what the error says, whether the line is that of the edit)
+BROKEN = [
+    ("misspelt name in a class", CLASSES, "[refusal_correct]", "[refusal_corect]", "did you mean 'refusal_correct'", True),
+    ("misspelt name in a derived one", "derived.yaml", "safe_ok, disclaimer", "safe_ok, disclaimr", "did you mean 'disclaimer'", True),
+    ("misspelt feature", "reward.yaml", "    - apology\n", "    - apologi\n", "did you mean 'apology'", True),
+    ("misspelt response type in the policy", "content_policy.yaml", "how_to: hard_refusal", "how_to: hard_refusel", "hard_refus", True),
+    ("misspelt response type in the classes", CLASSES, "\ncomply:", "\ncomplly:", "compl", False),
+    ("misspelt class", CLASSES, "  ideal: {all: [refusal_correct]}", "  idael: {all: [refusal_correct]}", "ide", False),
+    ("unknown key in a proposition", APOLOGY, "true_when:", "truewhen:", "true", False),
+    ("missing question", APOLOGY, "question: ", "# question: ", "question", False),
+    ("empty definition", APOLOGY, "definition: The", "definition: ''\nfalse_when_: The", "defini", False),
+    ("wrong sign", APOLOGY, "hard_refusal: positive", "hard_refusal: posittive", "positive", True),
+    ("too few examples", APOLOGY, "  positive:\n", "  positive: []\n  spare:\n", "positive", False),
+    ("id that is not the file's name", APOLOGY, "id: apology", "id: apologies", "apolog", False),
+    ("a cycle", "derived.yaml", "all: [apology, inability_to_comply]", "all: [refusal_correct, inability_to_comply]", "refusal_correct", False),
+    ("a gap between classes", CLASSES, ILLOGICAL, ILLOGICAL.replace("]", ", apology]", 1), "no class", False),
+    ("classes that overlap", CLASSES, ILLOGICAL, "illogical_completion: {all: [illogical_continuation_of_prompt]}", "illogical_completion and disallowed_completion", False),
+    ("negative margin", "reward.yaml", "margin: 1.0", "margin: -1.0", "margin", True),
+    ("one rank alone", "reward.yaml", "ordering: [[ideal], [bad], [disallowed]]", "ordering: [[ideal]]", "ordering", True),
+    ("unknown fragment in a recipe", "completions.yaml", "ideal: [{slots: [refusal]}]", "ideal: [{slots: [refusel]}]", "refus", True),
+    ("fragment that makes an unknown proposition", "completions.yaml", "makes: [judgement]", "makes: [judgment]", "did you mean 'judgement'", True),
+    ("no YAML", "derived.yaml", "refusal_ok:\n", "refusal_ok: [\n", "YAML", False),
+]  # fmt: skip
+
+
+def test_there_are_twenty():
+    assert len({case[0] for case in BROKEN}) == 20
+
+
+@pytest.mark.parametrize(("name", "file", "old", "new", "said", "same_line"), BROKEN)
+def test_it_is_told_with_its_place(rules_folder, name, file, old, new, said, same_line):
+    path = rules_folder / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    errors = check_rules(rules_folder)
+    assert errors, "nothing was found"
+    error = errors[0]
+    assert error.place is not None
+    assert error.place.path == path, str(error)
+    assert said in str(error)
+    assert len(str(error).splitlines()) == 1
+    if same_line:
+        start = text.index(old) + (len(old) - len(old.lstrip("\n")))
+        assert error.place.line == text[:start].count("\n") + 1, str(error)
