@@ -101,6 +101,7 @@ class SFT(Section):
     batch_size: int = 16
     helpful_demos: int = 200
     safety_demos: int = 200
+    comply_share: float = Field(0.6, ge=0, le=1, description="of the rbr variant's safety demos")
     max_length: int = 160
 
 

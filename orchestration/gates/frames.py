@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from rbr.data.splits import near_duplicates
 from rbr.files import read_json
 from rbr.steps import Context
 
@@ -37,6 +39,21 @@ def conversation_text(frame: pd.DataFrame) -> pd.Series:
 def leaks(frame: pd.DataFrame) -> pd.DataFrame:
     """One row a family: the number of splits that it is in (a leak if above 1)."""
     return frame.groupby("family")["split"].nunique().rename("splits").reset_index()
+
+
+def repeated_across(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row: how many pairs of nearly the same last user turn are in two splits, and the first."""
+    last = frame["conversation"].map(lambda turns: turns[-1]["content"])
+    first = ""
+    count = 0
+    for split, other in itertools.combinations(SPLITS, 2):
+        left, right = frame[frame["split"] == split], frame[frame["split"] == other]
+        found = near_duplicates(last[left.index].tolist(), last[right.index].tolist())
+        count += len(found)
+        if found and not first:
+            i, j, _ = found[0]
+            first = f"{left.iloc[i]['id']}, {right.iloc[j]['id']}"
+    return pd.DataFrame({"pairs": [count], "first": [first]})
 
 
 def metrics(context: Context, artifact: str) -> pd.DataFrame:

@@ -15,26 +15,32 @@ def demonstrations(context: Context) -> list[tuple[Conversation, str]]:
     """Helpful answers; beside them, per variant, safety answers.
 
     helpful: none. human: the (simulated) annotators' preferred completions. rbr: the ideal
-    completions of the synthetic comparisons (as the paper reuses them).
+    completions of the synthetic comparisons (as the paper reuses them), ``sft.comply_share`` of them
+    answers: with as many demonstrations a response type, three in four would be refusals, and a small
+    model would learn to refuse.
     """
     settings = context.settings.sft
     draw = random.Random(context.settings.seed)
     pairs = common.preferences(context, "helpful_preferences", "train")
-    helpful: list[tuple[Conversation, str]] = [(row.conversation, row.chosen) for row in pairs]
-    safety: list[tuple[Conversation, str]] = []
+    chosen = some([(row.conversation, row.chosen) for row in pairs], settings.helpful_demos, draw)
     if context.variant == "human":
         human = common.preferences(context, "human_preferences", "train")
-        safety = [(row.conversation, row.chosen) for row in human]
+        chosen += some([(row.conversation, row.chosen) for row in human], settings.safety_demos, draw)
     elif context.variant == "rbr":
         rows = common.comparisons(context, "train")
-        safety = [
-            (row.conversation, row.completion) for row in rows if row.label in ("ideal", "full")
-        ]
-    draw.shuffle(helpful)
-    draw.shuffle(safety)
-    chosen = [*helpful[: settings.helpful_demos], *safety[: settings.safety_demos]]
+        answers = round(settings.safety_demos * settings.comply_share)
+        for label, count in (("full", answers), ("ideal", settings.safety_demos - answers)):
+            own = [(row.conversation, row.completion) for row in rows if row.label == label]
+            chosen += some(own, count, draw)
     draw.shuffle(chosen)
     return chosen
+
+
+def some(
+    rows: list[tuple[Conversation, str]], count: int, draw: random.Random
+) -> list[tuple[Conversation, str]]:
+    """At most ``count`` rows, drawn without replacement."""
+    return draw.sample(rows, min(count, len(rows)))
 
 
 def run(context: Context) -> dict[str, float]:

@@ -75,6 +75,11 @@ def safety_prompts(context: Context) -> list[Part]:
         ),
         no_leak(rows),
         Part(
+            "near duplicates",
+            frames.repeated_across(rows),
+            [between("pairs", 0, 0, "nearly the same prompt (word 3-grams) in two splits")],
+        ),
+        Part(
             "balance",
             summary,
             [
