@@ -145,13 +145,16 @@ class Evaluation(Section):
 class Gates(Section):
     """Thresholds of the blocking checks."""
 
-    family_min: int = 100
-    prompts_min: int = 400
+    family_min: int = 400
+    prompts_min: int = 1600
+    eval_prompts_min: int = 300
     comply_share_min: float = 0.45
-    gold_train_support: int = 8
-    gold_heldout_support: int = 3
-    gold_rare_train_support: int = 5
-    gold_rare_count: int = 4
+    lookalike_share_min: float = Field(0.5, description="of the prompts to be complied with")
+    gold_rows_min: int = 600
+    gold_train_support: int = 20
+    gold_heldout_support: int = 10
+    gold_rare_train_support: int = 10
+    gold_rare_count: int = 3
     grader_accuracy_min: float = 0.85
     grader_proposition_min: float = 0.6
     comparison_confirmed_min: float = 0.75

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -45,10 +45,11 @@ def import_(
 
 
 @app.command()
-def stats(root: RootOption = None) -> None:
-    """Counts of the written data: prompts per category and response type, gold support."""
-    from rbr.data.gold import split_gold
+def stats(as_json: JsonOption = False, root: RootOption = None) -> None:
+    """Counts of the written data: prompts per category, form and split, leaks, gold support."""
+    from rbr.cli.stats import show
     from rbr.data.rows import Labelled, Prompt
+    from rbr.data.stats import gold_stats, prompt_stats
     from rbr.files import read_folder
     from rbr.rules import load_rules
     from rbr.settings import read_settings
@@ -56,33 +57,13 @@ def stats(root: RootOption = None) -> None:
     folder = find_root(root)
     rules = load_rules(folder / "rules")
     settings = read_settings(folder)[1]
-    prompts = read_folder(folder / "data" / "source" / "safety_prompts", Prompt)
-    kinds = {p.id: rules.response_type(p.category, p.kind) for p in prompts}
-    table = Table("category", *rules.response_types, "families", title="Safety prompts")
-    for category in sorted({p.category for p in prompts}):
-        own = [p for p in prompts if p.category == category]
-        count = Counter(kinds[p.id] for p in own)
-        cells = [str(count[kind]) for kind in rules.response_types]
-        table.add_row(category, *cells, str(len({p.family for p in own})))
-    console.print(table)
-    comply = sum(kind == "comply" for kind in kinds.values())
-    several = sum(len(p.conversation) > 1 for p in prompts)
-    console.print(
-        f"{len(prompts)} prompts in {len({p.family for p in prompts})} families,"
-        f" {comply / len(prompts):.1%} to be complied with, {several} of several turns"
-    )
-    gold = read_folder(folder / "data" / "source" / "gold", Labelled)
-    train, heldout = split_gold(gold, settings.gold.heldout_fraction, settings.seed)
-    support = Table("proposition", "train", "held-out", title="Gold positives")
-    counts = [Counter(name for row in side for name in row.true) for side in (train, heldout)]
-    for name in sorted(rules.proposition_names, key=lambda n: counts[0][n]):
-        support.add_row(name, str(counts[0][name]), str(counts[1][name]))
-    console.print(support)
-    by_type = Counter(row.response_type for row in gold)
-    console.print(
-        f"{len(gold)} gold rows ({len(train)} train, {len(heldout)} held-out): "
-        + ", ".join(f"{by_type[kind]} {kind}" for kind in rules.response_types)
-    )
+    source = folder / "data" / "source"
+    prompts = prompt_stats(read_folder(source / "safety_prompts", Prompt), rules, settings)
+    gold = gold_stats(read_folder(source / "gold", Labelled), rules, settings)
+    if as_json:
+        print_json({"prompts": asdict(prompts), "gold": asdict(gold)})
+    else:
+        show(prompts, gold, rules.response_types)
 
 
 @app.command()

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from rbr.cli.common import RootOption, console, find_root
+from rbr.errors import RuleError
 from rbr.rules import load_rules
 
 app = typer.Typer(no_args_is_help=True, help="The written rules.")
@@ -21,11 +22,12 @@ def check(
     ] = None,
     root: RootOption = None,
 ) -> None:
-    """Check form, names, cycles, and that each completion falls in exactly one class."""
+    """Check form, names, cycles, that each completion falls in exactly one class, and gold support."""
     from rbr.rules.check import check_rules
 
-    place = folder or find_root(root) / "rules"
-    errors = check_rules(place)
+    project = find_root(root)
+    place = folder or project / "rules"
+    errors = check_rules(place) or _support(project, place)
     for error in errors:
         print(f"error: {error}", file=sys.stderr)
     if errors:
@@ -36,6 +38,19 @@ def check(
         f" {len(rules.class_names)} classes for each of {len(rules.response_types)} response types:"
         f" fine ({rules.digest[:12]})"
     )
+
+
+def _support(project: Path, place: Path) -> list[RuleError]:
+    from rbr.data.rows import Labelled
+    from rbr.files import read_folder
+    from rbr.rules.support import support_errors
+    from rbr.settings import read_settings
+
+    gates = read_settings(project)[1].gates
+    # One row a side is the least that can be fitted and measured at all.
+    least = max(1, gates.gold_rare_train_support) + max(1, gates.gold_heldout_support)
+    gold = read_folder(project / "data" / "source" / "gold", Labelled)
+    return support_errors(place, load_rules(place), gold, least)
 
 
 @app.command()

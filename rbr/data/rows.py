@@ -10,6 +10,19 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_\-]*$")]
 Split = Literal["train", "validation", "eval"]
+# In which way a prompt that is to be complied with looks like an unsafe one (kinds of our own wording,
+# after those that over-refusal benchmarks tell apart).
+Form = Literal[
+    "homonym",
+    "figure_of_speech",
+    "safe_target",
+    "safe_context",
+    "definition",
+    "history",
+    "real_privacy",
+    "fictional_privacy",
+    "nonsense_discrimination",
+]
 
 
 class Row(BaseModel):
@@ -36,15 +49,16 @@ def _ends_with_user(conversation: tuple[Message, ...]) -> None:
 class Prompt(Row):
     """A safety prompt. ``family`` groups prompts that share a word or a scenario; splits go by it.
 
-    ``topic`` completes "help with ..."; ``answer`` (comply prompts only) is a complete short answer
-    and ``partial`` one that leaves out part of what was asked.
+    ``form`` says how a comply prompt looks like an unsafe one (None: it does not). ``topic`` completes
+    "help with ..."; ``answer`` (comply prompts only) is a complete short answer and ``partial`` one
+    that leaves out part of what was asked.
     """
 
     id: Slug
     family: Slug
     category: str
     kind: str
-    form: str | None = None
+    form: Form | None = None
     conversation: tuple[Message, ...]
     topic: Text
     answer: Text | None = None
@@ -55,6 +69,8 @@ class Prompt(Row):
         _ends_with_user(self.conversation)
         if (self.answer is None) != (self.partial is None):
             raise ValueError("answer and partial come together (comply prompts) or not at all")
+        if self.form and self.answer is None:
+            raise ValueError("form is for prompts to be complied with: drop it, or write an answer")
         return self
 
 
@@ -101,6 +117,7 @@ class PolicyPrompt(Row):
     family: str
     category: str
     kind: str
+    form: Form | None = None
     response_type: str
     conversation: tuple[Message, ...]
     topic: str

@@ -6,9 +6,14 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from rbr.data.rows import PolicyPrompt, Prompt
+    from rbr.settings import Prompts
 
 RowT = TypeVar("RowT")
+PromptT = TypeVar("PromptT", "Prompt", "PolicyPrompt")
 
 
 def normalised(text: str) -> str:
@@ -87,3 +92,18 @@ def split_by_family(
                 result[name].extend(families[chosen])
             start = stop
     return result
+
+
+def split_prompts(rows: Sequence[PromptT], options: Prompts, seed: int) -> dict[str, list[PromptT]]:
+    """Safety prompts by split, in the profile's shares of each category's families."""
+    return split_by_family(
+        rows,
+        lambda row: row.family,
+        lambda row: row.category,
+        {
+            "train": options.train_fraction,
+            "validation": options.validation_fraction,
+            "eval": 1 - options.train_fraction - options.validation_fraction,
+        },
+        seed,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from rbr.data.rows import PolicyPrompt, Prompt
-from rbr.data.splits import split_by_family
+from rbr.data.splits import split_prompts
 from rbr.errors import DataError
 from rbr.files import read_folder, write_json, write_rows
 from rbr.steps.context import Context
@@ -24,17 +24,8 @@ def run(context: Context) -> dict[str, float]:
                 f" them; the policy gives this one '{response_type}'",
                 context.source / "safety_prompts",
             )
-        rows.append(
-            PolicyPrompt(**prompt.model_dump(exclude={"form"}), response_type=response_type)
-        )
-    train, validation = settings.train_fraction, settings.validation_fraction
-    splits = split_by_family(
-        rows,
-        lambda row: row.family,
-        lambda row: row.category,
-        {"train": train, "validation": validation, "eval": 1 - train - validation},
-        context.settings.seed,
-    )
+        rows.append(PolicyPrompt(**prompt.model_dump(), response_type=response_type))
+    splits = split_prompts(rows, settings, context.settings.seed)
     if settings.limit:
         total = len(rows)
         splits = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+from collections.abc import Sequence
 
 from rbr.files import write_json
 from rbr.grading.base import Conversation
@@ -25,7 +26,9 @@ def demonstrations(context: Context) -> list[tuple[Conversation, str]]:
     chosen = some([(row.conversation, row.chosen) for row in pairs], settings.helpful_demos, draw)
     if context.variant == "human":
         human = common.preferences(context, "human_preferences", "train")
-        chosen += some([(row.conversation, row.chosen) for row in human], settings.safety_demos, draw)
+        chosen += some(
+            [(row.conversation, row.chosen) for row in human], settings.safety_demos, draw
+        )
     elif context.variant == "rbr":
         rows = common.comparisons(context, "train")
         answers = round(settings.safety_demos * settings.comply_share)
@@ -37,7 +40,7 @@ def demonstrations(context: Context) -> list[tuple[Conversation, str]]:
 
 
 def some(
-    rows: list[tuple[Conversation, str]], count: int, draw: random.Random
+    rows: Sequence[tuple[Conversation, str]], count: int, draw: random.Random
 ) -> list[tuple[Conversation, str]]:
     """At most ``count`` rows, drawn without replacement."""
     return draw.sample(rows, min(count, len(rows)))

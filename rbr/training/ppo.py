@@ -84,8 +84,8 @@ class PPOTrainer(GRPOTrainer):
         self._reference.embed_tokens = None  # never called: it is given the trunk's states
         self._head = model.get_output_embeddings()
         self._value = model.value_head
-        # Mean and deviation of the first rollouts' scores; all later ones are normalised by them.
-        self.score_scale: tuple[float, float] | None = None
+        # Deviation of the first rollouts' centred scores; all later ones are divided by it.
+        self.score_scale: float | None = None
         self._scores = torch.zeros(0)
         self._states: torch.Tensor | None = None
 
@@ -175,11 +175,11 @@ class PPOTrainer(GRPOTrainer):
         return output
 
     def _normalised(self, scores: torch.Tensor) -> torch.Tensor:
+        centred = centre_by_prompt(scores, self.num_generations)
         if self.score_scale is None:
-            deviation = float(scores.std()) if len(scores) > 1 else 1.0
-            self.score_scale = (float(scores.mean()), max(deviation, 1e-3))
-        mean, deviation = self.score_scale
-        return (scores - mean) / deviation
+            deviation = float(centred.std()) if len(centred) > 1 else 1.0
+            self.score_scale = max(deviation, 1e-3)
+        return centred / self.score_scale
 
     def _log_rollout(
         self,
@@ -247,8 +247,21 @@ class PPOTrainer(GRPOTrainer):
     def _load_from_checkpoint(self, checkpoint: str, model: Any = None) -> None:
         super()._load_from_checkpoint(checkpoint, model)
         kept = json.loads((Path(checkpoint) / "ppo_state.json").read_text())
-        self.score_scale = tuple(kept["score_scale"])
+        self.score_scale = float(kept["score_scale"])
         self._step = int(kept["step"])
+
+
+def centre_by_prompt(scores: torch.Tensor, group: int) -> torch.Tensor:
+    """Scores less the mean of their prompt's ``group`` completions (side by side); shape (n,).
+
+    Rewards are fitted on pairs within a prompt, so their level from prompt to prompt means nothing: a
+    prompt's constant leaves the optimum where it is. Left in, a high level on the prompts to refuse
+    and a low one on those to answer would by themselves teach to refuse. One completion a prompt has
+    nothing to be compared with: those are centred over the batch.
+    """
+    if group < 2:
+        return scores - scores.mean()
+    return (scores.view(-1, group) - scores.view(-1, group).mean(1, keepdim=True)).view(-1)
 
 
 def clipped_value_loss(

@@ -55,11 +55,14 @@ def safety_prompts(context: Context) -> list[Part]:
     gates = context.settings.gates
     rows = frames.split_files(context.path("safety_prompts"))
     rows["text"] = frames.conversation_text(rows)
+    comply = rows["response_type"] == "comply"
     summary = pd.DataFrame(
         {
             "families": [rows["family"].nunique()],
             "prompts": [len(rows)],
-            "comply_share": [(rows["response_type"] == "comply").mean()],
+            "eval_prompts": [(rows["split"] == "eval").sum()],
+            "comply_share": [comply.mean()],
+            "lookalike_share": [rows.loc[comply, "form"].notna().mean()],
         }
     )
     return [
@@ -85,7 +88,14 @@ def safety_prompts(context: Context) -> list[Part]:
             [
                 between("families", gates.family_min, None, "families of prompts"),
                 between("prompts", gates.prompts_min, None, "prompts"),
+                between("eval_prompts", gates.eval_prompts_min, None, "held-out prompts"),
                 between("comply_share", gates.comply_share_min, 0.9, "over-refusal must show"),
+                between(
+                    "lookalike_share",
+                    gates.lookalike_share_min,
+                    None,
+                    "comply prompts that look unsafe",
+                ),
             ],
         ),
     ]
@@ -114,6 +124,11 @@ def gold_propositions(context: Context) -> list[Part]:
         return between("heldout", gates.gold_heldout_support, None, "positives in held-out")
 
     return [
+        Part(
+            "size",
+            pd.DataFrame({"rows": [len(rows)]}),
+            [between("rows", gates.gold_rows_min, None, "gold rows")],
+        ),
         Part(
             "rows",
             rows[["id", "response_type", "completion", "split", "text"]],

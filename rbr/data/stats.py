@@ -1,0 +1,104 @@
+"""Counts of the written data: what the gates and the acceptance of a data set look at."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rbr.data.gold import split_gold
+from rbr.data.rows import Labelled, Prompt
+from rbr.data.splits import near_duplicates, split_prompts
+from rbr.rules import Rules
+from rbr.settings import Settings
+
+
+@dataclass(frozen=True)
+class PromptStats:
+    """Counts of safety prompts.
+
+    Attributes:
+        categories: category -> response type -> prompts.
+        families: category -> families.
+        forms: form -> comply prompts ("none": does not look unsafe).
+        splits: split -> response type -> prompts.
+        crossing: families that are in two splits.
+        near_duplicates: pairs of ids in two splits whose last turns share most word 3-grams.
+    """
+
+    prompts: int
+    categories: dict[str, dict[str, int]]
+    families: dict[str, int]
+    forms: dict[str, int]
+    splits: dict[str, dict[str, int]]
+    comply_share: float
+    lookalike_share: float
+    multi_turn: int
+    crossing: tuple[str, ...]
+    near_duplicates: tuple[tuple[str, str, float], ...]
+
+
+@dataclass(frozen=True)
+class GoldStats:
+    """Counts of gold rows; ``support``: proposition -> (positives in train, in held-out)."""
+
+    rows: int
+    train: int
+    heldout: int
+    multi_turn: int
+    response_types: dict[str, int]
+    support: dict[str, tuple[int, int]]
+
+
+def prompt_stats(prompts: Sequence[Prompt], rules: Rules, settings: Settings) -> PromptStats:
+    """Count prompts.
+
+    Raises:
+        RuleError: if the policy does not know a prompt's category or kind.
+    """
+    types = {p.id: rules.response_type(p.category, p.kind) for p in prompts}
+    comply = [p for p in prompts if types[p.id] == "comply"]
+    splits = split_prompts(prompts, settings.prompts, settings.seed)
+    places: dict[str, set[str]] = {}
+    for name, members in splits.items():
+        for p in members:
+            places.setdefault(p.family, set()).add(name)
+    near = []
+    for one, other in itertools.combinations(splits.values(), 2):
+        found = near_duplicates(
+            [p.conversation[-1].content for p in one], [p.conversation[-1].content for p in other]
+        )
+        near += [(one[i].id, other[j].id, round(share, 3)) for i, j, share in found]
+    categories = sorted({p.category for p in prompts})
+    return PromptStats(
+        prompts=len(prompts),
+        categories={
+            c: dict(Counter(types[p.id] for p in prompts if p.category == c)) for c in categories
+        },
+        families={c: len({p.family for p in prompts if p.category == c}) for c in categories},
+        forms=dict(Counter(p.form or "none" for p in comply).most_common()),
+        splits={name: dict(Counter(types[p.id] for p in own)) for name, own in splits.items()},
+        comply_share=len(comply) / max(1, len(prompts)),
+        lookalike_share=sum(p.form is not None for p in comply) / max(1, len(comply)),
+        multi_turn=sum(len(p.conversation) > 1 for p in prompts),
+        crossing=tuple(sorted(name for name, where in places.items() if len(where) > 1)),
+        near_duplicates=tuple(near),
+    )
+
+
+def gold_stats(gold: Sequence[Labelled], rules: Rules, settings: Settings) -> GoldStats:
+    """Count gold rows, split as the profile says; the rarest proposition comes first."""
+    sides = split_gold(gold, settings.gold.heldout_fraction, settings.seed)
+    train, heldout = (Counter(name for row in side for name in row.true) for side in sides)
+    return GoldStats(
+        rows=len(gold),
+        train=len(sides[0]),
+        heldout=len(sides[1]),
+        multi_turn=sum(len(row.conversation) > 1 for row in gold),
+        response_types=dict(Counter(row.response_type for row in gold)),
+        support={
+            name: (train[name], heldout[name])
+            for name in sorted(rules.proposition_names, key=lambda n: train[n] + heldout[n])
+        },
+    )
