@@ -51,3 +51,7 @@ class GateError(RBRError):
 
 class ModelError(RBRError):
     """A model that cannot be fetched, read or used."""
+
+
+class GraderError(RBRError):
+    """A completion that got no usable grade; a made-up number would train the policy on noise."""

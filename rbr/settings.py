@@ -43,9 +43,13 @@ class Gold(Section):
 
 
 class Comparisons(Section):
-    """Synthetic comparisons: how many prompts a response type, how many completions a label."""
+    """Synthetic comparisons: how many prompts a response type, how many completions a label.
 
-    prompts_per_type: int = 120
+    ``heldout_per_type`` holds for validation and eval each.
+    """
+
+    prompts_per_type: int = 240
+    heldout_per_type: int = 60
     bad_per_prompt: int = 2
     generated_share: float = Field(0.1, ge=0, le=1)
     confirm_floor: float = Field(0.5, ge=0, le=1)
@@ -64,11 +68,24 @@ class Human(Section):
 
 
 class Grader(Section):
-    """The reward's grader. ``layer`` counts decoder layers that are run (head engine)."""
+    """The reward's grader.
+
+    ``head`` fits heads on the first ``layer`` decoder layers of the policy model. The others ask
+    ``model`` (the policy model where it is None) for yes or no: in this process (``transformers``,
+    ``vllm``) or on the server at ``address`` (``openai``), whose key is the environment's RBR_GRADER_KEY.
+    """
 
     engine: Literal["head", "transformers", "vllm", "openai"] = "head"
     layer: int = 16
     batch_size: int = 32
+    model: str | None = None
+    prompt_rows: int = Field(200, description="gold train rows that prompts are chosen on")
+    served_name: str | None = Field(None, description="the model's name on the server")
+    restrict: bool = Field(False, description="the server is vLLM: allow yes and no tokens alone")
+    concurrency: int = Field(32, gt=0)
+    timeout: float = Field(60.0, gt=0, description="seconds a request")
+    retries: int = Field(4, ge=0)
+    vllm: dict[str, Any] = Field({}, description="further arguments of vllm.LLM")
     composed_per_type: int = 350
     regularisation: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3)
     address: str | None = Field(None, description="base URL of an OpenAI-compatible server")
@@ -96,11 +113,11 @@ class SFT(Section):
     """Supervised fine-tuning of the upper ``trained_layers``; demos are capped per source."""
 
     trained_layers: int = 10
-    learning_rate: float = 1e-4
-    epochs: float = 1.0
+    learning_rate: float = 2e-4
+    epochs: float = 2.0
     batch_size: int = 16
-    helpful_demos: int = 200
-    safety_demos: int = 200
+    helpful_demos: int = 160
+    safety_demos: int = 400
     comply_share: float = Field(0.6, ge=0, le=1, description="of the rbr variant's safety demos")
     max_length: int = 160
 
@@ -114,9 +131,9 @@ class RL(Section):
     group_size: int = Field(2, ge=2, description="rollouts of one prompt (TRL asks for two)")
     epochs: int = 2
     mini_batches: int = 2
-    max_new_tokens: int = 48
+    max_new_tokens: int = 64
     max_prompt_tokens: int = 64
-    learning_rate: float = 1e-4
+    learning_rate: float = 5e-5
     value_learning_rate: float = 1e-3
     trained_layers: int = 10
     kl_coefficient: float = 0.05
@@ -124,9 +141,9 @@ class RL(Section):
     value_clip: float = 0.2
     value_coefficient: float = 0.1
     gamma: float = 1.0
-    gae_lambda: float = 0.95
-    temperature: float = 1.0
-    missing_eos_penalty: float = 1.0
+    gae_lambda: float = 1.0
+    temperature: float = 0.7
+    missing_eos_penalty: float = 0.5
     max_kl: float = 20.0
     safety_share: float = Field(0.75, ge=0, le=1)
     save_steps: int = 4
@@ -136,7 +153,7 @@ class Evaluation(Section):
     """Held-out evaluation; intervals are bootstrap intervals over prompts."""
 
     prompts: int = 160
-    max_new_tokens: int = 48
+    max_new_tokens: int = 64
     batch_size: int = 64
     bootstrap: int = 2000
     capability_items: int = 80

@@ -105,18 +105,24 @@ class Judge:
     def __init__(self, folder: Path, model_folder: Path | str, rules: Rules) -> None:
         self.heads, _ = Heads.load(folder)
         self.propositions = self.heads.propositions
-        self.identity = "judge"
         self.rules = rules
         self.features = PairEmbeddings(model_folder)
+
+    def identity(self, proposition: str) -> str:
+        """See ``Grader.identity``; its grades are never stored."""
+        return "judge"
 
     def grade(
         self,
         conversations: Sequence[Conversation],
         completions: Sequence[str],
         progress: Progress | None = None,
+        propositions: Sequence[str] | None = None,
     ) -> Probabilities:
         """See ``Grader.grade``."""
-        return self.heads.probabilities(self.features(conversations, completions, progress))
+        graded = self.heads.probabilities(self.features(conversations, completions, progress))
+        names = self.propositions if propositions is None else propositions
+        return graded[:, [self.propositions.index(name) for name in names]]
 
     def judge(
         self,

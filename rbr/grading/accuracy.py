@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rbr.data.rows import Labelled
+from rbr.grading.calibration import calibration_error
 
 Array = NDArray[np.float64]
 
@@ -16,17 +17,6 @@ Array = NDArray[np.float64]
 def label_matrix(rows: Sequence[Labelled], propositions: Sequence[str]) -> Array:
     """Labels as 0 and 1, of shape (rows, propositions)."""
     return np.array([[float(name in row.true) for name in propositions] for row in rows])
-
-
-def calibration_error(probability: Array, label: Array, bins: int = 10) -> float:
-    """Expected calibration error (Naeini et al. 2015), equal-width bins."""
-    index = np.minimum((probability * bins).astype(int), bins - 1)
-    total = 0.0
-    for b in range(bins):
-        inside = index == b
-        if inside.any():
-            total += inside.mean() * abs(probability[inside].mean() - label[inside].mean())
-    return float(total)
 
 
 def accuracy_table(

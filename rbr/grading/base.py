@@ -19,27 +19,34 @@ class Grader(Protocol):
     """Says how probable each proposition is of each completion.
 
     Attributes:
-        identity: changes whenever its answers may; part of the grade store's key.
-        propositions: names of the columns of what ``grade`` returns.
+        propositions: names of the columns of what ``grade`` returns by default.
     """
 
-    identity: str
     propositions: tuple[str, ...]
+
+    def identity(self, proposition: str) -> str:
+        """Changes whenever its grades of this proposition may; part of the grade store's key."""
+        ...
 
     def grade(
         self,
         conversations: Sequence[Conversation],
         completions: Sequence[str],
         progress: Progress | None = None,
+        propositions: Sequence[str] | None = None,
     ) -> Probabilities:
-        """Grade completions.
+        """Grade completions. It may be stopped (Ctrl-C) between batches.
 
         Args:
             conversations: n conversations, each ending with a user turn.
             completions: n answers.
             progress: called with (done, total) after each batch.
+            propositions: grade these alone, in this order; all by default.
 
         Returns:
             Probabilities in [0, 1] of shape (n, propositions).
+
+        Raises:
+            GraderError: naming the completion that could not be graded.
         """
         ...

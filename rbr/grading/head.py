@@ -75,15 +75,22 @@ class HeadGrader:
         self.propositions = self.heads.propositions
         self.features = StateFeatures(model_folder, int(str(about["layer"])), batch_size)
         digest = hashlib.sha256((folder / "head.safetensors").read_bytes()).hexdigest()
-        self.identity = f"head:{digest[:16]}"
+        self._identity = f"head:{digest[:16]}"
+
+    def identity(self, proposition: str) -> str:
+        """See ``Grader.identity``: the heads are fitted together, so one digest is that of all."""
+        return self._identity
 
     def grade(
         self,
         conversations: Sequence[Conversation],
         completions: Sequence[str],
         progress: Progress | None = None,
+        propositions: Sequence[str] | None = None,
     ) -> Probabilities:
         """See ``Grader.grade``."""
+        names = self.propositions if propositions is None else propositions
         if not completions:
-            return np.zeros((0, len(self.propositions)))
-        return self.heads.probabilities(self.features(conversations, completions, progress))
+            return np.zeros((0, len(names)))
+        graded = self.heads.probabilities(self.features(conversations, completions, progress))
+        return graded[:, [self.propositions.index(name) for name in names]]

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rbr.errors import DataError
+from rbr.grading.calibration import platt
 
 Array = NDArray[np.float64]
 
@@ -111,17 +112,6 @@ def _solve(x: Array, y: Array, sample_weight: Array, strengths: Array) -> tuple[
     return weight.detach().double().numpy(), bias.detach().double().numpy()
 
 
-def _platt(scores: Array, target: Array, sample_weight: Array) -> tuple[float, float]:
-    from sklearn.linear_model import LogisticRegression
-
-    scores, target, sample_weight = (a[sample_weight > 0] for a in (scores, target, sample_weight))
-    if len(target) == 0 or target.min() == target.max():
-        return 1.0, 0.0
-    model = LogisticRegression(C=1.0).fit(scores[:, None], target, sample_weight=sample_weight)
-    # A slope below zero would turn the head round: what it learnt does not carry over; keep it flat.
-    return max(0.05, float(model.coef_[0, 0])), float(model.intercept_[0])
-
-
 def fit_heads(
     features: Array,
     labels: Array,
@@ -165,9 +155,7 @@ def fit_heads(
     chosen = np.array([strengths[k] for k in best])
     weight, bias = _solve(x, labels, weights, chosen)
     calibration = [
-        _platt(
-            out_of_fold[best[j], chosen_rows, j], labels[chosen_rows, j], weights[chosen_rows, j]
-        )
+        platt(out_of_fold[best[j], chosen_rows, j], labels[chosen_rows, j], weights[chosen_rows, j])
         for j in range(count)
     ]
     return Heads(

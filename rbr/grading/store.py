@@ -63,8 +63,13 @@ class GradeStore:
 class StoredGrader:
     """A grader that looks into a store first. As ``Grader`` asks.
 
+    Only what is missing is asked for: after an edit of one proposition that proposition alone.
+
     Args:
         texts: proposition name -> the text that the grader judges it by.
+
+    Attributes:
+        calls: grades (of one completion by one proposition) that the grader was asked for.
     """
 
     def __init__(
@@ -72,41 +77,47 @@ class StoredGrader:
     ) -> None:
         self.grader = grader
         self.store = store
-        self.identity = grader.identity
         self.propositions = grader.propositions
         self.calls = 0
         self._batch_size = batch_size
-        self._texts = [texts[name] for name in grader.propositions]
+        self._texts = texts
 
-    def _keys(self, conversation: Conversation, completion: str) -> list[bytes]:
-        talk = json.dumps([[m.role, m.content] for m in conversation], ensure_ascii=False)
-        return [
-            hashlib.sha256("\x00".join((text, self.identity, talk, completion)).encode()).digest()
-            for text in self._texts
-        ]
+    def identity(self, proposition: str) -> str:
+        """See ``Grader.identity``."""
+        return self.grader.identity(proposition)
 
     def grade(
         self,
         conversations: Sequence[Conversation],
         completions: Sequence[str],
         progress: Progress | None = None,
+        propositions: Sequence[str] | None = None,
     ) -> Probabilities:
-        """See ``Grader.grade``; ``calls`` counts the completions that went to the grader."""
-        result = np.zeros((len(completions), len(self.propositions)))
+        """See ``Grader.grade``."""
+        names = self.propositions if propositions is None else tuple(propositions)
+        judged_by = [f"{self._texts[name]}\x00{self.identity(name)}" for name in names]
+        result = np.zeros((len(completions), len(names)))
         for start in range(0, len(completions), self._batch_size):
             rows = range(start, min(start + self._batch_size, len(completions)))
-            keys = {i: self._keys(conversations[i], completions[i]) for i in rows}
+            keys = {i: _keys(judged_by, conversations[i], completions[i]) for i in rows}
             found = self.store.get([key for row in keys.values() for key in row])
-            missing = [i for i in rows if any(key not in found for key in keys[i])]
-            if missing:
+            # Rows that lack the same propositions are graded together.
+            lacking: dict[tuple[int, ...], list[int]] = {}
+            for i in rows:
+                columns = tuple(j for j, key in enumerate(keys[i]) if key not in found)
+                if columns:
+                    lacking.setdefault(columns, []).append(i)
+            for columns, missing in lacking.items():
                 graded = self.grader.grade(
-                    [conversations[i] for i in missing], [completions[i] for i in missing]
+                    [conversations[i] for i in missing],
+                    [completions[i] for i in missing],
+                    propositions=[names[j] for j in columns],
                 )
-                self.calls += len(missing)
+                self.calls += graded.size
                 new = {
-                    key: float(graded[k, j])
+                    keys[i][j]: float(graded[k, c])
                     for k, i in enumerate(missing)
-                    for j, key in enumerate(keys[i])
+                    for c, j in enumerate(columns)
                 }
                 self.store.put(new)
                 found.update(new)
@@ -115,3 +126,10 @@ class StoredGrader:
             if progress:
                 progress(rows.stop, len(completions))
         return result
+
+
+def _keys(judged_by: Sequence[str], conversation: Conversation, completion: str) -> list[bytes]:
+    talk = json.dumps([[m.role, m.content] for m in conversation], ensure_ascii=False)
+    return [
+        hashlib.sha256("\x00".join((by, talk, completion)).encode()).digest() for by in judged_by
+    ]

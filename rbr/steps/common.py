@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from rbr.data.rows import Comparison, HelpfulPrompt, Labelled, PolicyPrompt, Preference
-from rbr.errors import RBRError
 from rbr.files import read_rows
 from rbr.steps.context import Context
 
@@ -37,16 +36,14 @@ def helpful_prompts(context: Context) -> list[HelpfulPrompt]:
 
 def load_grader(context: Context, stored: bool = True) -> Any:
     """The reward's grader, behind the grade store unless ``stored`` is False."""
-    from rbr.grading import GradeStore, HeadGrader, StoredGrader
+    from rbr.grading import GradeStore, StoredGrader
+    from rbr.grading.load import make_grader
 
-    settings = context.settings.grader
-    if settings.engine != "head":
-        raise RBRError(
-            f"grader.engine '{settings.engine}' is not built yet: use 'head'",
-            context.root / "profiles",
-        )
-    grader = HeadGrader(
-        context.path("grader"), context.path("base_model"), batch_size=settings.batch_size
+    grader = make_grader(
+        context.settings.grader,
+        context.rules,
+        context.path("grader"),
+        context.path("base_model"),
     )
     if not stored:
         return grader

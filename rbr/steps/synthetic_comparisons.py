@@ -103,11 +103,13 @@ def run(context: Context) -> dict[str, float]:
     grader = common.load_grader(context)
     order = [list(grader.propositions).index(name) for name in rules.proposition_names]
     result: dict[str, list[Comparison]] = {}
+    draw = random.Random(context.settings.seed)
     for split in common.SPLITS:
         by_type: dict[str, list[PolicyPrompt]] = defaultdict(list)
         for prompt in common.prompts(context, split):
             by_type[prompt.response_type].append(prompt)
-        chosen = [p for own in by_type.values() for p in own[: settings.prompts_per_type]]
+        most = settings.prompts_per_type if split == "train" else settings.heldout_per_type
+        chosen = [p for own in by_type.values() for p in draw.sample(own, min(most, len(own)))]
         made = made_to_order(chosen, context, split)
         if split == "train":
             made += generated(chosen, context)

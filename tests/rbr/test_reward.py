@@ -14,12 +14,13 @@ TALK = [{"role": "user", "content": "q"}]
 class Fixed:
     """Grades by a completion's number."""
 
-    identity = "fixed"
-
     def __init__(self, names):
         self.propositions = names
 
-    def grade(self, conversations, completions, progress=None):
+    def identity(self, proposition):
+        return "fixed"
+
+    def grade(self, conversations, completions, progress=None, propositions=None):
         rows = [
             np.random.default_rng(len(text)).random(len(self.propositions)) for text in completions
         ]
@@ -32,7 +33,7 @@ class Length:
 
 
 class Broken(Fixed):
-    def grade(self, conversations, completions, progress=None):
+    def grade(self, conversations, completions, progress=None, propositions=None):
         raise RuntimeError("server gone")
 
 

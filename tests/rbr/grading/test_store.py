@@ -19,15 +19,20 @@ TALK = (Message(role="user", content="hello"),)
 class Counting:
     """A grader that says how often it was asked."""
 
-    identity = "counting"
+    name = "counting"
     propositions = NAMES
 
     def __init__(self):
         self.asked = []
 
-    def grade(self, conversations, completions, progress=None):
-        self.asked += list(completions)
-        return np.array([[len(text) / 100, 0.5] for text in completions])
+    def identity(self, proposition):
+        return self.name
+
+    def grade(self, conversations, completions, progress=None, propositions=None):
+        names = NAMES if propositions is None else propositions
+        self.asked += [(text, name) for text in completions for name in names]
+        values = {"apology": lambda text: len(text) / 100, "judgement": lambda text: 0.5}
+        return np.array([[values[name](text) for name in names] for text in completions])
 
 
 def stored(path, texts=None, grader=None):
@@ -42,7 +47,8 @@ def test_a_second_call_asks_nothing(tmp_path):
     first = store.grade([TALK] * 3, ["a", "bb", "ccc"])
     second = store.grade([TALK] * 3, ["a", "bb", "ccc"])
     np.testing.assert_array_equal(first, second)
-    assert grader.asked == ["a", "bb", "ccc"]
+    assert [text for text, _ in grader.asked] == ["a", "a", "bb", "bb", "ccc", "ccc"]
+    assert store.calls == 6
     assert len(store.store) == 6
 
 
@@ -50,9 +56,11 @@ def test_an_edited_proposition_misses_its_own_grades_alone(tmp_path):
     _, store = stored(tmp_path / "g.sqlite")
     store.grade([TALK], ["a"])
     before = len(store.store)
-    _, edited = stored(tmp_path / "g.sqlite", {"apology": "other?", "judgement": "j?"})
+    grader, edited = stored(tmp_path / "g.sqlite", {"apology": "other?", "judgement": "j?"})
     edited.grade([TALK], ["a"])
     assert len(edited.store) == before + 1
+    assert grader.asked == [("a", "apology")]
+    assert edited.calls == 1
 
 
 def test_another_conversation_or_grader_is_another_key(tmp_path):
@@ -61,10 +69,10 @@ def test_another_conversation_or_grader_is_another_key(tmp_path):
     store.grade([(Message(role="user", content="other"),)], ["a"])
     assert len(store.store) == 4
     other = Counting()
-    other.identity = "another"
+    other.name = "another"
     _, third = stored(tmp_path / "g.sqlite", grader=other)
     third.grade([TALK], ["a"])
-    assert other.asked == ["a"]
+    assert other.asked == [("a", "apology"), ("a", "judgement")]
 
 
 def write(path, offset):

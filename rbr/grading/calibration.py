@@ -1,0 +1,34 @@
+"""From a score to a probability, and how far off probabilities are."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+def platt(scores: Array, target: Array, sample_weight: Array) -> tuple[float, float]:
+    """Slope and offset of a logistic calibration (Platt 1999); all arguments of shape (n,).
+
+    Rows of weight 0 do not count; (1, 0) where only one class is left.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    scores, target, sample_weight = (a[sample_weight > 0] for a in (scores, target, sample_weight))
+    if len(target) == 0 or target.min() == target.max():
+        return 1.0, 0.0
+    model = LogisticRegression(C=1.0).fit(scores[:, None], target, sample_weight=sample_weight)
+    # A slope below zero would turn the head round: what it learnt does not carry over; keep it flat.
+    return max(0.05, float(model.coef_[0, 0])), float(model.intercept_[0])
+
+
+def calibration_error(probability: Array, label: Array, bins: int = 10) -> float:
+    """Expected calibration error (Naeini et al. 2015), equal-width bins."""
+    index = np.minimum((probability * bins).astype(int), bins - 1)
+    total = 0.0
+    for b in range(bins):
+        inside = index == b
+        if inside.any():
+            total += inside.mean() * abs(probability[inside].mean() - label[inside].mean())
+    return float(total)

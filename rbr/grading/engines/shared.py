@@ -1,0 +1,134 @@
+"""The ``transformers`` engine: all questions about an answer in one forward pass.
+
+The prompts of a row differ only at their end. Their common beginning is computed once, and the ends
+are packed behind it in one sequence under a block mask: each end sees the beginning and itself, at the
+positions it would have in its own prompt. The result is that of one prompt a question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from rbr.grading.base import Progress
+from rbr.grading.prompts import YesNoTokens
+from rbr.models.load import load_causal, load_tokenizer
+from rbr.models.trunk import decoder_of, length_batches
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def common_prefix(rows: Sequence[Sequence[int]]) -> int:
+    """How many tokens all rows begin with; at least one token of each row is left over."""
+    least = min(len(row) for row in rows) - 1
+    first = rows[0]
+    for i in range(least):
+        if any(row[i] != first[i] for row in rows):
+            return i
+    return least
+
+
+def packed(
+    rows: Sequence[Sequence[int]],
+) -> tuple[list[int], list[int], torch.Tensor, list[int]]:
+    """Prompts with a common beginning as one sequence.
+
+    Returns:
+        Token ids and positions (length t), who sees whom (t, t), and each prompt's last index.
+    """
+    prefix = common_prefix(rows)
+    ids, positions = list(rows[0][:prefix]), list(range(prefix))
+    blocks: list[int] = [-1] * prefix
+    last = []
+    for number, row in enumerate(rows):
+        end = row[prefix:]
+        ids += end
+        positions += range(prefix, prefix + len(end))
+        blocks += [number] * len(end)
+        last.append(len(ids) - 1)
+    block = torch.tensor(blocks)
+    sees = (block[:, None] == block[None, :]) | (block == -1)[None, :]
+    return ids, positions, sees.tril(), last
+
+
+class TransformersEngine:
+    """See ``YesNoEngine``.
+
+    Args:
+        model: a folder or a hub name of a causal language model.
+        batch_size: answers a forward pass.
+        share_prefix: False asks each question in a prompt of its own: slower, for comparison.
+    """
+
+    def __init__(
+        self,
+        model: Path | str,
+        batch_size: int = 4,
+        share_prefix: bool = True,
+        identity: str | None = None,
+    ) -> None:
+        self.model = load_causal(model)
+        if torch.cuda.is_available():
+            self.model.to("cuda")
+        self.tokenizer = load_tokenizer(model)
+        self.tokens = YesNoTokens.of(self.tokenizer)
+        self.batch_size = batch_size
+        self.share_prefix = share_prefix
+        self.identity = identity or str(model)
+        self._decoder = decoder_of(self.model)
+
+    def log_odds(
+        self, prompts: Sequence[Sequence[str]], progress: Progress | None = None
+    ) -> NDArray[np.float64]:
+        """See ``YesNoEngine.log_odds``."""
+        rows = [self.tokenizer(list(row), add_special_tokens=False)["input_ids"] for row in prompts]
+        groups = rows if self.share_prefix else [[prompt] for row in rows for prompt in row]
+        parts = [packed(group) for group in groups]
+        values: list[list[float]] = [[] for _ in groups]
+        size = self.batch_size if self.share_prefix else self.batch_size * len(rows[0])
+        done = 0
+        for batch in length_batches([len(part[0]) for part in parts], size):
+            for i, odds in zip(batch, self._forward([parts[i] for i in batch]), strict=True):
+                values[i] = odds
+            done += len(batch)
+            if progress:
+                progress(done * len(prompts) // len(groups), len(prompts))
+        return np.array(values, dtype=np.float64).reshape(len(prompts), -1)
+
+    @torch.inference_mode()
+    def _forward(
+        self, parts: Sequence[tuple[list[int], list[int], torch.Tensor, list[int]]]
+    ) -> list[list[float]]:
+        width = max(len(part[0]) for part in parts)
+        ids = torch.full((len(parts), width), int(self.tokenizer.pad_token_id or 0))
+        positions = torch.zeros(len(parts), width, dtype=torch.long)
+        sees = torch.zeros(len(parts), 1, width, width, dtype=torch.bool)
+        # Padding sees itself: a row of a softmax must see something.
+        sees[:, 0] = torch.eye(width, dtype=torch.bool)
+        for k, (own, at, own_sees, _) in enumerate(parts):
+            ids[k, : len(own)] = torch.tensor(own)
+            positions[k, : len(own)] = torch.tensor(at)
+            sees[k, 0, : len(own), : len(own)] = own_sees
+        device = self.model.device
+        dtype = next(self.model.parameters()).dtype
+        hidden_of = torch.zeros(sees.shape, dtype=dtype).masked_fill(~sees, torch.finfo(dtype).min)
+        states = self._decoder(
+            input_ids=ids.to(device),
+            position_ids=positions.to(device),
+            attention_mask=hidden_of.to(device),
+            use_cache=False,
+        ).last_hidden_state
+        words = [*self.tokens.yes, *self.tokens.no]
+        weight = self.model.get_output_embeddings().weight[words].float()
+        result = []
+        for k, part in enumerate(parts):
+            logits = states[k, part[3]].float() @ weight.T
+            yes = logits[:, : len(self.tokens.yes)].logsumexp(-1)
+            no = logits[:, len(self.tokens.yes) :].logsumexp(-1)
+            result.append((yes - no).tolist())
+        return result

@@ -1,0 +1,48 @@
+"""Fitting a yes/no grader: which wording of the question, and which calibration, per proposition.
+
+On gold train rows alone; what is held out stays unseen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from rbr.data.rows import Labelled
+from rbr.grading.accuracy import label_matrix
+from rbr.grading.calibration import platt
+from rbr.grading.prompts import STYLES
+from rbr.grading.yesno import FittedPrompt, YesNoEngine, YesNoGrader
+from rbr.rules import Rules
+
+
+def fit_prompts(
+    engine: YesNoEngine,
+    rules: Rules,
+    rows: Sequence[Labelled],
+    say: Callable[[str], None] = lambda text: None,
+) -> dict[str, FittedPrompt]:
+    """The style with the least log loss after calibration, per proposition.
+
+    Args:
+        rows: labelled completions to choose and calibrate on.
+        say: told which style is being asked.
+    """
+    names = rules.proposition_names
+    labels = label_matrix(rows, names)
+    weights = np.ones(len(rows))
+    best: dict[str, tuple[float, FittedPrompt]] = {}
+    for style in STYLES:
+        say(f"asking {len(rows)} gold rows by the style '{style}'")
+        grader = YesNoGrader(engine, rules, {name: FittedPrompt(style) for name in names})
+        odds = grader.log_odds(
+            [row.conversation for row in rows], [row.completion for row in rows], names
+        )
+        for j, name in enumerate(names):
+            slope, offset = platt(odds[:, j], labels[:, j], weights)
+            scores = slope * odds[:, j] + offset
+            loss = float((np.logaddexp(0, scores) - labels[:, j] * scores).mean())
+            if name not in best or loss < best[name][0]:
+                best[name] = (loss, FittedPrompt(style, slope, offset))
+    return {name: own for name, (_, own) in best.items()}
