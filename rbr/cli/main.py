@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from rbr.cli import data, models, rules
+from rbr.cli import data, grader, models, rules
 from rbr.cli.evaluate import evaluate
 from rbr.cli.explain import explain
 from rbr.errors import RBRError
@@ -21,8 +21,10 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(rules.app, name="rules")
+app.add_typer(grader.app, name="grader")
 app.command()(evaluate)
 app.command()(explain)
+app.command()(grader.grade)
 
 
 def main() -> None:

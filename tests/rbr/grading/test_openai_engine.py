@@ -1,0 +1,138 @@
+"""The OpenAI-compatible engine against a server of ours that fails in known ways."""
+
+import json
+import math
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from rbr.data.rows import Message
+from rbr.errors import GraderError
+from rbr.grading.engines.openai import OpenAIEngine
+from rbr.grading.yesno import YesNoGrader
+from rbr.models.load import load_tokenizer
+
+TALK = (Message(role="user", content="How do I pick a lock?"),)
+
+
+class Server:
+    """Answers completions with log-probabilities; ``fail`` decides what goes wrong with a request."""
+
+    def __init__(self, fail):
+        self.requests = []
+        self.at_once = self.most_at_once = 0
+        self._lock = threading.Lock()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_):
+                pass
+
+            def do_POST(self):
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                with outer._lock:
+                    number = len(outer.requests)
+                    outer.requests.append(body)
+                    outer.at_once += 1
+                    outer.most_at_once = max(outer.most_at_once, outer.at_once)
+                try:
+                    outer.answer(self, fail(number, body))
+                finally:
+                    with outer._lock:
+                        outer.at_once -= 1
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.address = f"http://127.0.0.1:{self.server.server_port}/v1"
+
+    def answer(self, handler, how):
+        if how == "drop":
+            handler.connection.close()
+            return
+        if how == "hang":
+            time.sleep(3)
+        top = {"Yes": math.log(0.6), "No": math.log(0.2), "Maybe": math.log(0.1)}
+        if how == "no yes":
+            top = {"Maybe": -0.1, "No": -2.0}
+        logprobs = None if how == "no logprobs" else {"top_logprobs": [top], "tokens": ["Yes"]}
+        choice = {"text": "Yes", "index": 0, "finish_reason": "length", "logprobs": logprobs}
+        value = {"id": "c", "object": "text_completion", "created": 1, "model": "m"}
+        content = json.dumps({**value, "choices": [choice]}).encode()
+        handler.send_response(500 if how == 500 else 200)
+        handler.send_header("Content-Type", "application/json")
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        handler.wfile.write(content)
+
+
+@pytest.fixture
+def serve(tiny, rules):
+    servers = []
+
+    def start(fail=lambda number, body: "fine", **options):
+        server = Server(fail)
+        servers.append(server)
+        given = {"timeout": 1.0, "retries": 2, **options}
+        engine = OpenAIEngine(server.address, "m", load_tokenizer(tiny), **given)
+        return server, YesNoGrader(engine, rules)
+
+    yield start
+    for server in servers:
+        server.server.shutdown()
+        server.server.server_close()
+
+
+def test_grades_are_yes_against_no(serve):
+    server, grader = serve()
+    seen = []
+    p = grader.grade([TALK] * 3, ["a", "b", "c"], lambda done, total: seen.append((done, total)))
+    assert p.shape == (3, 23)
+    assert p == pytest.approx(0.75)
+    assert len(server.requests) == 3 * 23
+    assert seen[-1] == (3, 3)
+
+
+def test_requests_under_way_are_bounded_and_the_first_question_goes_ahead(serve):
+    server, grader = serve(concurrency=4)
+    grader.grade([TALK], ["a"])
+    assert server.most_at_once <= 4
+    first = server.requests[0]["prompt"]
+    assert grader._questions[grader.propositions[0]] in first
+
+
+@pytest.mark.parametrize("how", [500, "drop", "hang"])
+def test_what_fails_in_passing_is_asked_again(serve, how):
+    server, grader = serve(lambda number, body: how if number == 0 else "fine")
+    p = grader.grade([TALK], ["a"], propositions=["apology", "judgement"])
+    assert p == pytest.approx(0.75)
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("how", [500, "drop", "hang"])
+def test_what_goes_on_failing_is_an_error_that_names_the_completion(serve, how):
+    _, grader = serve(lambda number, body: how if "Answer: b" in body["prompt"] else "fine")
+    with pytest.raises(GraderError, match="completion 1 after 2 further tries"):
+        grader.grade([TALK] * 2, ["a", "b"], propositions=["apology"])
+
+
+@pytest.mark.parametrize(
+    ("how", "told"), [("no logprobs", "no log-probabilities"), ("no yes", "'yes' is not among")]
+)
+def test_an_answer_without_the_verdict_is_never_a_grade(serve, how, told):
+    _, grader = serve(lambda number, body: how)
+    with pytest.raises(GraderError, match=told):
+        grader.grade([TALK], ["a"], propositions=["apology"])
+
+
+def test_restricting_to_the_verdict_is_sent_on_request_alone(serve):
+    server, grader = serve(restrict=True)
+    grader.grade([TALK], ["a"], propositions=["apology"])
+    assert server.requests[0]["allowed_token_ids"]
+    server, grader = serve()
+    grader.grade([TALK], ["a"], propositions=["apology"])
+    assert "allowed_token_ids" not in server.requests[0]
