@@ -70,13 +70,13 @@ class Human(Section):
 class Grader(Section):
     """The reward's grader.
 
-    ``head`` fits heads on the first ``layer`` decoder layers of the policy model. The others ask
+    ``head`` fits heads on states after ``layers`` decoder layers of the policy model. The others ask
     ``model`` (the policy model where it is None) for yes or no: in this process (``transformers``,
     ``vllm``) or on the server at ``address`` (``openai``), whose key is the environment's RBR_GRADER_KEY.
     """
 
     engine: Literal["head", "transformers", "vllm", "openai"] = "head"
-    layer: int = 16
+    layers: tuple[int, ...] = (8, 12, 16)
     batch_size: int = 32
     model: str | None = None
     prompt_rows: int = Field(200, description="gold train rows that prompts are chosen on")
@@ -86,7 +86,16 @@ class Grader(Section):
     timeout: float = Field(60.0, gt=0, description="seconds a request")
     retries: int = Field(4, ge=0)
     vllm: dict[str, Any] = Field({}, description="further arguments of vllm.LLM")
-    composed_per_type: int = 350
+    composed_per_type: int = 400
+    composed_comply: int = Field(
+        1200, description="of comply prompts: what an answer is, varies most"
+    )
+    balance: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="calibration weighs positives by (negatives / positives)^balance",
+    )
     regularisation: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3)
     address: str | None = Field(None, description="base URL of an OpenAI-compatible server")
 

@@ -141,6 +141,7 @@ def grade(
 ) -> None:
     """Grade one answer: the probability of each proposition, and of each completion class."""
     from rbr.classes import class_probabilities
+    from rbr.grading.consistency import under_policy
 
     context = open_context(root)
     rules = context.rules
@@ -156,7 +157,8 @@ def grade(
     by_name = dict(zip(rules.proposition_names, (float(p) for p in graded[0]), strict=True))
     classes: dict[str, float] = {}
     if response_type:
-        values = class_probabilities(graded, rules, response_type)[0]
+        own = under_policy(graded, rules.proposition_names, response_type)
+        values = class_probabilities(own, rules, response_type)[0]
         classes = dict(zip(rules.class_names, (float(p) for p in values), strict=True))
     if as_json:
         print_json({"propositions": by_name, "classes": classes})

@@ -14,7 +14,9 @@ import numpy as np
 import torch
 
 from rbr.evaluation.metrics import Judged
+from rbr.features import graded
 from rbr.grading.base import Conversation, Probabilities, Progress
+from rbr.grading.consistency import consistent, under_policy
 from rbr.grading.heads import Array, Heads
 from rbr.models.load import load_encoder
 from rbr.models.trunk import length_batches
@@ -120,9 +122,10 @@ class Judge:
         propositions: Sequence[str] | None = None,
     ) -> Probabilities:
         """See ``Grader.grade``."""
-        graded = self.heads.probabilities(self.features(conversations, completions, progress))
+        p = self.heads.probabilities(self.features(conversations, completions, progress))
+        p = consistent(p, self.propositions)
         names = self.propositions if propositions is None else propositions
-        return graded[:, [self.propositions.index(name) for name in names]]
+        return p[:, [self.propositions.index(name) for name in names]]
 
     def judge(
         self,
@@ -138,11 +141,11 @@ class Judge:
 
         p = self.grade(conversations, completions)
         column = {name: i for i, name in enumerate(self.propositions)}
-        p[[kind == "comply" for kind in response_types], column["disallowed_content"]] = 0.0
-        order = [self.propositions.index(name) for name in self.rules.proposition_names]
         judged = []
         for i, response_type in enumerate(response_types):
-            probabilities = class_probabilities(p[i : i + 1, order], self.rules, response_type)[0]
+            p[i] = under_policy(p[i : i + 1], self.propositions, response_type)[0]
+            own = graded(p[i : i + 1], self.propositions, self.rules, response_type)
+            probabilities = class_probabilities(own, self.rules, response_type)[0]
             names = self.rules.class_names
             judged.append(
                 Judged(

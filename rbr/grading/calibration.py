@@ -8,16 +8,24 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 
-def platt(scores: Array, target: Array, sample_weight: Array) -> tuple[float, float]:
+def platt(
+    scores: Array, target: Array, sample_weight: Array, balance: float = 0.0
+) -> tuple[float, float]:
     """Slope and offset of a logistic calibration (Platt 1999); all arguments of shape (n,).
 
-    Rows of weight 0 do not count; (1, 0) where only one class is left.
+    Rows of weight 0 do not count; (1, 0) where only one class is left. With ``balance`` b positives
+    weigh (negatives / positives)^b more: at 0.5 half-way to a threshold that treats both sides alike,
+    for propositions that hold on few rows.
     """
     from sklearn.linear_model import LogisticRegression
 
     scores, target, sample_weight = (a[sample_weight > 0] for a in (scores, target, sample_weight))
     if len(target) == 0 or target.min() == target.max():
         return 1.0, 0.0
+    positives, negatives = sample_weight[target > 0.5].sum(), sample_weight[target <= 0.5].sum()
+    sample_weight = np.where(
+        target > 0.5, sample_weight * (negatives / positives) ** balance, sample_weight
+    )
     model = LogisticRegression(C=1.0).fit(scores[:, None], target, sample_weight=sample_weight)
     # A slope below zero would turn the head round: what it learnt does not carry over; keep it flat.
     return max(0.05, float(model.coef_[0, 0])), float(model.intercept_[0])

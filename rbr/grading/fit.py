@@ -42,6 +42,7 @@ def training_rows(
     prompts: Sequence[PolicyPrompt],
     rules: Rules,
     composed_per_type: int,
+    composed_comply: int,
     seed: int,
 ) -> TrainingRows:
     """Gold rows, then composed ones."""
@@ -53,7 +54,8 @@ def training_rows(
     for kind in rules.response_types:
         own = [p for p in prompts if p.response_type == kind]
         labels = labels_of(rules, kind)
-        for i in range(composed_per_type if own else 0):
+        count = composed_comply if kind == "comply" else composed_per_type
+        for i in range(count if own else 0):
             prompt = own[i % len(own)]
             label = labels[(i // len(own) + i) % len(labels)]
             # Faults on any label: else the grader learns that a good answer is never, say, too long.

@@ -1,4 +1,4 @@
-"""The ``head`` engine: logistic heads on a middle layer of the frozen policy model.
+"""The ``head`` engine: logistic heads on middle layers of the frozen policy model.
 
 The cheapest grader: one run of half the layers grades all propositions of a completion.
 """
@@ -8,27 +8,29 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
 from rbr.grading.base import Conversation, Probabilities, Progress
+from rbr.grading.consistency import consistent
 from rbr.grading.heads import Array, Heads
 
 
 class StateFeatures:
-    """Pooled hidden states after ``layer`` decoder layers.
+    """Pooled hidden states after each of ``layers`` decoder layers; those above are not run.
 
-    Per completion: the mean over its tokens, its last token's state, and the mean over the prompt's,
-    of shape (n, 3 * hidden).
+    Per completion and layer: the mean over its tokens and its last token's state; of the last layer
+    the mean over the prompt's too: shape (n, (2 * layers + 1) * hidden).
     """
 
-    def __init__(self, model_folder: Path | str, layer: int, batch_size: int) -> None:
+    def __init__(self, model_folder: Path | str, layers: Sequence[int], batch_size: int) -> None:
         from rbr.models.load import load_encoder, load_tokenizer
         from rbr.models.trunk import decoder_of, part_of
 
         decoder = decoder_of(load_encoder(model_folder))
-        self.layer = min(layer, len(decoder.layers))
-        self.model = part_of(decoder, 0, self.layer, norm=False)
+        self.layers = tuple(sorted({min(layer, len(decoder.layers)) for layer in layers}))
+        self.model = part_of(decoder, 0, self.layers[-1], norm=False)
         self.tokenizer = load_tokenizer(model_folder)
         self.batch_size = batch_size
 
@@ -46,13 +48,13 @@ class StateFeatures:
         result: Array | None = None
         done = 0
         for batch in length_batches(lengths, self.batch_size):
-            before, inside = pooled_states(
+            values = pooled_states(
                 self.model,
                 self.tokenizer,
                 [prompts[i] for i in batch],
                 [completions[i] for i in batch],
-            )
-            values = np.concatenate([inside.numpy(), before.numpy()], axis=1)
+                self.layers,
+            ).numpy()
             if result is None:
                 result = np.zeros((len(prompts), values.shape[1]))
             result[batch] = values
@@ -73,7 +75,8 @@ class HeadGrader:
     def __init__(self, folder: Path, model_folder: Path | str, batch_size: int = 32) -> None:
         self.heads, about = Heads.load(folder)
         self.propositions = self.heads.propositions
-        self.features = StateFeatures(model_folder, int(str(about["layer"])), batch_size)
+        layers = [int(layer) for layer in cast(list[int], about["layers"])]
+        self.features = StateFeatures(model_folder, layers, batch_size)
         digest = hashlib.sha256((folder / "head.safetensors").read_bytes()).hexdigest()
         self._identity = f"head:{digest[:16]}"
 
@@ -92,5 +95,8 @@ class HeadGrader:
         names = self.propositions if propositions is None else propositions
         if not completions:
             return np.zeros((0, len(names)))
-        graded = self.heads.probabilities(self.features(conversations, completions, progress))
+        graded = consistent(
+            self.heads.probabilities(self.features(conversations, completions, progress)),
+            self.propositions,
+        )
         return graded[:, [self.propositions.index(name) for name in names]]

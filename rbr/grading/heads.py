@@ -121,6 +121,7 @@ def fit_heads(
     sample_weight: Array | None = None,
     calibrate_on: NDArray[np.bool_] | None = None,
     folds: int = 4,
+    balance: float = 0.0,
 ) -> Heads:
     """Fit the heads.
 
@@ -133,6 +134,7 @@ def fit_heads(
             weight 0.
         calibrate_on: rows by which strength and calibration are chosen (the human-labelled ones);
             all by default.
+        balance: see ``platt``.
     """
     from sklearn.model_selection import GroupKFold
 
@@ -155,7 +157,12 @@ def fit_heads(
     chosen = np.array([strengths[k] for k in best])
     weight, bias = _solve(x, labels, weights, chosen)
     calibration = [
-        platt(out_of_fold[best[j], chosen_rows, j], labels[chosen_rows, j], weights[chosen_rows, j])
+        platt(
+            out_of_fold[best[j], chosen_rows, j],
+            labels[chosen_rows, j],
+            weights[chosen_rows, j],
+            balance,
+        )
         for j in range(count)
     ]
     return Heads(

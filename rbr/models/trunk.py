@@ -84,18 +84,20 @@ def pooled_states(
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[str],
     completions: Sequence[str],
+    layers: Sequence[int],
     max_tokens: int = 512,
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> torch.Tensor:
     """Hidden states of one padded batch, pooled.
 
     Args:
-        model: a decoder part; its last hidden state is pooled.
+        model: a decoder part without its final norm.
         prompts: chat texts up to where the answer begins.
         completions: the answers; an empty one counts as one end-of-text token.
+        layers: after how many decoder layers states are pooled, ascending.
 
     Returns:
-        Mean over the prompt's tokens, and over the completion's with its last state beside it: float
-        tensors of shape (n, hidden) and (n, 2 * hidden).
+        Per layer the mean over the completion's tokens and its last state, then of the last layer the
+        mean over the prompt's: float tensor of shape (n, (2 * len(layers) + 1) * hidden).
     """
     rows: list[tuple[list[int], list[int]]] = []
     for prompt, completion in zip(prompts, completions, strict=True):
@@ -112,11 +114,19 @@ def pooled_states(
         mask[i, :size] = 1
         part[i, len(head) : size] = 1
     device = next(model.parameters()).device
-    output = model(input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False)
-    states = output.last_hidden_state.float().cpu()
+    output = model(
+        input_ids=ids.to(device),
+        attention_mask=mask.to(device),
+        use_cache=False,
+        output_hidden_states=True,
+    )
     inside = part.unsqueeze(-1)
     before = (mask - part).unsqueeze(-1)
-    prompt_mean = (states * before).sum(1) / before.sum(1).clamp(min=1)
-    completion_mean = (states * inside).sum(1) / inside.sum(1)
-    last = states[torch.arange(len(rows)), mask.sum(1) - 1]
-    return prompt_mean, torch.cat([completion_mean, last], dim=1)
+    ends = mask.sum(1) - 1
+    pooled = []
+    for layer in layers:
+        states = output.hidden_states[layer].float().cpu()
+        pooled.append((states * inside).sum(1) / inside.sum(1))
+        pooled.append(states[torch.arange(len(rows)), ends])
+    pooled.append((states * before).sum(1) / before.sum(1).clamp(min=1))
+    return torch.cat(pooled, dim=1)

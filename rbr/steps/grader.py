@@ -44,9 +44,10 @@ def _heads(context: Context) -> dict[str, float]:
         common.prompts(context, "train"),
         rules,
         settings.composed_per_type,
+        settings.composed_comply,
         context.settings.seed,
     )
-    read = StateFeatures(context.path("base_model"), settings.layer, settings.batch_size)
+    read = StateFeatures(context.path("base_model"), settings.layers, settings.batch_size)
     report = common.Reporter(context, "reading hidden states")
     features = read(rows.conversations, rows.completions, report)
     # A gold row weighs as much as three composed ones: it is what real completions look like.
@@ -58,12 +59,13 @@ def _heads(context: Context) -> dict[str, float]:
         settings.regularisation,
         sample_weight=np.where(rows.is_gold, 3.0, 1.0),
         calibrate_on=rows.is_gold,
+        balance=settings.balance,
     )
     metrics = {
         "gold_rows": float(rows.is_gold.sum()),
         "composed_rows": float((~rows.is_gold).sum()),
     }
     with context.output("grader") as folder:
-        heads.save(folder, {"layer": read.layer, "engine": "head"})
+        heads.save(folder, {"layers": list(read.layers), "engine": "head"})
         write_json(folder / "metrics.json", metrics)
     return metrics

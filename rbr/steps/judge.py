@@ -23,6 +23,7 @@ def run(context: Context) -> dict[str, float]:
         [*common.prompts(context, "train"), *common.prompts(context, "validation")],
         rules,
         settings.grader.composed_per_type,
+        settings.grader.composed_comply,
         settings.seed + 1000,
     )
     read = PairEmbeddings(context.path("judge_model"))
@@ -38,6 +39,7 @@ def run(context: Context) -> dict[str, float]:
         settings.grader.regularisation,
         sample_weight=weights,
         calibrate_on=rows.is_gold,
+        balance=settings.grader.balance,
     )
     heldout = common.gold(context, "heldout")
     probabilities = heads.probabilities(

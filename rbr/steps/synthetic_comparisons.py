@@ -8,6 +8,7 @@ from collections import defaultdict
 from rbr.classes import class_probabilities
 from rbr.comparisons.compose import compose, labels_of
 from rbr.data.rows import Comparison, PolicyPrompt
+from rbr.features import graded as under_rules
 from rbr.files import write_json, write_rows
 from rbr.steps import common
 from rbr.steps.context import Context
@@ -77,7 +78,8 @@ def generated(
     for i, (prompt, text) in enumerate(zip(chosen, texts, strict=True)):
         if not text:
             continue
-        p = class_probabilities(graded[i : i + 1], rules, prompt.response_type)[0]
+        ruled = under_rules(graded[i : i + 1], grader.propositions, rules, prompt.response_type)
+        p = class_probabilities(ruled, rules, prompt.response_type)[0]
         name = rules.class_names[int(p.argmax())]
         if p.max() < 0.6:
             continue
@@ -101,7 +103,6 @@ def run(context: Context) -> dict[str, float]:
     settings = context.settings.comparisons
     rules = context.rules
     grader = common.load_grader(context)
-    order = [list(grader.propositions).index(name) for name in rules.proposition_names]
     result: dict[str, list[Comparison]] = {}
     draw = random.Random(context.settings.seed)
     for split in common.SPLITS:
@@ -120,7 +121,8 @@ def run(context: Context) -> dict[str, float]:
         )
         rows = []
         for i, (prompt, label, source, completion, true) in enumerate(made):
-            p = class_probabilities(graded[i : i + 1, order], rules, prompt.response_type)[0]
+            ruled = under_rules(graded[i : i + 1], grader.propositions, rules, prompt.response_type)
+            p = class_probabilities(ruled, rules, prompt.response_type)[0]
             mass = sum(
                 p[rules.class_names.index(name)] for name in GOOD_CLASSES.get(label, {"ideal"})
             )

@@ -69,12 +69,20 @@ def test_hard_labels_give_the_class_that_the_policy_means(rules, kind, true, exp
 
 def test_features_are_the_propositions_of_the_type_then_the_classes(rules):
     p = np.random.default_rng(1).random((3, len(rules.proposition_names)))
-    names = rules.feature_names("comply")
-    phi = features(p, rules.proposition_names, rules, "comply")
+    names = rules.feature_names("hard_refusal")
+    phi = features(p, rules.proposition_names, rules, "hard_refusal")
     assert phi.shape == (3, len(names))
     first = rules.proposition_names.index(names[0])
     np.testing.assert_array_equal(phi[:, 0], p[:, first])
-    np.testing.assert_allclose(phi[:, -5:], class_probabilities(p, rules, "comply"))
+    np.testing.assert_allclose(phi[:, -5:], class_probabilities(p, rules, "hard_refusal"))
+
+
+def test_nothing_is_disallowed_on_a_request_that_is_complied_with(rules):
+    p = np.random.default_rng(1).random((3, len(rules.proposition_names)))
+    names = rules.feature_names("comply")
+    phi = features(p, rules.proposition_names, rules, "comply")
+    for name in ("disallowed_content", "class:disallowed_completion"):
+        np.testing.assert_array_equal(phi[:, names.index(name)], 0.0)
 
 
 def test_features_do_not_depend_on_the_graders_column_order(rules):

@@ -1,5 +1,6 @@
 """The command line: what it prints, and one line and status 1 on bad input."""
 
+import shutil
 import subprocess
 import sys
 
@@ -19,9 +20,10 @@ def rbr(*arguments, cwd):
 
 
 @pytest.fixture
-def project(rules_folder):
-    """A root with the rules and a git history."""
-    root = rules_folder.parent
+def project(rules_folder, root):
+    """A root with the rules, the gold rows and a git history."""
+    source, root = root, rules_folder.parent
+    shutil.copytree(source / "data/source/gold", root / "data/source/gold")
     (root / "params.yaml").write_text("profile: smoke\n")
     (root / "profiles").mkdir()
     (root / "profiles" / "smoke.yaml").write_text("seed: 0\n")
@@ -38,6 +40,20 @@ def test_sound_rules_are_said_to_be(project):
     found = rbr("rules", "check", cwd=project / "rules")
     assert found.returncode == 0
     assert "23 propositions" in found.stdout
+
+
+def test_a_feature_without_gold_support_is_named_at_its_line(project):
+    folder = project / "data/source/gold"
+    for path in folder.glob("*.jsonl"):
+        kept = [line for line in path.read_text().splitlines() if '"disclaimer"' not in line]
+        path.write_text("".join(f"{line}\n" for line in kept))
+    found = rbr("rules", "check", cwd=project)
+    assert found.returncode == 1
+    [line] = found.stderr.strip().splitlines()
+    lines = (project / "rules/reward.yaml").read_text().splitlines()
+    number = next(i for i, text in enumerate(lines, 1) if text.strip() == "- disclaimer")
+    assert line.startswith(f"error: {project / 'rules/reward.yaml'}:{number}:")
+    assert "'disclaimer' is true on 0 of" in line
 
 
 def test_a_broken_rule_is_one_line_with_its_place(project):
