@@ -13,7 +13,7 @@ NAMES = sorted({name for pair in (*IMPLIES, *EXCLUDES) for name in pair} | {"dis
 @given(st.lists(st.floats(0, 1), min_size=len(NAMES), max_size=len(NAMES)))
 def test_implications_and_exclusions_hold(values):
     p = consistent(np.array([values]), NAMES)[0]
-    column = {name: value for name, value in zip(NAMES, p, strict=True)}
+    column = dict(zip(NAMES, p, strict=True))
     assert p.min() >= 0
     assert p.max() <= 1
     assert all(column[effect] >= column[cause] - 1e-12 for cause, effect in IMPLIES)
