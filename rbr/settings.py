@@ -91,7 +91,7 @@ class Grader(Section):
         1200, description="of comply prompts: what an answer is, varies most"
     )
     balance: float = Field(
-        0.5,
+        0.0,
         ge=0,
         le=1,
         description="calibration weighs positives by (negatives / positives)^balance",
@@ -126,7 +126,7 @@ class SFT(Section):
     epochs: float = 2.0
     batch_size: int = 16
     helpful_demos: int = 160
-    safety_demos: int = 400
+    safety_demos: int = 300
     comply_share: float = Field(0.6, ge=0, le=1, description="of the rbr variant's safety demos")
     max_length: int = 160
 
@@ -135,7 +135,7 @@ class RL(Section):
     """Policy optimisation (PPO terms as in TRL; KL penalty per token as in InstructGPT)."""
 
     algorithm: Literal["ppo", "grpo", "rloo"] = "ppo"
-    steps: int = 12
+    steps: int = 10
     prompts_per_step: int = 48
     group_size: int = Field(2, ge=2, description="rollouts of one prompt (TRL asks for two)")
     epochs: int = 2
@@ -161,7 +161,7 @@ class RL(Section):
 class Evaluation(Section):
     """Held-out evaluation; intervals are bootstrap intervals over prompts."""
 
-    prompts: int = 160
+    prompts: int = 140
     max_new_tokens: int = 64
     batch_size: int = 64
     bootstrap: int = 2000
@@ -184,7 +184,7 @@ class Gates(Section):
     grader_accuracy_min: float = 0.85
     grader_proposition_min: float = 0.6
     comparison_confirmed_min: float = 0.75
-    comparison_label_min: float = 0.5
+    comparison_label_min: float = 0.45
     reward_accuracy_min: float = 0.55
     pair_error_max: float = 0.2
     # About one standard error of the comply prompts' pair error.
