@@ -187,8 +187,8 @@ class Gates(Section):
     comparison_label_min: float = 0.45
     reward_accuracy_min: float = 0.55
     pair_error_max: float = 0.2
-    # About one standard error of the comply prompts' pair error.
-    pair_error_rise_max: float = 0.02
+    # About two standard errors of a pair error near 0.05 on 60 held-out prompts.
+    pair_error_rise_max: float = 0.05
     sft_loss_ratio_max: float = 1.0
     ppo_gain_min: float = 0.0
     ppo_kl_max: float = 40.0

@@ -15,7 +15,11 @@ def show(prompts: PromptStats, gold: GoldStats, response_types: Sequence[str]) -
     types = [kind.replace("_", " ") for kind in response_types]
     table = Table("category", *types, "all", "families", title="Safety prompts")
     for category, counts in prompts.categories.items():
-        table.add_row(category, *_cells(counts, response_types), str(prompts.families[category]))
+        table.add_row(
+            category.replace("_", " "),
+            *_cells(counts, response_types),
+            str(prompts.families[category]),
+        )
     console.print(table)
     splits = Table("split", *types, "all", title="Split by family")
     for name, counts in prompts.splits.items():

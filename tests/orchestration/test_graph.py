@@ -104,6 +104,49 @@ def test_a_second_run_computes_nothing(finished):
         assert f"{name} " in again.stdout
 
 
+def command_line(workspace, *arguments):
+    return workspace.run("-c", "from rbr.cli import main; main()", *arguments)
+
+
+def test_the_grader_is_measured_on_either_gold_format(finished, tmp_path):
+    own = finished.root / "data/gold_propositions/heldout.jsonl"
+    names = [path.stem for path in (finished.root / "rules/propositions").glob("*.yaml")]
+    published = tmp_path / "published.jsonl"
+    with published.open("w") as file:
+        for row in map(json.loads, own.read_text().splitlines()):
+            value = {
+                "category": "None",
+                "response_type": "Comply",
+                "prompt": row["conversation"],
+                "completion": [{"role": "assistant", "content": row["completion"]}],
+                "propositions": {name: name in row["true"] for name in names},
+            }
+            file.write(json.dumps(value) + "\n")
+    tables = []
+    for path in (own, published):
+        done = command_line(finished, "grader", "evaluate", "--data", str(path), "--json")
+        assert done.returncode == 0, done.stderr
+        tables.append(json.loads(done.stdout))
+    assert tables[0] == tables[1]
+    assert tables[0]["propositions"][-1]["proposition"] == "mean"
+    assert len(tables[0]["propositions"]) == len(names) + 1
+
+
+def test_one_answer_is_graded_by_any_engine(finished):
+    ask = ["grade", "--prompt", "hello", "--completion", "I'm sorry, no.", "--json"]
+    for engine in ("head", "transformers"):
+        done = command_line(finished, *ask, "--engine", engine, "--response-type", "hard_refusal")
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout)
+        assert len(told["propositions"]) == 23
+        assert sum(told["classes"].values()) == pytest.approx(1)
+    wrong = command_line(finished, *ask, "--engine", "oracle")
+    assert wrong.returncode == 1
+    assert wrong.stderr.strip() == (
+        "error: --engine 'oracle' is not one of head, transformers, vllm, openai"
+    )
+
+
 def test_a_changed_margin_makes_again_what_depends_on_it_and_nothing_else(finished):
     path = finished.root / "rules" / "reward.yaml"
     before = path.read_text()
