@@ -122,12 +122,12 @@ class SFT(Section):
     """Supervised fine-tuning of the upper ``trained_layers``; demos are capped per source."""
 
     trained_layers: int = 10
-    learning_rate: float = 2e-4
+    learning_rate: float = 1e-4
     epochs: float = 2.0
     batch_size: int = 16
     helpful_demos: int = 160
     safety_demos: int = 300
-    comply_share: float = Field(0.6, ge=0, le=1, description="of the rbr variant's safety demos")
+    comply_share: float = Field(0.8, ge=0, le=1, description="of the rbr variant's safety demos")
     max_length: int = 160
 
 
