@@ -26,7 +26,8 @@ def make_tiny(target: Path, texts: Iterable[str], layers: int = 4, seed: int = 0
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    backend.train_from_iterator(texts, trainer)
+    # Often enough to become single tokens, so that a yes/no grader can ask the tiny model too.
+    backend.train_from_iterator([*texts, *["Yes", "No"] * 500], trainer)
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=backend, pad_token="<|pad|>", eos_token="<|im_end|>"
     )
