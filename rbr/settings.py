@@ -135,7 +135,7 @@ class RL(Section):
     """Policy optimisation (PPO terms as in TRL; KL penalty per token as in InstructGPT)."""
 
     algorithm: Literal["ppo", "grpo", "rloo"] = "ppo"
-    steps: int = 10
+    steps: int = 8
     prompts_per_step: int = 48
     group_size: int = Field(2, ge=2, description="rollouts of one prompt (TRL asks for two)")
     epochs: int = 2
