@@ -16,7 +16,7 @@ import torch
 from rbr.evaluation.metrics import Judged
 from rbr.features import graded
 from rbr.grading.base import Conversation, Probabilities, Progress
-from rbr.grading.consistency import consistent, under_policy
+from rbr.grading.consistency import under_policy
 from rbr.grading.heads import Array, Heads
 from rbr.models.load import load_encoder
 from rbr.models.trunk import length_batches
@@ -122,10 +122,7 @@ class Judge:
         propositions: Sequence[str] | None = None,
     ) -> Probabilities:
         """See ``Grader.grade``."""
-        p = self.heads.probabilities(self.features(conversations, completions, progress))
-        p = consistent(p, self.propositions)
-        names = self.propositions if propositions is None else propositions
-        return p[:, [self.propositions.index(name) for name in names]]
+        return self.heads.grade(self.features(conversations, completions, progress), propositions)
 
     def judge(
         self,

@@ -13,7 +13,6 @@ from typing import cast
 import numpy as np
 
 from rbr.grading.base import Conversation, Probabilities, Progress
-from rbr.grading.consistency import consistent
 from rbr.grading.heads import Array, Heads
 
 
@@ -95,8 +94,4 @@ class HeadGrader:
         names = self.propositions if propositions is None else propositions
         if not completions:
             return np.zeros((0, len(names)))
-        graded = consistent(
-            self.heads.probabilities(self.features(conversations, completions, progress)),
-            self.propositions,
-        )
-        return graded[:, [self.propositions.index(name) for name in names]]
+        return self.heads.grade(self.features(conversations, completions, progress), names)

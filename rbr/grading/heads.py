@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from rbr.errors import DataError
 from rbr.grading.calibration import platt
+from rbr.grading.consistency import consistent
 
 Array = NDArray[np.float64]
 
@@ -45,6 +46,12 @@ class Heads:
         """Probabilities of shape (n, propositions) from features of shape (n, features)."""
         scores = (features - self.mean) / self.scale @ self.weight.T + self.bias
         return 1.0 / (1.0 + np.exp(-np.clip(scores * self.slope + self.offset, -30, 30)))
+
+    def grade(self, features: Array, propositions: Sequence[str] | None = None) -> Array:
+        """Consistent probabilities of these propositions (all by default), as a grader gives them."""
+        p = consistent(self.probabilities(features), self.propositions)
+        names = self.propositions if propositions is None else propositions
+        return p[:, [self.propositions.index(name) for name in names]]
 
     def save(self, folder: Path, extra: dict[str, object]) -> None:
         """Write ``head.safetensors`` and ``head.json`` into an existing folder."""
