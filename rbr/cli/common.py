@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from rbr.errors import RBRError
+from rbr.rules import Rules
 from rbr.settings import read_settings
 from rbr.steps import Context
 
@@ -50,6 +51,17 @@ def artifact(context: Context, name: str, variant: str | None = None) -> Path:
     if not (folder / "metrics.json").is_file():
         raise RBRError(f"no artifact '{name}' yet: `make demo` makes it", folder)
     return folder
+
+
+def check_response_type(rules: Rules, value: str) -> None:
+    """Check an option ``--response-type``.
+
+    Raises:
+        RBRError: if the rules have no such response type.
+    """
+    if value not in rules.response_types:
+        allowed = ", ".join(rules.response_types)
+        raise RBRError(f"--response-type '{value}' is not one of {allowed}")
 
 
 def print_json(value: Any) -> None:

@@ -8,8 +8,15 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from rbr.cli.common import JsonOption, RootOption, artifact, console, open_context, print_json
-from rbr.errors import RBRError
+from rbr.cli.common import (
+    JsonOption,
+    RootOption,
+    artifact,
+    check_response_type,
+    console,
+    open_context,
+    print_json,
+)
 
 
 def explain(
@@ -29,9 +36,7 @@ def explain(
 
     context = open_context(root)
     rules = context.rules
-    if response_type not in rules.response_types:
-        allowed = ", ".join(rules.response_types)
-        raise RBRError(f"--response-type '{response_type}' is not one of {allowed}")
+    check_response_type(rules, response_type)
     for name in ("base_model", "grader"):
         artifact(context, name)
     reward = RuleBasedReward.load(

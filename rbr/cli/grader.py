@@ -9,7 +9,15 @@ import typer
 from rich.progress import Progress
 from rich.table import Table
 
-from rbr.cli.common import JsonOption, RootOption, artifact, console, open_context, print_json
+from rbr.cli.common import (
+    JsonOption,
+    RootOption,
+    artifact,
+    check_response_type,
+    console,
+    open_context,
+    print_json,
+)
 from rbr.data.rows import Labelled, Message
 from rbr.errors import RBRError
 from rbr.grading.base import Grader
@@ -145,9 +153,8 @@ def grade(
 
     context = open_context(root)
     rules = context.rules
-    if response_type is not None and response_type not in rules.response_types:
-        allowed = ", ".join(rules.response_types)
-        raise RBRError(f"--response-type '{response_type}' is not one of {allowed}")
+    if response_type is not None:
+        check_response_type(rules, response_type)
     grader = open_grader(context, engine)
     graded = grader.grade(
         [(Message(role="user", content=prompt),)],
