@@ -184,7 +184,7 @@ class Gates(Section):
     grader_accuracy_min: float = 0.85
     grader_proposition_min: float = 0.6
     comparison_confirmed_min: float = 0.75
-    comparison_label_min: float = 0.45
+    comparison_label_min: float = 0.5
     reward_accuracy_min: float = 0.55
     pair_error_max: float = 0.2
     # About two standard errors of a pair error near 0.05 on 60 held-out prompts.
