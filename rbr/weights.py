@@ -37,6 +37,10 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.better)
 
+    def where(self, keep: NDArray[np.bool_]) -> Pairs:
+        """The pairs that a mask of shape (pairs,) keeps."""
+        return Pairs(self.better[keep], self.worse[keep], self.margin[keep])
+
 
 @dataclass(frozen=True)
 class Fit:

@@ -173,7 +173,7 @@ STEPS: dict[str, Step] = {
         needs=("rules", "graded_comparisons"),
         rules=("reward",),
         settings=("weights",),
-        code=("weights.py",),
+        code=("weights.py", "weight_checks.py", "weight_plots.py"),
         kinds=("python", "scipy"),
     ),
     "sft_checkpoint": Step(

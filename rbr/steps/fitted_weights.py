@@ -7,121 +7,122 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rbr import weight_plots
 from rbr.files import write_json
 from rbr.rules import Rules
 from rbr.steps import common
 from rbr.steps.context import Context
-from rbr.weights import Fit, Pairs, fit_weights, make_pairs, pair_error
+from rbr.weight_checks import Bounds, Comparisons, centred, drop_one, fit_path, prompt_curve
 
 
-def _bounds(rules: Rules, kind: str, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    signs = [rules.sign(kind, name) for name in names]
-    lower = np.array([0.0 if sign == "positive" else -np.inf for sign in signs])
-    upper = np.array([0.0 if sign == "negative" else np.inf for sign in signs])
-    return lower, upper
+def bounds(rules: Rules, kind: str, constrain: bool) -> Bounds:
+    """Signs that the rules state, as bounds."""
+    signs = [rules.sign(kind, name) for name in rules.feature_names(kind)]
+    lower = [0.0 if constrain and sign == "positive" else -np.inf for sign in signs]
+    upper = [0.0 if constrain and sign == "negative" else np.inf for sign in signs]
+    return Bounds(np.array(lower), np.array(upper))
 
 
-class _Split:
-    """Rows of one response type and split."""
-
-    def __init__(self, frame: pd.DataFrame, kind: str, rules: Rules) -> None:
-        own = frame[frame["response_type"] == kind]
-        rule = rules.reward[kind]
-        self.labels = own["label"].tolist()
-        self.prompts = own["prompt_id"].tolist()
-        self.phi = own[rules.feature_names(kind)].to_numpy(dtype=float)
-        self.rm = own["reward_model"].to_numpy(dtype=float)
-        self.pairs: Pairs = make_pairs(
-            self.prompts, self.labels, rule.ordering, rule.margin, rules.margins(kind)
-        )
-        best = set(rule.ordering[0])
-        is_best = np.array([label in best for label in self.labels])
-        keep = is_best[self.pairs.better] if len(self.pairs) else np.zeros(0, dtype=bool)
-        # The paper's error is over (ideal, other) pairs.
-        self.ideal_pairs = Pairs(
-            self.pairs.better[keep], self.pairs.worse[keep], self.pairs.margin[keep]
-        )
+def of_kind(frame: pd.DataFrame, kind: str, rules: Rules) -> Comparisons:
+    """The rows of one response type."""
+    own = frame[frame["response_type"] == kind]
+    rule = rules.reward[kind]
+    return Comparisons.make(
+        own["prompt_id"].tolist(),
+        own["label"].tolist(),
+        own[rules.feature_names(kind)].to_numpy(dtype=float),
+        own["reward_model"].to_numpy(dtype=float),
+        rule.ordering,
+        rule.margin,
+        rules.margins(kind),
+    )
 
 
-def _fit(train: _Split, validation: _Split, context: Context, kind: str, with_rm: bool) -> Fit:
-    settings = context.settings.weights
-    rules = context.rules
-    lower, upper = _bounds(rules, kind, rules.feature_names(kind))
-    if not settings.constrain_signs:
-        lower, upper = np.full_like(lower, -np.inf), np.full_like(upper, np.inf)
-    use = 1.0 if with_rm else 0.0
-    fits = []
-    for l2 in settings.l2_path:
-        fit = fit_weights(train.phi, train.rm * use, train.pairs, l2, lower, upper)
-        held = validation if len(validation.pairs) else train
-        rewards = held.rm * use + held.phi @ fit.weights
-        gap = held.pairs.margin - (rewards[held.pairs.better] - rewards[held.pairs.worse])
-        fits.append((float(np.maximum(0, gap).mean()), fit))
-    return min(fits, key=lambda pair: pair[0])[1]
-
-
-def _centred(split: _Split, rewards: np.ndarray, best: set[str]) -> dict[str, list[float]]:
-    """Rewards by label, less the mean of the prompt's best completions."""
-    result: dict[str, list[float]] = {}
-    frame = pd.DataFrame({"prompt": split.prompts, "label": split.labels, "reward": rewards})
-    for _, own in frame.groupby("prompt"):
-        centre = own.loc[own["label"].isin(best), "reward"].mean()
-        for label, reward in zip(own["label"], own["reward"], strict=True):
-            result.setdefault(label, []).append(float(reward - centre))
-    return result
+def wrong_signs(rules: Rules, kind: str, weights: dict[str, float]) -> list[str]:
+    """Features whose weight is against the sign that the rules state."""
+    against = {"positive": lambda w: w < 0, "negative": lambda w: w > 0, "free": lambda w: False}
+    return [name for name, weight in weights.items() if against[rules.sign(kind, name)](weight)]
 
 
 def run(context: Context) -> dict[str, float]:
     rules = context.rules
+    settings = context.settings.weights
     folder_in = context.path("graded_comparisons")
     frames = {split: pd.read_parquet(folder_in / f"{split}.parquet") for split in common.SPLITS}
+    kinds = [k for k in rules.response_types if (frames["train"]["response_type"] == k).any()]
     weights: dict[str, dict[str, float]] = {}
     report: dict[str, Any] = {}
     metrics: dict[str, float] = {}
-    kinds = [k for k in rules.response_types if (frames["train"]["response_type"] == k).any()]
-    figure, plots = common.axes(4.2 * len(kinds), 4, len(kinds))
-    bars, bar_plots = common.axes(5.0 * len(kinds), 6, len(kinds))
-    for number, kind in enumerate(kinds):
-        train, validation, heldout = (_Split(frames[s], kind, rules) for s in common.SPLITS)
-        total = _fit(train, validation, context, kind, with_rm=True)
-        alone = _fit(train, validation, context, kind, with_rm=False)
+    histograms: dict[str, dict[str, list[float]]] = {}
+    rises: dict[str, dict[str, float]] = {}
+    for kind in kinds:
+        train, validation, heldout = (of_kind(frames[s], kind, rules) for s in common.SPLITS)
+        limits = bounds(rules, kind, settings.constrain_signs)
+        total, l2 = fit_path(train, validation, settings.l2_path, limits)
+        alone, _ = fit_path(
+            train.without_reward_model(),
+            validation.without_reward_model(),
+            settings.l2_path,
+            limits,
+        )
         names = rules.feature_names(kind)
         weights[kind] = {n: float(w) for n, w in zip(names, total.weights, strict=True)}
-        rewards = heldout.rm + heldout.phi @ total.weights
         errors = {
-            "reward_model": pair_error(heldout.rm, heldout.ideal_pairs),
-            "rbr": pair_error(heldout.phi @ alone.weights, heldout.ideal_pairs),
-            "total": pair_error(rewards, heldout.ideal_pairs),
+            "reward_model": heldout.error(np.zeros(len(names))),
+            "rbr": heldout.without_reward_model().error(alone.weights),
+            "total": heldout.error(total.weights),
         }
-        wrong = [
-            name
-            for name, weight in weights[kind].items()
-            if (rules.sign(kind, name) == "positive" and weight < 0)
-            or (rules.sign(kind, name) == "negative" and weight > 0)
-        ]
+        without = drop_one(train, heldout, l2, limits)
+        rises[kind] = {n: e - errors["total"] for n, e in zip(names, without, strict=True)}
+        curve = prompt_curve(train, heldout, l2, limits, seed=context.settings.seed)
         report[kind] = {
             "pair_error": errors,
-            "sign_violations": wrong,
+            "pair_error_paper": weight_plots.paper_errors(kind),
+            "sign_violations": wrong_signs(rules, kind, weights[kind]),
             "objective": total.objective,
             "relative_duality_gap": total.gap,
+            "l2": l2,
+            "train_prompts": len(set(train.prompts)),
             "train_pairs": len(train.pairs),
             "heldout_pairs": len(heldout.ideal_pairs),
+            "error_without_feature": dict(zip(names, without, strict=True)),
+            "error_by_share_of_prompts": {str(share): own for share, own in curve.items()},
         }
         for name, value in errors.items():
             metrics[f"pair_error.{kind}.{name}"] = value
         metrics[f"gap.{kind}"] = total.gap
-        best = set(rules.reward[kind].ordering[0])
-        for label, values in _centred(heldout, rewards, best).items():
-            plots[0][number].hist(values, bins=25, alpha=0.5, label=label, density=True)
-        plots[0][number].set_title(f"{kind}\nreward, centred on the best", fontsize=9)
-        plots[0][number].legend(fontsize=7)
-        bar_plots[0][number].barh(names, total.weights, color="#5b8db8")
-        bar_plots[0][number].set_title(kind, fontsize=9)
-        bar_plots[0][number].tick_params(labelsize=6)
+        histograms[kind] = centred(heldout, total.weights, rules.reward[kind].ordering[0])
+        context.tracker.message(f"{kind}: error {errors['total']:.3f} with l2 {l2}")
     with context.output("fitted_weights") as folder:
         write_json(folder / "weights.json", {"weights": weights, "rules": rules.digest})
         write_json(folder / "report.json", report)
-        common.save_plot(figure, folder / "rewards.png")
-        common.save_plot(bars, folder / "weights.png")
+        _draw(folder, weights, report, histograms, rises)
         write_json(folder / "metrics.json", metrics)
     return metrics
+
+
+def _draw(
+    folder: Any,
+    weights: dict[str, dict[str, float]],
+    report: dict[str, Any],
+    histograms: dict[str, dict[str, list[float]]],
+    rises: dict[str, dict[str, float]],
+) -> None:
+    count = len(weights)
+    figure, plots = common.axes(4.2 * count, 4, count)
+    weight_plots.histograms(plots[0], histograms)
+    common.save_plot(figure, folder / "rewards.png")
+    figure, plots = common.axes(5.0 * count, 6, count)
+    weight_plots.bars(plots[0], weights)
+    common.save_plot(figure, folder / "weights.png")
+    figure, plots = common.axes(5.0 * count, 6, count)
+    weight_plots.sensitivity(plots[0], rises)
+    common.save_plot(figure, folder / "sensitivity.png")
+    figure, plots = common.axes(12, 4.5, 2)
+    weight_plots.errors(plots[0][0], {kind: own["pair_error"] for kind, own in report.items()})
+    curves = {
+        kind: {float(share): values for share, values in own["error_by_share_of_prompts"].items()}
+        for kind, own in report.items()
+    }
+    weight_plots.curves(plots[0][1], curves)
+    common.save_plot(figure, folder / "errors.png")
