@@ -6,6 +6,7 @@ column ``response_type`` says which weights apply, and prompts without one get R
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,12 +37,29 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why a completion has its reward; ``contributions`` and ``reward_model`` sum to ``reward``."""
+    """Why a completion has its reward.
+
+    ``reward == reward_model + math.fsum(third items of contributions)``: bit for bit, in any order.
+
+    Attributes:
+        reward_model: R_rm.
+        contributions: feature -> (value, weight, value * weight).
+        reward: R_tot, as training sees it.
+    """
 
     response_type: str | None
     reward_model: float
     contributions: dict[str, tuple[float, float, float]]
     reward: float
+
+
+def row_sums(terms: Array) -> Array:
+    """Sums of the rows of ``terms``, (n, F) -> (n,), each rounded once.
+
+    A matrix product rounds on the way, differently per batch size; these sums depend neither on the
+    batch nor on the order of the terms, so what is explained is to the bit what was trained on.
+    """
+    return np.array([math.fsum(row) for row in terms])
 
 
 def as_conversation(prompt: str | Sequence[Any]) -> tuple[Message, ...]:
@@ -102,6 +120,11 @@ class RuleBasedReward:
         """Read the weights from ``weights.json``."""
         return cls(rules, read_json(weights_file)["weights"], grader, reward_model)
 
+    def _terms(self, graded: Array, response_type: str) -> tuple[Array, Array]:
+        """Features phi and the terms w_i phi_i of completions of one response type, (n, F) each."""
+        phi = features(graded, self.grader.propositions, self.rules, response_type)
+        return phi, phi * self._vectors[response_type]
+
     def parts(
         self,
         conversations: Sequence[Conversation],
@@ -135,11 +158,10 @@ class RuleBasedReward:
             graded[ruled] = self.grader.grade(
                 [conversations[i] for i in ruled], [completions[i] for i in ruled]
             )
-        for response_type, vector in self._vectors.items():
+        for response_type in self._vectors:
             rows = [i for i in ruled if response_types[i] == response_type]
             if rows:
-                phi = features(graded[rows], self.grader.propositions, self.rules, response_type)
-                rule_based[rows] = phi @ vector
+                rule_based[rows] = row_sums(self._terms(graded[rows], response_type)[1])
         return base, rule_based, graded
 
     def __call__(
@@ -172,13 +194,10 @@ class RuleBasedReward:
         base, rule_based, graded = self.parts([conversation], [completion], [response_type])
         contributions: dict[str, tuple[float, float, float]] = {}
         if response_type:
-            phi = features(graded, self.grader.propositions, self.rules, response_type)[0]
-            vector = self._vectors[response_type]
+            phi, terms = self._terms(graded, response_type)
+            columns = (phi[0].tolist(), self._vectors[response_type].tolist(), terms[0].tolist())
             names = self.rules.feature_names(response_type)
-            contributions = {
-                name: (float(phi[i]), float(vector[i]), float(phi[i] * vector[i]))
-                for i, name in enumerate(names)
-            }
+            contributions = dict(zip(names, zip(*columns, strict=True), strict=True))
         return Explanation(
             response_type, float(base[0]), contributions, float(base[0] + rule_based[0])
         )

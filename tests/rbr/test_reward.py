@@ -1,5 +1,10 @@
 """The reward by hand, on graders and reward models that say fixed things."""
 
+import json
+import math
+import random
+import shutil
+
 import numpy as np
 import pytest
 
@@ -7,6 +12,8 @@ from rbr.data.rows import Message
 from rbr.errors import DataError
 from rbr.features import features
 from rbr.reward import RuleBasedReward
+from rbr.settings import read_settings
+from rbr.steps import Context
 
 TALK = [{"role": "user", "content": "q"}]
 
@@ -16,6 +23,7 @@ class Fixed:
 
     def __init__(self, names):
         self.propositions = names
+        self.thresholds = np.full(len(names), 0.5)
 
     def identity(self, proposition):
         return "fixed"
@@ -30,6 +38,13 @@ class Fixed:
 class Length:
     def score(self, conversations, completions):
         return np.array([float(len(text)) for text in completions])
+
+
+class Sevenths:
+    """Scores that binary fractions do not hold exactly, so that sums must round."""
+
+    def score(self, conversations, completions):
+        return np.array([len(text) / 7 for text in completions])
 
 
 class Broken(Fixed):
@@ -68,13 +83,72 @@ def test_a_grader_that_fails_stops_the_training(rules, weights):
         reward([TALK], ["abcd"], response_type=["comply"])
 
 
-def test_an_explanation_sums_to_the_reward(rules, weights):
-    reward = RuleBasedReward(rules, weights, Fixed(rules.proposition_names), Length())
-    told = reward.explain((Message(role="user", content="q"),), "abc", "soft_refusal_methods")
-    total = told.reward_model + sum(part for _, _, part in told.contributions.values())
-    assert told.reward == pytest.approx(total)
-    [value] = reward([TALK], ["abc"], response_type=["soft_refusal_methods"])
-    assert told.reward == pytest.approx(value)
+@pytest.mark.parametrize("kind", ["hard_refusal", "comply", "soft_refusal_methods", None])
+def test_an_explanation_sums_to_the_reward_bit_for_bit(rules, weights, kind):
+    reward = RuleBasedReward(rules, weights, Fixed(rules.proposition_names), Sevenths())
+    texts = ["a" * n for n in range(1, 40)]
+    found = reward([TALK] * len(texts), texts, response_type=[kind] * len(texts))
+    for text, value in zip(texts, found, strict=True):
+        told = reward.explain((Message(role="user", content="q"),), text, kind)
+        parts = [part for _, _, part in told.contributions.values()]
+        assert all(v * w == part for v, w, part in told.contributions.values())
+        # In any order, and alone as in a batch.
+        random.Random(0).shuffle(parts)
+        assert told.reward == told.reward_model + math.fsum(parts)
+        assert told.reward == value
+
+
+def test_a_batchs_company_does_not_change_a_reward(rules, weights):
+    reward = RuleBasedReward(rules, weights, Fixed(rules.proposition_names), Sevenths())
+    texts = ["a" * n for n in range(1, 40)]
+    kinds = [[*rules.response_types, None][n % 5] for n in range(len(texts))]
+    together = reward([TALK] * len(texts), texts, response_type=kinds)
+    alone = [
+        reward([TALK], [text], response_type=[kind])[0]
+        for text, kind in zip(texts, kinds, strict=True)
+    ]
+    assert together == alone
+
+
+@pytest.fixture
+def told_by_cli(root, rules, weights, rules_folder, monkeypatch, capsys):
+    """What ``rbr explain`` prints in a project whose models say fixed things."""
+    from rbr.cli.explain import explain
+
+    context = Context(rules_folder.parent, read_settings(root, "smoke")[1])
+    for name in ("base_model", "grader", "fitted_weights", "helpful_reward_model"):
+        context.path(name).mkdir(parents=True)
+        (context.path(name) / "metrics.json").write_text("{}")
+    (context.path("fitted_weights") / "weights.json").write_text(json.dumps({"weights": weights}))
+    (context.root / "params.yaml").write_text("profile: smoke\n")
+    shutil.copytree(root / "profiles", context.root / "profiles")
+    monkeypatch.setattr(
+        "rbr.steps.common.load_grader", lambda context, stored: Fixed(rules.proposition_names)
+    )
+    monkeypatch.setattr("rbr.training.reward_model.RewardModel", lambda folder: Sevenths())
+
+    def told(as_json):
+        explain("q", "a longer answer", "hard_refusal", as_json, context.root)
+        return capsys.readouterr().out
+
+    return told
+
+
+def test_the_commands_json_sums_to_the_reward_bit_for_bit(told_by_cli):
+    told = json.loads(told_by_cli(as_json=True))
+    parts = [part for _, _, part in told["contributions"].values()]
+    assert len(parts) > 5
+    assert told["reward"] == told["reward_model"] + math.fsum(parts)
+
+
+def test_the_commands_table_sums_to_the_total_it_prints(told_by_cli, rules):
+    lines = [line for line in told_by_cli(as_json=False).splitlines() if line.startswith("│")]
+    cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines]
+    names, printed = [row[0] for row in cells], [float(row[-1]) for row in cells]
+    assert names[0] == "R_rm" and names[-1] == "R_tot"
+    assert sorted(names[1:-1]) == sorted(rules.feature_names("hard_refusal"))
+    # Each line is rounded to 0.001, so each may be off by half of that.
+    assert abs(math.fsum(printed[:-1]) - printed[-1]) <= 0.0005 * len(printed) + 1e-9
 
 
 def test_weights_of_other_rules_and_unknown_types_are_refused(rules, weights):
