@@ -100,6 +100,7 @@ def evaluate(
         label_matrix(rows, grader.propositions),
         grader.propositions,
         context.settings.evaluation.bootstrap,
+        thresholds=grader.thresholds,
     )
     if as_json:
         print_json({"rows": len(rows), "propositions": table})
@@ -170,10 +171,11 @@ def grade(
     if as_json:
         print_json({"propositions": by_name, "classes": classes})
         return
+    holds = dict(zip(grader.propositions, grader.thresholds, strict=True))
     for title, values_of in (("proposition", by_name), (f"class as {response_type}", classes)):
         if values_of:
             table = Table(title, "probability", "")
             for name, p in sorted(values_of.items(), key=lambda item: -item[1]):
-                style = "bold" if p >= 0.5 else "dim"
+                style = "bold" if p >= holds.get(name, 0.5) else "dim"
                 table.add_row(name, f"{p:.3f}", "█" * round(20 * p), style=style)
             console.print(table)

@@ -46,8 +46,10 @@ def evaluate_model(
             "completion_class": verdict.completion_class,
             "propositions": [
                 name
-                for name, value in zip(judge.propositions, probabilities[i], strict=True)
-                if value >= 0.5
+                for name, said in zip(
+                    judge.propositions, probabilities[i] >= judge.thresholds, strict=True
+                )
+                if said
             ],
         }
         for i, (prompt, completion, verdict) in enumerate(

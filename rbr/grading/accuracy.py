@@ -25,11 +25,13 @@ def accuracy_table(
     propositions: Sequence[str],
     bootstrap: int = 1000,
     seed: int = 0,
+    thresholds: Array | float = 0.5,
 ) -> list[dict[str, Any]]:
     """One row per proposition and a last one, ``mean``.
 
     Args:
         probabilities, labels: (n, propositions).
+        thresholds: the probability from which a proposition is said to hold, one or (propositions,).
 
     Returns:
         Rows with support, accuracy and its 95 % bootstrap interval over completions, majority class,
@@ -38,7 +40,7 @@ def accuracy_table(
     from sklearn.metrics import f1_score, roc_auc_score
 
     n = len(labels)
-    said = probabilities >= 0.5
+    said = probabilities >= thresholds
     right = said == (labels > 0.5)
     draws = np.random.default_rng(seed).integers(0, n, (bootstrap, n))
     boot = np.stack([right[d].mean(0) for d in draws])

@@ -20,9 +20,11 @@ class Grader(Protocol):
 
     Attributes:
         propositions: names of the columns of what ``grade`` returns by default.
+        thresholds: (propositions,), the probability from which each is said to hold.
     """
 
     propositions: tuple[str, ...]
+    thresholds: Probabilities
 
     def identity(self, proposition: str) -> str:
         """Changes whenever its grades of this proposition may; part of the grade store's key."""

@@ -74,6 +74,7 @@ class HeadGrader:
     def __init__(self, folder: Path, model_folder: Path | str, batch_size: int = 32) -> None:
         self.heads, about = Heads.load(folder)
         self.propositions = self.heads.propositions
+        self.thresholds = self.heads.threshold
         layers = [int(layer) for layer in cast(list[int], about["layers"])]
         self.features = StateFeatures(model_folder, layers, batch_size)
         digest = hashlib.sha256((folder / "head.safetensors").read_bytes()).hexdigest()

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rbr.errors import DataError
-from rbr.grading.calibration import platt
+from rbr.grading.calibration import decision_threshold, platt, sigmoid
 from rbr.grading.consistency import consistent
 
 Array = NDArray[np.float64]
@@ -31,6 +31,8 @@ class Heads:
         bias: (propositions,)
         mean, scale: (features,), of the standardisation.
         slope, offset: (propositions,), of the calibration.
+        threshold: (propositions,), the probability from which a proposition is said to hold. A
+            calibrated probability of a rare proposition seldom reaches 0.5.
     """
 
     propositions: tuple[str, ...]
@@ -40,12 +42,13 @@ class Heads:
     scale: Array
     slope: Array
     offset: Array
+    threshold: Array
     regularisation: tuple[float, ...]
 
     def probabilities(self, features: Array) -> Array:
         """Probabilities of shape (n, propositions) from features of shape (n, features)."""
         scores = (features - self.mean) / self.scale @ self.weight.T + self.bias
-        return 1.0 / (1.0 + np.exp(-np.clip(scores * self.slope + self.offset, -30, 30)))
+        return sigmoid(scores * self.slope + self.offset)
 
     def grade(self, features: Array, propositions: Sequence[str] | None = None) -> Array:
         """Consistent probabilities of these propositions (all by default), as a grader gives them."""
@@ -57,7 +60,7 @@ class Heads:
         """Write ``head.safetensors`` and ``head.json`` into an existing folder."""
         from safetensors.numpy import save_file
 
-        names = ("weight", "bias", "mean", "scale", "slope", "offset")
+        names = ("weight", "bias", "mean", "scale", "slope", "offset", "threshold")
         arrays = {n: np.ascontiguousarray(getattr(self, n), dtype=np.float32) for n in names}
         save_file(arrays, str(folder / "head.safetensors"))
         about = {
@@ -163,22 +166,21 @@ def fit_heads(
     best = weighted.argmin(0)
     chosen = np.array([strengths[k] for k in best])
     weight, bias = _solve(x, labels, weights, chosen)
-    calibration = [
-        platt(
-            out_of_fold[best[j], chosen_rows, j],
-            labels[chosen_rows, j],
-            weights[chosen_rows, j],
-            balance,
-        )
-        for j in range(count)
-    ]
+    held = out_of_fold[best, :, np.arange(count)].T[chosen_rows]
+    known, counted = labels[chosen_rows], weights[chosen_rows]
+    calibration = [platt(held[:, j], known[:, j], counted[:, j], balance) for j in range(count)]
+    slope, offset = np.array([c[0] for c in calibration]), np.array([c[1] for c in calibration])
+    p = consistent(sigmoid(held * slope + offset), propositions)
     return Heads(
         propositions=tuple(propositions),
         weight=weight / np.sqrt(features.shape[1]),
         bias=bias,
         mean=mean,
         scale=scale,
-        slope=np.array([c[0] for c in calibration]),
-        offset=np.array([c[1] for c in calibration]),
+        slope=slope,
+        offset=offset,
+        threshold=np.array(
+            [decision_threshold(p[:, j], known[:, j], counted[:, j]) for j in range(count)]
+        ),
         regularisation=tuple(float(c) for c in chosen),
     )

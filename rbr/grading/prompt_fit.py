@@ -11,7 +11,7 @@ import numpy as np
 
 from rbr.data.rows import Labelled
 from rbr.grading.accuracy import label_matrix
-from rbr.grading.calibration import platt
+from rbr.grading.calibration import decision_threshold, platt, sigmoid
 from rbr.grading.prompts import STYLES
 from rbr.grading.yesno import FittedPrompt, YesNoEngine, YesNoGrader
 from rbr.rules import Rules
@@ -44,5 +44,6 @@ def fit_prompts(
             scores = slope * odds[:, j] + offset
             loss = float((np.logaddexp(0, scores) - labels[:, j] * scores).mean())
             if name not in best or loss < best[name][0]:
-                best[name] = (loss, FittedPrompt(style, slope, offset))
+                threshold = decision_threshold(sigmoid(scores), labels[:, j], weights)
+                best[name] = (loss, FittedPrompt(style, slope, offset, threshold))
     return {name: own for name, (_, own) in best.items()}

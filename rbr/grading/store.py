@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,8 +25,12 @@ class GradeStore:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
         try:
-            self._db = sqlite3.connect(path, timeout=60.0, isolation_level=None)
+            # Threads (MLflow's scorers) may share a store: one at a time, by the lock.
+            self._db = sqlite3.connect(
+                path, timeout=60.0, isolation_level=None, check_same_thread=False
+            )
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.execute("CREATE TABLE IF NOT EXISTS grades (key BLOB PRIMARY KEY, p REAL)")
@@ -38,20 +43,22 @@ class GradeStore:
         for start in range(0, len(keys), 500):
             part = keys[start : start + 500]
             marks = ",".join("?" * len(part))
-            found.update(
-                self._db.execute(f"SELECT key, p FROM grades WHERE key IN ({marks})", part)
-            )
+            with self._lock:
+                found.update(
+                    self._db.execute(f"SELECT key, p FROM grades WHERE key IN ({marks})", part)
+                )
         return found
 
     def put(self, grades: dict[bytes, float]) -> None:
         """Add grades, all or none."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            self._db.executemany("INSERT OR REPLACE INTO grades VALUES (?, ?)", grades.items())
-            self._db.execute("COMMIT")
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                self._db.executemany("INSERT OR REPLACE INTO grades VALUES (?, ?)", grades.items())
+                self._db.execute("COMMIT")
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
 
     def __len__(self) -> int:
         return int(self._db.execute("SELECT count(*) FROM grades").fetchone()[0])
@@ -78,6 +85,7 @@ class StoredGrader:
         self.grader = grader
         self.store = store
         self.propositions = grader.propositions
+        self.thresholds = grader.thresholds
         self.calls = 0
         self._batch_size = batch_size
         self._texts = texts

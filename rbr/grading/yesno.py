@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from rbr.errors import DataError
 from rbr.files import read_json, write_json
 from rbr.grading.base import Conversation, Probabilities, Progress
+from rbr.grading.calibration import sigmoid
 from rbr.grading.prompts import Style, chat_prompt, question_text
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class FittedPrompt:
     style: Style = "question"
     slope: float = 1.0
     offset: float = 0.0
+    threshold: float = 0.5
 
 
 class YesNoGrader:
@@ -78,6 +80,7 @@ class YesNoGrader:
         self.prompts = {
             name: (prompts or {}).get(name, FittedPrompt()) for name in self.propositions
         }
+        self.thresholds = np.array([self.prompts[name].threshold for name in self.propositions])
         self._questions = {
             name: question_text(rules.propositions[name], self.prompts[name].style)
             for name in self.propositions
@@ -119,7 +122,7 @@ class YesNoGrader:
         odds = self.log_odds(conversations, completions, names, progress)
         slope = np.array([self.prompts[name].slope for name in names])
         offset = np.array([self.prompts[name].offset for name in names])
-        return 1.0 / (1.0 + np.exp(-np.clip(slope * odds + offset, -30, 30)))
+        return sigmoid(slope * odds + offset)
 
 
 def save_prompts(folder: Path, prompts: Mapping[str, FittedPrompt]) -> None:

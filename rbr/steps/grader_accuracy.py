@@ -16,7 +16,11 @@ def run(context: Context) -> dict[str, float]:
     )
     labels = label_matrix(rows, grader.propositions)
     table = accuracy_table(
-        probabilities, labels, grader.propositions, context.settings.evaluation.bootstrap
+        probabilities,
+        labels,
+        grader.propositions,
+        context.settings.evaluation.bootstrap,
+        thresholds=grader.thresholds,
     )
     metrics = {f"accuracy.{row['proposition']}": float(row["accuracy"]) for row in table}
     mean = table[-1]

@@ -42,15 +42,16 @@ def run(context: Context) -> dict[str, float]:
         balance=settings.grader.balance,
     )
     heldout = common.gold(context, "heldout")
-    probabilities = heads.probabilities(
+    probabilities = heads.grade(
         read([row.conversation for row in heldout], [row.completion for row in heldout])
     )
     labels = label_matrix(heldout, names)
-    table = accuracy_table(probabilities, labels, names)
+    table = accuracy_table(probabilities, labels, names, thresholds=heads.threshold)
     by_name = {row["proposition"]: row for row in table}
     refusable = np.array([row.response_type != "comply" for row in heldout])
     disallowed = names.index("disallowed_content")
-    right = (probabilities >= 0.5)[refusable, disallowed] == (labels > 0)[refusable, disallowed]
+    said = probabilities >= heads.threshold
+    right = (said == (labels > 0))[refusable, disallowed]
     metrics = {
         "accuracy": float(by_name["mean"]["accuracy"]),
         "refusal_accuracy": float(by_name["inability_to_comply"]["accuracy"]),

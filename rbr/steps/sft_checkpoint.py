@@ -16,9 +16,9 @@ def demonstrations(context: Context) -> list[tuple[Conversation, str]]:
     """Helpful answers; beside them, per variant, safety answers.
 
     helpful: none. human: the (simulated) annotators' preferred completions. rbr: the ideal
-    completions of the synthetic comparisons (as the paper reuses them), ``sft.comply_share`` of them
-    answers: with as many demonstrations a response type, three in four would be refusals, and a small
-    model would learn to refuse.
+    completions of the synthetic comparisons (as the paper reuses them), and the written answers of all
+    prompts to comply with: ``sft.comply_share`` of the demonstrations. What tells one from the other is
+    learnt from many prompts; a refusal's wording from a few.
     """
     settings = context.settings.sft
     draw = random.Random(context.settings.seed)
@@ -30,11 +30,15 @@ def demonstrations(context: Context) -> list[tuple[Conversation, str]]:
             [(row.conversation, row.chosen) for row in human], settings.safety_demos, draw
         )
     elif context.variant == "rbr":
-        rows = common.comparisons(context, "train")
         answers = round(settings.safety_demos * settings.comply_share)
-        for label, count in (("full", answers), ("ideal", settings.safety_demos - answers)):
-            own = [(row.conversation, row.completion) for row in rows if row.label == label]
-            chosen += some(own, count, draw)
+        written = [(p.conversation, p.answer) for p in common.prompts(context, "train") if p.answer]
+        ideal = [
+            (row.conversation, row.completion)
+            for row in common.comparisons(context, "train")
+            if row.label == "ideal"
+        ]
+        chosen += some(written, answers, draw)
+        chosen += some(ideal, settings.safety_demos - answers, draw)
     draw.shuffle(chosen)
     return chosen
 

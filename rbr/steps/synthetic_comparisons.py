@@ -73,6 +73,7 @@ def generated(
     )
     grader = common.load_grader(context)
     graded = grader.grade([p.conversation for p in chosen], texts)
+    holds = graded >= grader.thresholds
     rules = context.rules
     rows = []
     for i, (prompt, text) in enumerate(zip(chosen, texts, strict=True)):
@@ -93,7 +94,7 @@ def generated(
             }.get(name)
         if label:
             true = tuple(
-                sorted(n for j, n in enumerate(grader.propositions) if graded[i, j] >= 0.5)
+                sorted(n for n, said in zip(grader.propositions, holds[i], strict=True) if said)
             )
             rows.append((prompt, label, "generated", text, true))
     return rows

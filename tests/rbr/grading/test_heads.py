@@ -41,3 +41,20 @@ def test_saved_heads_answer_the_same(tmp_path):
     loaded, about = Heads.load(tmp_path)
     assert about == {"layer": 3}
     np.testing.assert_allclose(loaded.probabilities(x), heads.probabilities(x), atol=1e-5)
+
+
+def test_a_rare_proposition_is_said_from_its_threshold_on():
+    random = np.random.default_rng(3)
+    n = 400
+    labels = (random.random((n, 1)) < 0.08).astype(float)
+    x = random.normal(size=(n, 4))
+    x[:, 0] += 2.0 * labels[:, 0]
+    heads = fit_heads(x, labels, [str(i) for i in range(n)], ("rare",), (0.01,))
+    assert heads.threshold[0] < 0.5
+    p = heads.probabilities(x)[:, 0]
+    yes = labels[:, 0] > 0
+    recall = {cut: (p[yes] >= cut).mean() for cut in (0.5, heads.threshold[0])}
+    assert recall[heads.threshold[0]] > recall[0.5]
+    # Accuracy is hardly paid for it.
+    right = {cut: ((p >= cut) == yes).mean() for cut in (0.5, heads.threshold[0])}
+    assert right[heads.threshold[0]] > right[0.5] - 0.05

@@ -21,6 +21,7 @@ class Counting:
 
     name = "counting"
     propositions = NAMES
+    thresholds = np.full(2, 0.5)
 
     def __init__(self):
         self.asked = []
@@ -122,3 +123,42 @@ def test_a_file_that_is_no_store_is_named(tmp_path):
     path.write_text("this is no database, just a long enough text" * 30)
     with pytest.raises(RBRError, match=r"g\.sqlite"):
         GradeStore(path)
+
+
+def test_a_thousand_completions_are_graded_once_and_an_edit_asks_a_part(tmp_path):
+    names = tuple(f"p{i}" for i in range(23))
+
+    class Many(Counting):
+        propositions = names
+        thresholds = np.full(23, 0.5)
+
+        def grade(self, conversations, completions, progress=None, propositions=None):
+            asked = names if propositions is None else propositions
+            self.asked += [(text, name) for text in completions for name in asked]
+            return np.full((len(completions), len(asked)), 0.25)
+
+    texts = {name: f"{name}?" for name in names}
+    completions = [f"answer {i}" for i in range(1000)]
+
+    def grade(by):
+        grader = Many()
+        StoredGrader(grader, GradeStore(tmp_path / "g.sqlite"), by).grade(
+            [TALK] * 1000, completions
+        )
+        return grader.asked
+
+    assert len(grade(texts)) == 23_000
+    assert grade(texts) == []
+    again = grade({**texts, "p7": "worded otherwise?"})
+    assert len(again) * 23 == 23_000
+    assert {name for _, name in again} == {"p7"}
+
+
+def test_threads_share_a_store(tmp_path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    store = GradeStore(tmp_path / "g.sqlite")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda i: store.put({bytes([i]): i / 100}), range(64)))
+        found = list(pool.map(lambda i: store.get([bytes([i])])[bytes([i])], range(64)))
+    assert found == [i / 100 for i in range(64)]
