@@ -20,6 +20,7 @@ from rbr.grading.calibration import decision_threshold, platt, sigmoid
 from rbr.grading.consistency import consistent
 
 Array = NDArray[np.float64]
+ARRAYS = ("weight", "bias", "mean", "scale", "slope", "offset", "threshold")
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,7 @@ class Heads:
         """Write ``head.safetensors`` and ``head.json`` into an existing folder."""
         from safetensors.numpy import save_file
 
-        names = ("weight", "bias", "mean", "scale", "slope", "offset", "threshold")
-        arrays = {n: np.ascontiguousarray(getattr(self, n), dtype=np.float32) for n in names}
+        arrays = {n: np.ascontiguousarray(getattr(self, n), dtype=np.float32) for n in ARRAYS}
         save_file(arrays, str(folder / "head.safetensors"))
         about = {
             "propositions": list(self.propositions),
@@ -80,6 +80,9 @@ class Heads:
             arrays = load_file(str(folder / "head.safetensors"))
         except FileNotFoundError as error:
             raise DataError("no fitted grader here: make the artifact first", folder) from error
+        if set(arrays) != set(ARRAYS):
+            odd = ", ".join(sorted(set(arrays) ^ set(ARRAYS)))
+            raise DataError(f"fitted by another version ({odd}): make the artifact again", folder)
         return (
             cls(
                 propositions=tuple(about.pop("propositions")),

@@ -1,7 +1,10 @@
 """Fitting logistic heads."""
 
 import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
 
+from rbr.errors import DataError
 from rbr.grading.heads import Heads, fit_heads
 
 NAMES = ("easy", "noise")
@@ -58,3 +61,13 @@ def test_a_rare_proposition_is_said_from_its_threshold_on():
     # Accuracy is hardly paid for it.
     right = {cut: ((p >= cut) == yes).mean() for cut in (0.5, heads.threshold[0])}
     assert right[heads.threshold[0]] > right[0.5] - 0.05
+
+
+def test_heads_of_another_version_are_refused_in_one_line(tmp_path):
+    x, labels, groups = data()
+    fit_heads(x, labels, groups, NAMES, (0.01,)).save(tmp_path, {})
+    arrays = load_file(str(tmp_path / "head.safetensors"))
+    del arrays["threshold"]
+    save_file(arrays, str(tmp_path / "head.safetensors"))
+    with pytest.raises(DataError, match="threshold.*make the artifact again"):
+        Heads.load(tmp_path)
