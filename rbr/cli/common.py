@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -13,6 +13,9 @@ from rbr.errors import RBRError
 from rbr.rules import Rules
 from rbr.settings import read_settings
 from rbr.steps import Context
+
+if TYPE_CHECKING:
+    from rbr.reward import RuleBasedReward
 
 console = Console(highlight=False)
 
@@ -51,6 +54,27 @@ def artifact(context: Context, name: str, variant: str | None = None) -> Path:
     if not (folder / "metrics.json").is_file():
         raise RBRError(f"no artifact '{name}' yet: `make demo` makes it", folder)
     return folder
+
+
+def load_reward(context: Context) -> RuleBasedReward:
+    """The fitted reward: rules, weights, grader (asked afresh, not from the store) and R_rm.
+
+    Raises:
+        RBRError: naming the first artifact that is missing, before any model is loaded.
+    """
+    names = ("base_model", "grader", "fitted_weights", "helpful_reward_model")
+    _, _, weights, reward_model = (artifact(context, name) for name in names)
+
+    from rbr.reward import RuleBasedReward
+    from rbr.steps.common import load_grader
+    from rbr.training.reward_model import RewardModel
+
+    return RuleBasedReward.load(
+        context.rules,
+        weights / "weights.json",
+        load_grader(context, stored=False),
+        RewardModel(reward_model),
+    )
 
 
 def check_response_type(rules: Rules, value: str) -> None:

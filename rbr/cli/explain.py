@@ -11,9 +11,9 @@ from rich.table import Table
 from rbr.cli.common import (
     JsonOption,
     RootOption,
-    artifact,
     check_response_type,
     console,
+    load_reward,
     open_context,
     print_json,
 )
@@ -30,21 +30,10 @@ def explain(
 ) -> None:
     """The reward of one completion, split into R_rm and each rule's contribution."""
     from rbr.data.rows import Message
-    from rbr.reward import RuleBasedReward
-    from rbr.steps.common import load_grader
-    from rbr.training.reward_model import RewardModel
 
     context = open_context(root)
-    rules = context.rules
-    check_response_type(rules, response_type)
-    for name in ("base_model", "grader"):
-        artifact(context, name)
-    reward = RuleBasedReward.load(
-        rules,
-        artifact(context, "fitted_weights") / "weights.json",
-        load_grader(context, stored=False),
-        RewardModel(artifact(context, "helpful_reward_model")),
-    )
+    check_response_type(context.rules, response_type)
+    reward = load_reward(context)
     told = reward.explain((Message(role="user", content=prompt),), completion, response_type)
     if as_json:
         print_json(asdict(told))

@@ -10,13 +10,14 @@ import typer
 from rbr.cli import data, grader, models, rules
 from rbr.cli.evaluate import evaluate
 from rbr.cli.explain import explain
+from rbr.cli.serve import serve
 from rbr.errors import RBRError
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
-    help="Rule Based Rewards: check and show rules, evaluate models, explain rewards.",
+    help="Rule Based Rewards: check and show rules, evaluate models, explain and serve rewards.",
 )
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
@@ -25,6 +26,7 @@ app.add_typer(grader.app, name="grader")
 app.command()(evaluate)
 app.command()(explain)
 app.command()(grader.grade)
+app.command()(serve)
 
 
 def main() -> None:

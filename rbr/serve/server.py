@@ -1,0 +1,60 @@
+"""Running the application under uvicorn, with a stop that finishes what is queued."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import socket
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from rbr.errors import RBRError
+from rbr.serve.settings import ServeSettings
+
+
+class Server(uvicorn.Server):
+    """On the first signal new requests get 503 at once; those already taken are answered."""
+
+    def __init__(self, app: FastAPI, settings: ServeSettings) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                access_log=False,
+                limit_concurrency=settings.max_connections,
+                # The worker answers its open jobs after stop_seconds; this is for what hangs besides.
+                timeout_graceful_shutdown=math.ceil(settings.stop_seconds) + 5,
+            )
+        )
+        self._worker = app.state.worker
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """See uvicorn; runs in the signal's handler."""
+        super().handle_exit(sig, frame)
+        self._worker.stop_taking()
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket bound to an address, not listening yet.
+
+    Raises:
+        RBRError: naming the address, if that is not possible.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        found = socket.socket(family, kind, protocol)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind(address)
+    except OSError as error:
+        raise RBRError(
+            f"cannot serve on {host} port {port} ({error.strerror}): give another --host or --port"
+        ) from error
+    return found
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an IP address is reachable from this machine alone."""
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback

@@ -1,0 +1,150 @@
+"""A real reward over a grader and a reward model that say fixed things, and ways to serve it."""
+
+import contextlib
+import threading
+import time
+import zlib
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from rbr.reward import RuleBasedReward
+from rbr.serve import ServeSettings, create_app
+from rbr.serve.server import Server, bind
+from rbr.serve.work import Item
+
+
+def _number(conversation, completion):
+    # Of the conversation too: an answer paired with another's prompt must not go unseen.
+    said = "|".join(f"{m.role}:{m.content}" for m in conversation)
+    return zlib.crc32(f"{said}>{completion}".encode())
+
+
+class Grader:
+    """Grades by the text."""
+
+    def __init__(self, names):
+        self.propositions = names
+        self.thresholds = np.full(len(names), 0.5)
+
+    def identity(self, proposition):
+        return "fixed"
+
+    def grade(self, conversations, completions, progress=None, propositions=None):
+        rows = [
+            np.random.default_rng(_number(talk, text)).random(len(self.propositions))
+            for talk, text in zip(conversations, completions, strict=True)
+        ]
+        return np.array(rows)
+
+
+class Scorer:
+    """Scores by the text."""
+
+    def score(self, conversations, completions):
+        pairs = zip(conversations, completions, strict=True)
+        return np.array([_number(talk, text) / 1e6 for talk, text in pairs])
+
+
+class Tricky:
+    """A reward that can be held and made to fail; it keeps the sizes of its batches."""
+
+    def __init__(self, reward):
+        self.reward = reward
+        self.rules = reward.rules
+        self.go = threading.Event()
+        self.go.set()
+        self.begun = threading.Event()
+        self.batches = []
+        self.down = False
+        self.explain = reward.explain
+
+    def parts(self, conversations, completions, response_types):
+        self.batches.append(len(completions))
+        self.begun.set()
+        assert self.go.wait(30)
+        if self.down or "poison" in completions:
+            raise RuntimeError("the grader's server is gone")
+        base, rule_based, graded = self.reward.parts(conversations, completions, response_types)
+        base[[text == "infinite" for text in completions]] = np.inf
+        return base, rule_based, graded
+
+
+@pytest.fixture(scope="session")
+def reward(rules):
+    random = np.random.default_rng(0)
+    weights = {
+        kind: {name: float(random.normal()) for name in rules.feature_names(kind)}
+        for kind in rules.response_types
+    }
+    return RuleBasedReward(rules, weights, Grader(rules.proposition_names), Scorer())
+
+
+@pytest.fixture
+def tricky(reward):
+    found = Tricky(reward)
+    yield found
+    found.go.set()
+
+
+@pytest.fixture(scope="session")
+def direct(reward):
+    """The reward of one completion, asked without a service."""
+
+    def ask(item: Item):
+        base, rule_based, _ = reward.parts(
+            [item.conversation], [item.completion], [item.response_type]
+        )
+        return float(base[0] + rule_based[0])
+
+    return ask
+
+
+@pytest.fixture
+def client_of():
+    """Makes clients of an application in this process."""
+    with contextlib.ExitStack() as stack:
+
+        def make(reward, **settings):
+            app = create_app(reward, ServeSettings(**settings))
+            return stack.enter_context(TestClient(app, raise_server_exceptions=False))
+
+        yield make
+
+
+@pytest.fixture
+def live():
+    """Starts real servers on free loopback ports; gives (URL, server, its thread)."""
+    running = []
+
+    def start(reward, **settings):
+        chosen = ServeSettings(**settings)
+        server = Server(create_app(reward, chosen), chosen)
+        socket = bind("127.0.0.1", 0)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]}, daemon=True)
+        thread.start()
+        running.append((server, thread))
+        until = time.monotonic() + 20
+        while not server.started and time.monotonic() < until:
+            time.sleep(0.01)
+        assert server.started
+        return f"http://127.0.0.1:{socket.getsockname()[1]}", server, thread
+
+    yield start
+    for server, thread in running:
+        server.handle_exit(15, None)
+        thread.join(20)
+
+
+@pytest.fixture
+def soon():
+    """Waits until something holds."""
+
+    def wait(condition, seconds=10.0):
+        until = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < until, "it never came to hold"
+            time.sleep(0.005)
+
+    return wait
