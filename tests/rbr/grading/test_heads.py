@@ -69,5 +69,5 @@ def test_heads_of_another_version_are_refused_in_one_line(tmp_path):
     arrays = load_file(str(tmp_path / "head.safetensors"))
     del arrays["threshold"]
     save_file(arrays, str(tmp_path / "head.safetensors"))
-    with pytest.raises(DataError, match="threshold.*make the artifact again"):
+    with pytest.raises(DataError, match=r"threshold.*make the artifact again"):
         Heads.load(tmp_path)
