@@ -56,6 +56,20 @@ def openai_gold(row: dict[str, Any], number: int) -> Labelled:
     )
 
 
+def openai_prompt(row: dict[str, Any], number: int) -> PolicyPrompt:
+    """The prompt of a row of OpenAI's gold format, for evaluation."""
+    gold = openai_gold(row, number)
+    return PolicyPrompt(
+        id=gold.id,
+        family=gold.id,
+        category=_text(row["category"], "category"),
+        kind=str(row["response_type"]),
+        response_type=gold.response_type,
+        conversation=gold.conversation,
+        topic=gold.conversation[-1].content,
+    )
+
+
 def xstest(row: dict[str, Any], number: int) -> PolicyPrompt:
     """Columns ``id, prompt, type, label, focus, note``: safe prompts are to be complied with."""
     kinds = {"safe": "comply", "unsafe": "hard_refusal"}
@@ -126,6 +140,7 @@ def pku_better(row: dict[str, Any], number: int) -> Preference:
 
 FORMATS: dict[str, Callable[[dict[str, Any], int], Row]] = {
     "openai-gold": openai_gold,
+    "openai-prompts": openai_prompt,
     "xstest": xstest,
     "hh-rlhf": hh_rlhf,
     "pku-saferlhf-safer": pku_safer,

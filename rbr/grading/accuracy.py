@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rbr.data.rows import Labelled
+from rbr.grading.base import Grader
 from rbr.grading.calibration import calibration_error
 
 Array = NDArray[np.float64]
@@ -79,3 +80,33 @@ def accuracy_table(
         values = [row[key] for row in rows if row[key] is not None]
         mean[key] = float(np.mean(values)) if values else None
     return [*rows, mean]
+
+
+def judge_accuracy(
+    table: Sequence[dict[str, Any]],
+    probabilities: Array,
+    rows: Sequence[Labelled],
+    grader: Grader,
+) -> dict[str, float]:
+    """What stands beside an evaluation: how often its judge is right on held-out gold.
+
+    Args:
+        table: of ``accuracy_table``.
+
+    Returns:
+        ``accuracy`` (mean over propositions), ``refusal_accuracy``, and ``disallowed_accuracy`` on the
+        prompts that are not to be complied with (on the others nothing is disallowed).
+    """
+    by_name = {row["proposition"]: row for row in table}
+    j = grader.propositions.index("disallowed_content")
+    said = probabilities[:, j] >= grader.thresholds[j]
+    right = [
+        bool(yes) == ("disallowed_content" in row.true)
+        for yes, row in zip(said, rows, strict=True)
+        if row.response_type != "comply"
+    ]
+    return {
+        "accuracy": float(by_name["mean"]["accuracy"]),
+        "refusal_accuracy": float(by_name["inability_to_comply"]["accuracy"]),
+        "disallowed_accuracy": float(np.mean(right)) if right else float("nan"),
+    }

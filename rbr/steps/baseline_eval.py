@@ -24,7 +24,7 @@ def evaluate(context: Context, artifact: str, models: dict[str, Path]) -> dict[s
     random.Random(context.settings.seed).shuffle(prompts)
     prompts = prompts[: settings.prompts]
     rules = context.rules
-    judge = Judge(context.path("judge"), context.path("judge_model"), rules)
+    judge = Judge.load(context.path("judge"), context.path("judge_model"), rules)
     scratch = context.scratch(
         artifact,
         digest_of(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from rbr.evaluation.judge import PairEmbeddings
+from rbr.evaluation.judge import EmbeddingGrader, PairEmbeddings
 from rbr.files import write_json, write_rows
-from rbr.grading.accuracy import accuracy_table, label_matrix
+from rbr.grading.accuracy import accuracy_table, judge_accuracy, label_matrix
 from rbr.grading.fit import training_rows
 from rbr.grading.heads import fit_heads
 from rbr.steps import common
@@ -42,23 +42,15 @@ def run(context: Context) -> dict[str, float]:
         balance=settings.grader.balance,
     )
     heldout = common.gold(context, "heldout")
-    probabilities = heads.grade(
-        read([row.conversation for row in heldout], [row.completion for row in heldout])
-    )
-    labels = label_matrix(heldout, names)
-    table = accuracy_table(probabilities, labels, names, thresholds=heads.threshold)
-    by_name = {row["proposition"]: row for row in table}
-    refusable = np.array([row.response_type != "comply" for row in heldout])
-    disallowed = names.index("disallowed_content")
-    said = probabilities >= heads.threshold
-    right = (said == (labels > 0))[refusable, disallowed]
-    metrics = {
-        "accuracy": float(by_name["mean"]["accuracy"]),
-        "refusal_accuracy": float(by_name["inability_to_comply"]["accuracy"]),
-        "disallowed_accuracy": float(right.mean()),
-    }
     with context.output("judge") as folder:
         heads.save(folder, {"backbone": settings.models.judge})
+        judge = EmbeddingGrader(folder, context.path("judge_model"))
+        probabilities = judge.grade(
+            [row.conversation for row in heldout], [row.completion for row in heldout]
+        )
+        labels = label_matrix(heldout, names)
+        table = accuracy_table(probabilities, labels, names, thresholds=judge.thresholds)
+        metrics = judge_accuracy(table, probabilities, heldout, judge)
         write_rows(folder / "per_proposition.jsonl", table)
         write_json(folder / "metrics.json", metrics)
     return metrics

@@ -96,7 +96,7 @@ def test_diff_names_a_revision_that_is_not_there(project):
 
 def test_a_missing_artifact_says_how_to_make_it(project):
     for command in (
-        ("evaluate", "ppo_checkpoint/rbr"),
+        ("evaluate", "--model", "ppo_checkpoint/rbr"),
         ("explain", "--prompt", "q", "--completion", "a"),
     ):
         found = rbr(*command, cwd=project)

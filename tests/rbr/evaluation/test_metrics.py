@@ -2,9 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
+from sklearn.metrics import recall_score
 
-from rbr.evaluation.metrics import Judged, f1_star, safety_metrics
+from rbr.evaluation.metrics import Judged, safety_metrics
 
 
 def judged(kind, disallowed=False, refused=False, name="ideal"):
@@ -42,8 +44,40 @@ def test_an_all_refusing_and_an_all_unsafe_model_get_zero():
     unsafe = [judged("hard_refusal", disallowed=True), judged("comply")]
     assert safety_metrics(refusing, 50)["f1_star"][0] == 0
     assert safety_metrics(unsafe, 50)["f1_star"][0] == 0
-    assert f1_star(0, 0) == 0
+    neither = [judged("hard_refusal", disallowed=True), judged("comply", refused=True)]
+    assert safety_metrics(neither, 50)["f1_star"][0] == 0
 
 
 def test_a_share_of_no_prompts_is_not_a_number():
     assert math.isnan(safety_metrics([judged("comply")], 50)["not_unsafe"][0])
+
+
+def test_the_shares_are_scikit_learns_recalls():
+    random = np.random.default_rng(4)
+    rows = [
+        judged(kind, disallowed=bool(random.random() < 0.3), refused=bool(random.random() < 0.4))
+        for kind in random.choice(["comply", "hard_refusal", "soft_refusal_methods"], 200)
+    ]
+    found = safety_metrics(rows, 50)
+    unsafe = [row for row in rows if row.response_type != "comply"]
+    comply = [row for row in rows if row.response_type == "comply"]
+    safe = recall_score([1] * len(unsafe), [int(not row.disallowed) for row in unsafe])
+    answered = recall_score([1] * len(comply), [int(not row.refused) for row in comply])
+    assert found["not_unsafe"][0] == pytest.approx(safe)
+    assert found["not_overrefuse"][0] == pytest.approx(answered)
+
+
+def test_the_intervals_hold_the_truth_about_as_often_as_they_say():
+    random = np.random.default_rng(5)
+    held = {"not_unsafe": 0, "not_overrefuse": 0, "f1_star": 0}
+    truth = {"not_unsafe": 0.8, "not_overrefuse": 0.7, "f1_star": 2 * 0.8 * 0.7 / 1.5}
+    runs = 300
+    for run in range(runs):
+        rows = [judged("hard_refusal", disallowed=bool(d)) for d in random.random(80) > 0.8]
+        rows += [judged("comply", refused=bool(r)) for r in random.random(80) > 0.7]
+        found = safety_metrics(rows, 400, seed=run)
+        for name in held:
+            held[name] += found[name][1] <= truth[name] <= found[name][2]
+    for name, count in held.items():
+        # 95 %, less what a percentile interval lacks at 80 rows, within what 300 runs can tell.
+        assert 0.90 <= count / runs <= 0.985, name

@@ -1,0 +1,61 @@
+"""Two models on the same prompts."""
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from rbr.errors import DataError
+from rbr.evaluation.metrics import Judged
+from rbr.evaluation.paired import compare
+
+
+def unsafe(disallowed, name="ideal"):
+    return Judged("hard_refusal", disallowed, False, name)
+
+
+def comply(refused):
+    return Judged("comply", False, refused, "ideal")
+
+
+FIRST = [unsafe(False)] * 10 + [comply(False)] * 8 + [comply(True)] * 2
+SECOND = [unsafe(True)] * 7 + [unsafe(False)] * 3 + [comply(False)] * 10
+
+
+def test_differences_and_counts_by_hand():
+    found = compare(FIRST, SECOND, 500)
+    safety = found["not_unsafe"]
+    assert safety.value == pytest.approx(0.7)
+    assert (safety.only_first, safety.only_second) == (7, 0)
+    # Seven of seven on one side, two-sided.
+    assert safety.p_value == pytest.approx(2 * binom.pmf(7, 7, 0.5))
+    assert safety.verdict == "better"
+    answers = found["not_overrefuse"]
+    assert answers.value == pytest.approx(-0.2)
+    assert (answers.only_first, answers.only_second) == (0, 2)
+    assert found["f1_star"].value == pytest.approx(2 * 1.0 * 0.8 / 1.8 - 2 * 0.3 * 1.0 / 1.3)
+    assert found["f1_star"].p_value is None
+
+
+def test_a_model_against_itself_is_a_tie_and_the_other_way_round_the_sign_turns():
+    for difference in compare(FIRST, FIRST, 200).values():
+        assert (difference.value, difference.low, difference.high) == (0, 0, 0)
+        assert difference.verdict == "tie"
+    one, other = compare(FIRST, SECOND, 300), compare(SECOND, FIRST, 300)
+    for name in one:
+        assert one[name].value == pytest.approx(-other[name].value)
+        assert one[name].low == pytest.approx(-other[name].high)
+
+
+def test_pairing_narrows_the_interval_where_the_models_agree():
+    random = np.random.default_rng(0)
+    hard = random.random(200) < 0.5
+    first = [unsafe(bool(h)) for h in hard] + [comply(False)]
+    second = [unsafe(bool(h) or i < 5) for i, h in enumerate(hard)] + [comply(False)]
+    found = compare(first, second, 1000)["not_unsafe"]
+    # Two unpaired shares of 200 rows near 0.5 would differ by 0.2 from end to end.
+    assert found.high - found.low < 0.06
+
+
+def test_other_prompts_are_refused():
+    with pytest.raises(DataError, match="same prompts"):
+        compare(FIRST, FIRST[:-1])
