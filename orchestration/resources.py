@@ -58,6 +58,8 @@ def _result(name: str, outcome: Outcome) -> dg.MaterializeResult[Any]:
         metadata[path.stem] = dg.MetadataValue.md(path.read_text(encoding="utf-8"))
     for path in sorted(outcome.folder.glob("*.png")):
         metadata[path.stem] = dg.MetadataValue.md(_image(path.read_bytes(), path.stem))
+    for path in sorted(outcome.folder.glob("*.html")):
+        metadata[path.stem] = dg.MetadataValue.url(path.resolve().as_uri())
     checks = []
     if outcome.gate is not None:
         checks.append(

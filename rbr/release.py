@@ -14,6 +14,11 @@ TITLES = {
 }
 
 
+def model_name(variant: str, stage: str) -> str:
+    """How tables name a variant's ``sft`` or ``ppo`` model."""
+    return f"{'RBR' if variant == 'rbr' else variant} {stage.upper()}"
+
+
 def comparison(
     base: dict[str, Any], variants: dict[str, dict[str, Any]], judge: dict[str, float]
 ) -> dict[str, Any]:
@@ -27,8 +32,7 @@ def comparison(
     rows = [{"model": "base", **base["base"]["metrics"]}]
     for stage in ("sft", "ppo"):
         for variant, results in variants.items():
-            name = f"{'RBR' if variant == 'rbr' else variant} {stage.upper()}"
-            rows.append({"model": name, **results[stage]["metrics"]})
+            rows.append({"model": model_name(variant, stage), **results[stage]["metrics"]})
     by_name = {row["model"]: row for row in rows}
     notes = [
         f"{base['base']['prompts']} held-out prompts; the judge is right on held-out gold in"

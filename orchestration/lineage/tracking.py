@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 EXPERIMENT = "rule-based-rewards"
 MODEL = "rbr-policy"
 GRAPH_RUN = "rbr.graph_run"
-PLOT_SUFFIXES = {".png", ".md"}
+PLOT_SUFFIXES = {".png", ".md", ".html"}
 
 
 def tracking_address(root: Path) -> str:

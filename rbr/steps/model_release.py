@@ -1,11 +1,15 @@
-"""Comparison table, trade-off plot and model card of the release candidate."""
+"""Comparison table, trade-off plot, model card and report of the release candidate."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from rbr.files import read_json, write_json
-from rbr.release import comparison, markdown, trade_off
+from rbr.data.rows import Message
+from rbr.files import iter_json_lines, read_json, write_json
+from rbr.release import comparison, markdown, model_name, trade_off
+from rbr.report import Model, build, choose
+from rbr.reward import Explanation, RuleBasedReward
 from rbr.settings import VARIANTS
 from rbr.steps import common
 from rbr.steps.context import Context
@@ -37,5 +41,57 @@ def run(context: Context) -> dict[str, float]:
         write_json(folder / "comparison.json", table)
         (folder / "model_card.md").write_text(card)
         common.save_plot(figure, folder / "trade_off.png")
+        (folder / "report.html").write_text(report(context, table, folder), encoding="utf-8")
         write_json(folder / "metrics.json", metrics)
     return metrics
+
+
+def report(context: Context, table: dict[str, Any], folder: Path) -> str:
+    """The report as HTML; see ``rbr.report``."""
+    from rbr.training.reward_model import RewardModel
+
+    models = {"base": _model(context.path("baseline_eval"), "base")}
+    for stage in ("sft", "ppo"):
+        for variant in VARIANTS:
+            found = _model(context.path("safety_eval", variant), stage)
+            models[model_name(variant, stage)] = found
+    reward = RuleBasedReward.load(
+        context.rules,
+        context.path("fitted_weights") / "weights.json",
+        common.load_grader(context),
+        RewardModel(context.path("helpful_reward_model")),
+    )
+
+    def explain(prompt: str, completion: str, response_type: str) -> Explanation:
+        return reward.explain((Message(role="user", content=prompt),), completion, response_type)
+
+    weights = context.path("fitted_weights")
+    plots = {
+        "Not-Unsafe against Not-Overrefuse": folder / "trade_off.png",
+        "Pair errors of the reward, and on fewer prompts": weights / "errors.png",
+        "Rewards by label": weights / "rewards.png",
+        "Weights": weights / "weights.png",
+        **{
+            f"PPO of {variant}": context.path("ppo_checkpoint", variant) / "training.png"
+            for variant in VARIANTS
+        },
+    }
+    context.tracker.message("writing the report")
+    return build(
+        table,
+        models,
+        {title: path.read_bytes() for title, path in plots.items()},
+        choose({name: model.rows for name, model in models.items()}),
+        explain,
+        {
+            "rules": context.rules.digest,
+            "policy model": context.settings.models.policy,
+            "algorithm": f"{context.settings.rl.algorithm}, {context.settings.rl.steps} rollouts",
+            "seed": str(context.settings.seed),
+        },
+    )
+
+
+def _model(folder: Path, name: str) -> Model:
+    rows = [row for _, row in iter_json_lines(folder / f"{name}.jsonl")]
+    return Model(read_json(folder / "results.json")[name], rows)
