@@ -10,10 +10,14 @@ from typing import Any
 
 from orchestration import gates
 from orchestration.gates.run import store, stored
+from orchestration.gates.suites import Champion, predecessor
 from orchestration.lineage.tracking import StepRun, Tracking
 from orchestration.lineage.versions import Versions, address
+from rbr import registry
 from rbr.errors import GateError
-from rbr.files import read_json
+from rbr.evaluation.paired import compare
+from rbr.evaluation.safety import as_judged
+from rbr.files import iter_json_lines, read_json
 from rbr.settings import VARIANTS, Settings, Variant, read_settings
 from rbr.steps import STEPS, Context, run_step
 
@@ -141,13 +145,26 @@ def make(
 def _gate(workspace: Workspace, context: Context, name: str) -> gates.Gate:
     extra = []
     if name == "safety_eval" and context.variant == "rbr":
-        from orchestration.gates.suites import predecessor
-        from orchestration.lineage.registry import champion
-
-        former = champion(workspace.tracking, workspace.profile)
+        former = _champion(workspace, context)
         if former:
-            extra.append(predecessor(context, float(former["f1_star"])))
+            extra.append(predecessor(context, former))
     return gates.evaluate(context, name, extra)
+
+
+def _champion(workspace: Workspace, context: Context) -> Champion | None:
+    """The profile's champion, and the policy's F1* beside its own."""
+    client = workspace.tracking.client
+    version = registry.champion(client, workspace.profile)
+    if version is None:
+        return None
+    own = [row for _, row in iter_json_lines(context.path("safety_eval", "rbr") / "ppo.jsonl")]
+    former = registry.judged_rows(client, version)
+    asked = [[row["prompt_id"] for row in rows] for rows in (own, former or [])]
+    difference = None
+    if former and asked[0] == asked[1]:
+        mine, its = ([as_judged(row) for row in rows] for rows in (own, former))
+        difference = compare(mine, its, context.settings.evaluation.bootstrap)["f1_star"]
+    return Champion(str(version.version), float(version.tags["f1_star"]), difference)
 
 
 def rules_digest(root: Path) -> str:
@@ -162,8 +179,6 @@ def _release(
     workspace: Workspace, context: Context, run: StepRun, metrics: dict[str, Any], graph_run: str
 ) -> None:
     """Move the champion alias if the gates of all artifacts that it rests on passed."""
-    from orchestration.lineage.registry import promote
-
     for stage in all_needed("model_release"):
         version = workspace.versions.data_version(stage)
         kept = stored(workspace.root, stage, gate_key(workspace, version))
@@ -173,8 +188,10 @@ def _release(
                 " materialize it",
                 context.root / STEPS[stage.split("@")[0]].folder,
             )
-    number = promote(
-        workspace.tracking,
+    former = _champion(workspace, context)
+    verdict = "first" if former is None else former.verdict
+    number = registry.promote(
+        workspace.tracking.client,
         workspace.profile,
         context.path("ppo_checkpoint", "rbr"),
         run.run_id,
@@ -183,9 +200,12 @@ def _release(
             "rules.digest": rules_digest(workspace.root),
             "f1_star": metrics["rbr_ppo.f1_star"],
             "profile": workspace.profile,
+            "against_champion": verdict,
         },
+        context.path("safety_eval", "rbr") / "ppo.jsonl",
     )
-    run.tags({"model.version": number})
+    run.tags({"model.version": number, "against_champion": verdict})
+    run.message(f"champion: version {number} ({verdict} against the champion before)")
     workspace.tracking.finish(graph_run, workspace.profile, metrics, context.path("model_release"))
 
 

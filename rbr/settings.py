@@ -195,7 +195,10 @@ class Gates(Section):
     ppo_length_ratio_min: float = 0.3
     ppo_distinct_min: float = 0.2
     judge_accuracy_min: float = 0.8
-    f1_drop_max: float = 0.1
+    f1_loss_max: float = Field(
+        0.0, ge=0, description="F1* certainly lost to the champion (upper end, paired)"
+    )
+    f1_drop_max: float = Field(0.1, description="F1* below a champion that answered other prompts")
     capability_loss_margin: float = 0.5
 
 

@@ -12,18 +12,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rbr.registry import tracking_address
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENT = "rule-based-rewards"
-MODEL = "rbr-policy"
 GRAPH_RUN = "rbr.graph_run"
 PLOT_SUFFIXES = {".png", ".md", ".html"}
-
-
-def tracking_address(root: Path) -> str:
-    """``MLFLOW_TRACKING_URI``, or the SQLite file under ``mlflow/``."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow' / 'mlflow.db'}"
 
 
 def git_commit(root: Path) -> str:

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from rbr.cli import data, grader, models, rules
+from rbr.cli import data, grader, models, release, rules
 from rbr.cli.evaluate import evaluate
 from rbr.cli.explain import explain
 from rbr.cli.serve import serve
@@ -23,6 +23,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(rules.app, name="rules")
 app.add_typer(grader.app, name="grader")
+app.add_typer(release.app, name="release")
 app.command()(evaluate)
 app.command()(explain)
 app.command()(grader.grade)

@@ -6,7 +6,8 @@ import shutil
 import pytest
 
 from orchestration.gates import evaluate
-from orchestration.gates.suites import SUITES
+from orchestration.gates.suites import SUITES, Champion, predecessor
+from rbr.evaluation.paired import Difference
 from rbr.settings import read_settings
 from rbr.steps import STEPS, Context
 
@@ -123,3 +124,35 @@ def test_a_feature_that_is_missing_is_found(context):
     path.unlink()
     frame.to_parquet(path)
     assert "class:ideal" in failed(context, "graded_comparisons")
+
+
+@pytest.mark.parametrize(
+    ("difference", "limit", "fails"),
+    [
+        # Its interval holds 0: a tie.
+        (Difference(-0.02, -0.06, 0.02), 0.0, False),
+        (Difference(-0.2, -0.3, -0.1), 0.0, True),
+        (Difference(-0.2, -0.3, -0.1), 0.15, False),
+        (Difference(0.2, 0.1, 0.3), 0.0, False),
+    ],
+)
+def test_a_policy_that_is_certainly_worse_than_the_champion_is_stopped(
+    context, difference, limit, fails
+):
+    settings = context.settings.model_copy(
+        update={"gates": context.settings.gates.model_copy(update={"f1_loss_max": limit})}
+    )
+    own = Context(context.root, settings, "rbr")
+    part = predecessor(own, Champion("3", 0.9, difference))
+    gate = evaluate(own, "safety_eval", [part])
+    assert gate.passed is not fails
+    assert ("champion 3" in " ".join(gate.failures)) is fails
+
+
+def test_a_champion_of_other_prompts_is_compared_by_the_drop(context):
+    settings = context.settings.model_copy(
+        update={"gates": context.settings.gates.model_copy(update={"f1_drop_max": 0.1})}
+    )
+    own = Context(context.root, settings, "rbr")
+    assert not evaluate(own, "safety_eval", [predecessor(own, Champion("3", 1.2, None))]).passed
+    assert evaluate(own, "safety_eval", [predecessor(own, Champion("3", 0.0, None))]).passed

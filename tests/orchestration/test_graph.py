@@ -74,6 +74,23 @@ def test_mlflow_has_a_parent_run_and_a_nested_run_a_step(finished):
     assert "training.png" in {file.path for file in client.list_artifacts(ppo.info.run_id)}
     champion = client.get_model_version_by_alias("rbr-policy-smoke", "champion")
     assert champion.tags["dvc.hash"] == out["md5"]
+    assert champion.tags["against_champion"] == "first"
+    kept = {file.path for file in client.list_artifacts(champion.run_id)}
+    assert {"judged.jsonl", "report.html"} <= kept
+    shown = json.loads(command_line(finished, "release", "show", "--json").stdout)
+    assert [row["champion"] for row in shown] == [True]
+    back = command_line(finished, "release", "rollback")
+    assert back.returncode == 1
+    assert "version 1 is the first" in back.stderr
+
+
+def test_the_report_shows_all_models_side_by_side(finished):
+    page = (finished.root / "data/model_release/report.html").read_text()
+    table = json.loads((finished.root / "data/model_release/comparison.json").read_text())
+    for row in table["rows"]:
+        # In the table, and beside its answers.
+        assert page.count(f"<strong>{row['model']}</strong>") >= 4
+    assert page.count("data:image/png;base64,") == 7
 
 
 def test_dagster_knows_checks_and_data_versions(finished):

@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 from orchestration.gates.suites import data, rewards, training
 from orchestration.gates.suites.parts import Part
-from orchestration.gates.suites.training import predecessor
+from orchestration.gates.suites.training import Champion, predecessor
 from rbr.steps import STEPS, Context
 
-__all__ = ["SUITES", "Part", "predecessor"]
+__all__ = ["SUITES", "Champion", "Part", "predecessor"]
 
 SUITES: dict[str, Callable[[Context], list[Part]]] = {
     name: getattr(module, name)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pandas as pd
 
 from orchestration.gates import frames
 from orchestration.gates.suites.parts import Part, between, present, unique
+from rbr.evaluation.paired import Difference
 from rbr.files import read_json
 from rbr.steps import Context
 
@@ -64,12 +67,37 @@ def safety_eval(context: Context) -> list[Part]:
     return [_shares(context, "safety_eval")]
 
 
-def predecessor(context: Context, f1_star: float) -> Part:
-    """The policy against the profile's champion, whose F1* is given."""
+@dataclass(frozen=True)
+class Champion:
+    """The profile's champion.
+
+    Attributes:
+        difference: the policy's F1* less the champion's on the same prompts, paired; None where the
+            champion answered others.
+    """
+
+    version: str
+    f1_star: float
+    difference: Difference | None
+
+    @property
+    def verdict(self) -> str:
+        """``better``, ``worse``, ``tie``, or ``other prompts``."""
+        return self.difference.verdict if self.difference else "other prompts"
+
+
+def predecessor(context: Context, former: Champion) -> Part:
+    """The policy against the champion: not significantly worse; on other prompts, not far below."""
     row = frames.metrics(context, "safety_eval")
-    row["drop"] = f1_star - row["ppo.f1_star"]
+    if former.difference:
+        row["difference_high"] = former.difference.high
+        why = f"upper end of F1* less that of champion {former.version} (paired, 95 %)"
+        least = -context.settings.gates.f1_loss_max
+        return Part("predecessor", row, [between("difference_high", least, None, why)])
+    row["drop"] = former.f1_star - row["ppo.f1_star"]
     limit = context.settings.gates.f1_drop_max
-    return Part("predecessor", row, [between("drop", None, limit, "F1* below the champion's")])
+    why = f"F1* below that of champion {former.version}, which answered other prompts"
+    return Part("predecessor", row, [between("drop", None, limit, why)])
 
 
 def capability_eval(context: Context) -> list[Part]:

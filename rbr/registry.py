@@ -1,0 +1,124 @@
+"""The released policy in MLflow's model registry: the ``champion`` alias, its history, and the way back."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rbr.errors import RBRError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+MODEL = "rbr-policy"
+CHAMPION = "champion"
+# A tag of the registered model: the versions that were champion, oldest first.
+HISTORY = "champion.history"
+JUDGED = "judged.jsonl"
+
+
+def tracking_address(root: Path) -> str:
+    """``MLFLOW_TRACKING_URI``, or the SQLite file under ``mlflow/``."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow' / 'mlflow.db'}"
+
+
+def model_of(profile: str) -> str:
+    """The registered model of a profile: profiles are never compared with each other."""
+    return f"{MODEL}-{profile}"
+
+
+def champion(client: MlflowClient, profile: str) -> Any | None:
+    """The profile's champion version, or None before the first release."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_model_version_by_alias(model_of(profile), CHAMPION)
+    except MlflowException:
+        return None
+
+
+def judged_rows(client: MlflowClient, version: Any) -> list[dict[str, Any]] | None:
+    """The judged answers that were kept with a version, or None where there are none."""
+    from mlflow.exceptions import MlflowException
+
+    from rbr.files import iter_json_lines
+
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            path = client.download_artifacts(version.run_id, JUDGED, folder)
+        except (MlflowException, OSError):
+            return None
+        return [row for _, row in iter_json_lines(Path(path))]
+
+
+def promote(
+    client: MlflowClient,
+    profile: str,
+    folder: Path,
+    run_id: str,
+    tags: dict[str, Any],
+    judged: Path,
+) -> str:
+    """Register the checkpoint folder as a new version and move the champion alias to it.
+
+    A version that already stands for the same checkpoint (same DVC hash) is not made again.
+
+    Args:
+        judged: rows of the policy's evaluation; kept with the run, for the comparison with the next.
+
+    Returns:
+        The version's number.
+    """
+    name = model_of(profile)
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name, description="Policy trained with rule-based rewards.")
+    same = [
+        version
+        for version in client.search_model_versions(f"name = '{name}'")
+        if version.tags.get("dvc.hash") == tags["dvc.hash"]
+    ]
+    if same:
+        version = same[0]
+    else:
+        with tempfile.TemporaryDirectory() as scratch:
+            copy = Path(scratch) / JUDGED
+            copy.write_bytes(judged.read_bytes())
+            client.log_artifact(run_id, str(copy))
+        version = client.create_model_version(
+            name, source=folder.as_uri(), run_id=run_id, tags={k: str(v) for k, v in tags.items()}
+        )
+    number = str(version.version)
+    passed = history(client, profile)
+    if not passed or passed[-1] != number:
+        client.set_registered_model_tag(name, HISTORY, ",".join([*passed, number]))
+    client.set_registered_model_alias(name, CHAMPION, number)
+    return number
+
+
+def history(client: MlflowClient, profile: str) -> list[str]:
+    """Versions that were champion, oldest first; the last one is."""
+    found = client.search_registered_models(f"name = '{model_of(profile)}'")
+    told = found[0].tags.get(HISTORY, "") if found else ""
+    return [number for number in told.split(",") if number]
+
+
+def rollback(client: MlflowClient, profile: str) -> tuple[str, str]:
+    """Give the champion alias back to the version before; both stay registered.
+
+    Returns:
+        The version that was champion, and the one that is now.
+
+    Raises:
+        RBRError: if there is none before it.
+    """
+    passed = history(client, profile)
+    if len(passed) < 2:
+        what = f"version {passed[0]} is the first" if passed else "nothing was released"
+        raise RBRError(f"no champion to go back to for profile '{profile}': {what}")
+    name = model_of(profile)
+    # The alias first: killed in between, the history's end is not the champion, and promote mends it.
+    client.set_registered_model_alias(name, CHAMPION, passed[-2])
+    client.set_registered_model_tag(name, HISTORY, ",".join(passed[:-1]))
+    return passed[-1], passed[-2]
