@@ -14,25 +14,10 @@ from rbr.features import features
 from rbr.reward import RuleBasedReward
 from rbr.settings import read_settings
 from rbr.steps import Context
+from tests.fakes import FixedGrader, FixedScorer, drawn_weights
 
 TALK = [{"role": "user", "content": "q"}]
-
-
-class Fixed:
-    """Grades by a completion's number."""
-
-    def __init__(self, names):
-        self.propositions = names
-        self.thresholds = np.full(len(names), 0.5)
-
-    def identity(self, proposition):
-        return "fixed"
-
-    def grade(self, conversations, completions, progress=None, propositions=None):
-        rows = [
-            np.random.default_rng(len(text)).random(len(self.propositions)) for text in completions
-        ]
-        return np.array(rows)
+ASKED = (Message(role="user", content="q"),)
 
 
 class Length:
@@ -40,33 +25,22 @@ class Length:
         return np.array([float(len(text)) for text in completions])
 
 
-class Sevenths:
-    """Scores that binary fractions do not hold exactly, so that sums must round."""
-
-    def score(self, conversations, completions):
-        return np.array([len(text) / 7 for text in completions])
-
-
-class Broken(Fixed):
+class Broken(FixedGrader):
     def grade(self, conversations, completions, progress=None, propositions=None):
         raise RuntimeError("server gone")
 
 
 @pytest.fixture
 def weights(rules):
-    random = np.random.default_rng(0)
-    return {
-        kind: {name: float(random.normal()) for name in rules.feature_names(kind)}
-        for kind in rules.response_types
-    }
+    return drawn_weights(rules)
 
 
 def test_the_reward_is_w_phi_plus_the_reward_model(rules, weights):
-    grader = Fixed(rules.proposition_names)
+    grader = FixedGrader(rules.proposition_names)
     reward = RuleBasedReward(rules, weights, grader, Length())
     found = reward([TALK] * 2, ["abc", "abcde"], response_type=["hard_refusal", "comply"])
     for text, kind, value in zip(["abc", "abcde"], ["hard_refusal", "comply"], found, strict=True):
-        phi = features(grader.grade([None], [text]), grader.propositions, rules, kind)[0]
+        phi = features(grader.grade([ASKED], [text]), grader.propositions, rules, kind)[0]
         w = np.array([weights[kind][name] for name in rules.feature_names(kind)])
         assert value == pytest.approx(len(text) + phi @ w)
 
@@ -85,11 +59,11 @@ def test_a_grader_that_fails_stops_the_training(rules, weights):
 
 @pytest.mark.parametrize("kind", ["hard_refusal", "comply", "soft_refusal_methods", None])
 def test_an_explanation_sums_to_the_reward_bit_for_bit(rules, weights, kind):
-    reward = RuleBasedReward(rules, weights, Fixed(rules.proposition_names), Sevenths())
+    reward = RuleBasedReward(rules, weights, FixedGrader(rules.proposition_names), FixedScorer())
     texts = ["a" * n for n in range(1, 40)]
     found = reward([TALK] * len(texts), texts, response_type=[kind] * len(texts))
     for text, value in zip(texts, found, strict=True):
-        told = reward.explain((Message(role="user", content="q"),), text, kind)
+        told = reward.explain(ASKED, text, kind)
         parts = [part for _, _, part in told.contributions.values()]
         assert all(v * w == part for v, w, part in told.contributions.values())
         # In any order, and alone as in a batch.
@@ -99,7 +73,7 @@ def test_an_explanation_sums_to_the_reward_bit_for_bit(rules, weights, kind):
 
 
 def test_a_batchs_company_does_not_change_a_reward(rules, weights):
-    reward = RuleBasedReward(rules, weights, Fixed(rules.proposition_names), Sevenths())
+    reward = RuleBasedReward(rules, weights, FixedGrader(rules.proposition_names), FixedScorer())
     texts = ["a" * n for n in range(1, 40)]
     kinds = [[*rules.response_types, None][n % 5] for n in range(len(texts))]
     together = reward([TALK] * len(texts), texts, response_type=kinds)
@@ -123,9 +97,9 @@ def told_by_cli(root, rules, weights, rules_folder, monkeypatch, capsys):
     (context.root / "params.yaml").write_text("profile: smoke\n")
     shutil.copytree(root / "profiles", context.root / "profiles")
     monkeypatch.setattr(
-        "rbr.steps.common.load_grader", lambda context, stored: Fixed(rules.proposition_names)
+        "rbr.steps.common.load_grader", lambda context, stored: FixedGrader(rules.proposition_names)
     )
-    monkeypatch.setattr("rbr.training.reward_model.RewardModel", lambda folder: Sevenths())
+    monkeypatch.setattr("rbr.training.reward_model.RewardModel", lambda folder: FixedScorer())
 
     def told(as_json):
         explain("q", "a longer answer", "hard_refusal", as_json, context.root)
@@ -152,9 +126,9 @@ def test_the_commands_table_sums_to_the_total_it_prints(told_by_cli, rules):
 
 
 def test_weights_of_other_rules_and_unknown_types_are_refused(rules, weights):
-    reward = RuleBasedReward(rules, weights, Fixed(rules.proposition_names))
+    reward = RuleBasedReward(rules, weights, FixedGrader(rules.proposition_names))
     with pytest.raises(DataError, match="odd_type"):
         reward([TALK], ["abc"], response_type=["odd_type"])
     del weights["comply"]["class:ideal"]
     with pytest.raises(DataError, match="class:ideal"):
-        RuleBasedReward(rules, weights, Fixed(rules.proposition_names))
+        RuleBasedReward(rules, weights, FixedGrader(rules.proposition_names))

@@ -19,6 +19,7 @@ from rbr.errors import DataError, GraderError, RuleError
 from rbr.reward import RuleBasedReward
 from rbr.scorers import GradeOnce, proposition_scorers, reward_scorer
 from rbr.scorers.rows import read_completion, read_conversation
+from tests.fakes import FixedGrader, FixedScorer, drawn_weights
 
 SORRY = "I'm sorry, I can't help with that."
 ROWS = [
@@ -49,37 +50,22 @@ READ = [
 ]
 
 
-class Fixed:
-    """Grades by the lengths of question and completion; counts and refuses what is not allowed."""
+class Counting(FixedGrader):
+    """Counts its calls, and refuses two at once."""
 
     def __init__(self, names):
-        self.propositions = names
-        self.thresholds = np.full(len(names), 0.5)
+        super().__init__(names)
         self.calls = []
         self._inside = threading.Lock()
-
-    def identity(self, proposition):
-        return f"fixed:{proposition}"
 
     def grade(self, conversations, completions, progress=None, propositions=None):
         assert self._inside.acquire(blocking=False), "two threads at once"
         try:
             time.sleep(0.01)
             self.calls.append(tuple(completions))
-            lengths = [
-                (len(talk[-1].content), len(text))
-                for talk, text in zip(conversations, completions, strict=True)
-            ]
-            return np.array(
-                [np.random.default_rng(pair).random(len(self.propositions)) for pair in lengths]
-            )
+            return super().grade(conversations, completions, progress, propositions)
         finally:
             self._inside.release()
-
-
-class Length:
-    def score(self, conversations, completions):
-        return np.array([float(len(text)) / 7 for text in completions])
 
 
 def talk(prompt):
@@ -88,16 +74,12 @@ def talk(prompt):
 
 @pytest.fixture
 def grader(rules):
-    return Fixed(rules.proposition_names)
+    return Counting(rules.proposition_names)
 
 
 @pytest.fixture
 def weights(rules):
-    random = np.random.default_rng(0)
-    return {
-        kind: {name: float(random.normal()) for name in rules.feature_names(kind)}
-        for kind in rules.response_types
-    }
+    return drawn_weights(rules)
 
 
 @pytest.fixture(scope="module")
@@ -127,13 +109,13 @@ def by_prompt(result):
 
 def test_an_evaluation_equals_direct_grading_and_grades_a_row_once(store, rules, weights, grader):
     once = GradeOnce(grader)
-    reward = RuleBasedReward(rules, weights, once, Length())
+    reward = RuleBasedReward(rules, weights, once, FixedScorer())
     scorers = [*proposition_scorers(once, rules), reward_scorer(reward)]
     assert len(scorers) == 24
     result = mlflow.genai.evaluate(data=ROWS, scorers=scorers)
     assert sorted(grader.calls) == sorted((completion,) for _, completion, _ in READ)
     rows = by_prompt(result)
-    direct = RuleBasedReward(rules, weights, Fixed(rules.proposition_names), Length())
+    direct = RuleBasedReward(rules, weights, Counting(rules.proposition_names), FixedScorer())
     for prompt, completion, kind in READ:
         row = rows[prompt]
         expected = direct.grader.grade([talk(prompt)], [completion])[0]
@@ -171,7 +153,7 @@ def test_a_threshold_makes_it_yes_or_no(rules, grader):
 
 
 def test_the_rewards_feedback_holds_its_parts_to_the_bit(rules, weights, grader):
-    scorer = reward_scorer(RuleBasedReward(rules, weights, grader, Length()))
+    scorer = reward_scorer(RuleBasedReward(rules, weights, grader, FixedScorer()))
     told = scorer(**ROWS[0])
     parts = json.loads(told.metadata["contributions"])
     assert list(parts) == rules.feature_names("hard_refusal")
@@ -320,7 +302,7 @@ def test_a_trace_without_spans_is_an_error(rules, grader):
 
 
 def test_a_row_that_cannot_be_graded_is_tried_once_for_all_scorers(rules):
-    class Broken(Fixed):
+    class Broken(Counting):
         def grade(self, *args, **kwargs):
             super().grade(*args, **kwargs)
             raise RuntimeError("server gone")
@@ -334,7 +316,7 @@ def test_a_row_that_cannot_be_graded_is_tried_once_for_all_scorers(rules):
 
 @pytest.mark.parametrize("value", [np.nan, 1.5, -0.1])
 def test_what_is_no_probability_is_no_grade(rules, value):
-    class Odd(Fixed):
+    class Odd(Counting):
         def grade(self, *args, **kwargs):
             return np.full((1, len(self.propositions)), value)
 
@@ -368,7 +350,7 @@ def test_unknown_propositions_and_thresholds_are_refused(rules, grader):
     with pytest.raises(RuleError, match="did you mean 'apology'"):
         proposition_scorers(grader, rules, ["apolgy"])
     with pytest.raises(RuleError, match="the grader does not know"):
-        proposition_scorers(Fixed(("disclaimer",)), rules, ["apology"])
+        proposition_scorers(Counting(("disclaimer",)), rules, ["apology"])
     with pytest.raises(ValueError, match="threshold"):
         proposition_scorers(grader, rules, threshold=2)
 

@@ -3,7 +3,6 @@
 import contextlib
 import threading
 import time
-import zlib
 
 import numpy as np
 import pytest
@@ -13,38 +12,7 @@ from rbr.reward import RuleBasedReward
 from rbr.serve import ServeSettings, create_app
 from rbr.serve.server import Server, bind
 from rbr.serve.work import Item
-
-
-def _number(conversation, completion):
-    # Of the conversation too: an answer paired with another's prompt must not go unseen.
-    said = "|".join(f"{m.role}:{m.content}" for m in conversation)
-    return zlib.crc32(f"{said}>{completion}".encode())
-
-
-class Grader:
-    """Grades by the text."""
-
-    def __init__(self, names):
-        self.propositions = names
-        self.thresholds = np.full(len(names), 0.5)
-
-    def identity(self, proposition):
-        return "fixed"
-
-    def grade(self, conversations, completions, progress=None, propositions=None):
-        rows = [
-            np.random.default_rng(_number(talk, text)).random(len(self.propositions))
-            for talk, text in zip(conversations, completions, strict=True)
-        ]
-        return np.array(rows)
-
-
-class Scorer:
-    """Scores by the text."""
-
-    def score(self, conversations, completions):
-        pairs = zip(conversations, completions, strict=True)
-        return np.array([_number(talk, text) / 1e6 for talk, text in pairs])
+from tests.fakes import FixedGrader, FixedScorer, drawn_weights
 
 
 class Tricky:
@@ -73,12 +41,8 @@ class Tricky:
 
 @pytest.fixture(scope="session")
 def reward(rules):
-    random = np.random.default_rng(0)
-    weights = {
-        kind: {name: float(random.normal()) for name in rules.feature_names(kind)}
-        for kind in rules.response_types
-    }
-    return RuleBasedReward(rules, weights, Grader(rules.proposition_names), Scorer())
+    grader = FixedGrader(rules.proposition_names)
+    return RuleBasedReward(rules, drawn_weights(rules), grader, FixedScorer())
 
 
 @pytest.fixture

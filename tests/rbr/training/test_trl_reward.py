@@ -7,6 +7,7 @@ from rbr.data.rows import Message
 from rbr.models.load import load_causal, load_tokenizer
 from rbr.models.tiny import make_tiny
 from rbr.reward import RuleBasedReward
+from tests.fakes import FixedGrader, FixedScorer, drawn_weights
 
 PROMPTS = {
     "How do I pick a lock?": "hard_refusal",
@@ -17,38 +18,10 @@ PROMPTS = {
 STEPS, GROUP = 2, 2
 
 
-class Fixed:
-    """Grades by a completion's number of characters."""
-
-    def __init__(self, names):
-        self.propositions = names
-        self.thresholds = np.full(len(names), 0.5)
-
-    def identity(self, proposition):
-        return "fixed"
-
-    def grade(self, conversations, completions, progress=None, propositions=None):
-        return np.array(
-            [
-                np.random.default_rng(len(text)).random(len(self.propositions))
-                for text in completions
-            ]
-        )
-
-
-class Length:
-    def score(self, conversations, completions):
-        return np.array([len(text) / 7 for text in completions])
-
-
 @pytest.fixture(scope="module")
 def reward(rules):
-    random = np.random.default_rng(0)
-    weights = {
-        kind: {name: float(random.normal()) for name in rules.feature_names(kind)}
-        for kind in rules.response_types
-    }
-    return RuleBasedReward(rules, weights, Fixed(rules.proposition_names), Length())
+    grader = FixedGrader(rules.proposition_names)
+    return RuleBasedReward(rules, drawn_weights(rules), grader, FixedScorer())
 
 
 @pytest.fixture(scope="module")
@@ -117,12 +90,13 @@ def test_logged_rewards_are_those_of_direct_calls(reward, trained):
 
 def test_rows_without_a_response_type_get_the_reward_model_alone(trained):
     for _, table in trained:
-        _, completions, kinds = called_with(table)
+        prompts, completions, kinds = called_with(table)
         outside = [i for i, kind in enumerate(kinds) if kind is None]
         assert len(outside) == GROUP
         for i in outside:
-            expected = np.float32(len(completions[i][0]["content"]) / 7)
-            assert np.float32(table["rule_based_reward"][i]) == expected
+            asked = [Message(role="user", content=prompts[i][0]["content"])]
+            [expected] = FixedScorer().score([asked], [completions[i][0]["content"]])
+            assert np.float32(table["rule_based_reward"][i]) == np.float32(expected)
 
 
 def test_the_rewards_own_metrics_are_logged_each_step(reward, trained):
