@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from orchestration.home import use_home
-from orchestration.lineage.tracking import tracking_address
+from rbr.registry import tracking_address
 
 
 def main(arguments: list[str] | None = None) -> int:
