@@ -84,6 +84,7 @@ class Tracking:
         # MLflow's and alembic's notes on a new database are no news to a user. MLflow reads the
         # variable as it is imported.
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         logging.getLogger("alembic").setLevel(logging.WARNING)
         from mlflow import MlflowClient
 
