@@ -24,10 +24,17 @@ def paper_errors(response_type: str) -> Mapping[str, float]:
 
 
 def histograms(plots: Sequence[Any], rewards: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
-    """Rewards by label, centred per prompt on the best completions' mean."""
+    """Rewards by label, centred per prompt on the best completions' mean.
+
+    Where a prompt has one best completion that label's rewards are all 0: shares of the label's
+    completions over common bins, and no densities, keep the others readable.
+    """
     for plot, (kind, by_label) in zip(plots, rewards.items(), strict=True):
+        bins = np.histogram_bin_edges(np.concatenate(list(by_label.values())), bins=30)
         for label, values in by_label.items():
-            plot.hist(values, bins=25, alpha=0.5, label=label, density=True)
+            share = np.full(len(values), 1 / len(values))
+            plot.hist(values, bins=bins, weights=share, alpha=0.5, label=label)
+        plot.set_ylabel("share of the label's completions", fontsize=7)
         plot.set_title(f"{kind}\nreward, centred on the best", fontsize=9)
         plot.legend(fontsize=7)
 
