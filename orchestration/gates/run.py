@@ -29,9 +29,10 @@ class Gate:
 
     @property
     def failures(self) -> list[str]:
-        """What failed, one line each."""
+        """What failed and why it matters, one line each."""
         return [
             f"{row['part']}: {row['what']} ({row['found']})"
+            + (f": {row['note']}" if row["note"] else "")
             for row in self.rows
             if not row["passed"]
         ]
