@@ -55,8 +55,8 @@ def test_an_off_topic_answer_is_of_another_family(rules):
     others = [prompt("comply", 0), prompt("comply", 1)]
     draw = random.Random(0)
     bank = {
-        made.lower()
-        for fragment in ("babble", "drifting")
+        made.replace("{topic}", others[0].topic).lower()
+        for fragment in ("babble", "drifting", "muddled")
         for made in rules.completions.fragments[fragment].texts
     }
     made = {
