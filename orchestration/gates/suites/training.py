@@ -92,7 +92,7 @@ def predecessor(context: Context, former: Champion) -> Part:
     if former.difference:
         row["difference_high"] = former.difference.high
         why = f"upper end of F1* less that of champion {former.version} (paired, 95 %)"
-        least = -context.settings.gates.f1_loss_max
+        least = 0.0 - context.settings.gates.f1_loss_max
         return Part("predecessor", row, [between("difference_high", least, None, why)])
     row["drop"] = former.f1_star - row["ppo.f1_star"]
     limit = context.settings.gates.f1_drop_max
