@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from threadpoolctl import threadpool_limits
 
 from rbr.errors import DataError
 
@@ -149,23 +150,25 @@ def fit_weights(
 
     w = np.clip(np.zeros(count), low, high)
     best = (primal(w), w, np.inf)
-    for smoothing in 0.5 ** np.arange(0, 24):
-        result = minimize(
-            smoothed,
-            w,
-            args=(smoothing,),
-            jac=True,
-            method="L-BFGS-B",
-            bounds=list(zip(low, high, strict=True)),
-            options={"maxiter": 2000, "maxcor": 30, "ftol": 1e-13, "gtol": 1e-10},
-        )
-        w = result.x
-        value = primal(w)
-        gap = (value - dual(w, smoothing)) / max(abs(value), 1e-12)
-        if gap < best[2]:
-            best = (value, w, gap)
-        if gap <= tolerance:
-            break
+    # One thread: the products are so small that two wait for each other many times longer than they work.
+    with threadpool_limits(1):
+        for smoothing in 0.5 ** np.arange(0, 24):
+            result = minimize(
+                smoothed,
+                w,
+                args=(smoothing,),
+                jac=True,
+                method="L-BFGS-B",
+                bounds=list(zip(low, high, strict=True)),
+                options={"maxiter": 2000, "maxcor": 30, "ftol": 1e-13, "gtol": 1e-10},
+            )
+            w = result.x
+            value = primal(w)
+            gap = (value - dual(w, smoothing)) / max(abs(value), 1e-12)
+            if gap < best[2]:
+                best = (value, w, gap)
+            if gap <= tolerance:
+                break
     return Fit(best[1], best[0], float(best[2]))
 
 
