@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from rbr.data.rows import Labelled, Message, PolicyPrompt, Preference, Row
 from rbr.errors import DataError, Place
+from rbr.files import iter_json_lines
 
 OPENAI_RESPONSE_TYPES = {
     "Comply": "comply",
@@ -227,3 +228,21 @@ def read_foreign(kind: str, source: str, split: str = "train") -> Imported:
         except (ValueError, TypeError, AttributeError) as error:
             result.errors.append(DataError(str(error), Place(path, number)))
     return result
+
+
+def read_whole(kind: str, path: Path) -> list[Row]:
+    """The rows of a file in a published format.
+
+    Raises:
+        DataError: naming the first row that cannot be read.
+    """
+    found = read_foreign(kind, str(path))
+    if found.errors:
+        raise found.errors[0]
+    return found.rows
+
+
+def is_openai_gold(path: Path) -> bool:
+    """Whether a JSONL file's first row is of OpenAI's gold format (ours names what is true)."""
+    first: dict[str, Any] = next(iter_json_lines(path), (0, {}))[1]
+    return "propositions" in first

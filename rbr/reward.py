@@ -52,6 +52,10 @@ class Explanation:
     contributions: dict[str, tuple[float, float, float]]
     reward: float
 
+    def ordered(self) -> list[tuple[str, tuple[float, float, float]]]:
+        """The contributions, those that move the reward most first."""
+        return sorted(self.contributions.items(), key=lambda item: -abs(item[1][2]))
+
 
 def row_sums(terms: Array) -> Array:
     """Sums of the rows of ``terms``, (n, F) -> (n,), each rounded once.

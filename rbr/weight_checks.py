@@ -7,7 +7,7 @@ feature is left out, and when the weights are fitted on fewer prompts.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,14 +55,7 @@ class Comparisons:
 
     def without_reward_model(self) -> Comparisons:
         """The same with R_rm at zero."""
-        return Comparisons(
-            self.prompts,
-            self.labels,
-            self.features,
-            np.zeros_like(self.reward_model),
-            self.pairs,
-            self.ideal_pairs,
-        )
+        return replace(self, reward_model=np.zeros_like(self.reward_model))
 
     def rewards(self, weights: Array) -> Array:
         """R_tot, (n,)."""

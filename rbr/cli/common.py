@@ -62,19 +62,11 @@ def load_reward(context: Context) -> RuleBasedReward:
     Raises:
         RBRError: naming the first artifact that is missing, before any model is loaded.
     """
-    names = ("base_model", "grader", "fitted_weights", "helpful_reward_model")
-    _, _, weights, reward_model = (artifact(context, name) for name in names)
+    from rbr.steps import common
 
-    from rbr.reward import RuleBasedReward
-    from rbr.steps.common import load_grader
-    from rbr.training.reward_model import RewardModel
-
-    return RuleBasedReward.load(
-        context.rules,
-        weights / "weights.json",
-        load_grader(context, stored=False),
-        RewardModel(reward_model),
-    )
+    for name in ("base_model", "grader", "fitted_weights", "helpful_reward_model"):
+        artifact(context, name)
+    return common.load_reward(context)
 
 
 def check_response_type(rules: Rules, value: str) -> None:

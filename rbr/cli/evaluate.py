@@ -26,19 +26,17 @@ def read_prompts(path: Path) -> list[PolicyPrompt]:
         DataError: naming the first row that cannot be read.
     """
     from rbr.data.rows import PolicyPrompt
-    from rbr.files import iter_json_lines, read_rows
-    from rbr.importers import read_foreign
+    from rbr.files import read_rows
+    from rbr.importers import is_openai_gold, read_whole
 
     if path.suffix == ".csv":
         kind = "xstest"
-    elif "propositions" in next(iter_json_lines(path), (0, {}))[1]:
+    elif is_openai_gold(path):
         kind = "openai-prompts"
     else:
         return read_rows(path, PolicyPrompt)
-    found = read_foreign(kind, str(path))
-    if found.errors:
-        raise found.errors[0]
-    once = {row.conversation: row for row in found.rows if isinstance(row, PolicyPrompt)}
+    rows = read_whole(kind, path)
+    once = {row.conversation: row for row in rows if isinstance(row, PolicyPrompt)}
     if not once:
         raise DataError("no prompts in it", path)
     return list(once.values())
@@ -73,17 +71,10 @@ def accuracy_of(grader: Any, context: Context, rows: int = 60) -> dict[str, floa
     """Accuracy of a judge on the first held-out gold rows, as the ``judge`` step states it."""
     from rbr.data.rows import Labelled
     from rbr.files import read_rows
-    from rbr.grading.accuracy import accuracy_table, judge_accuracy, label_matrix
+    from rbr.grading.accuracy import judge_accuracy, measure
 
     gold = read_rows(artifact(context, "gold_propositions") / "heldout.jsonl", Labelled)[:rows]
-    grades = grader.grade([row.conversation for row in gold], [row.completion for row in gold])
-    table = accuracy_table(
-        grades,
-        label_matrix(gold, grader.propositions),
-        grader.propositions,
-        thresholds=grader.thresholds,
-    )
-    return judge_accuracy(table, grades, gold, grader)
+    return judge_accuracy(grader, gold, measure(grader, gold))
 
 
 def evaluate(

@@ -40,8 +40,7 @@ def explain(
         return
     table = Table("feature", "value", "weight", "contribution", title=f"as {response_type}")
     table.add_row("R_rm", "", "", f"{told.reward_model:+.3f}")
-    ordered = sorted(told.contributions.items(), key=lambda item: -abs(item[1][2]))
-    for name, (value, weight, contribution) in ordered:
+    for name, (value, weight, contribution) in told.ordered():
         style = "green" if contribution > 0.005 else "red" if contribution < -0.005 else "dim"
         table.add_row(name, f"{value:.2f}", f"{weight:+.2f}", f"{contribution:+.3f}", style=style)
     table.add_row("R_tot", "", "", f"{told.reward:+.3f}", style="bold")

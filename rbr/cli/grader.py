@@ -62,16 +62,12 @@ def read_gold(path: Path) -> list[Labelled]:
     Raises:
         DataError: naming the first row that is in neither.
     """
-    from rbr.files import iter_json_lines, read_rows
-    from rbr.importers import read_foreign
+    from rbr.files import read_rows
+    from rbr.importers import is_openai_gold, read_whole
 
-    first: dict[str, Any] = next(iter_json_lines(path), (0, {}))[1]
-    if "propositions" not in first:
+    if not is_openai_gold(path):
         return read_rows(path, Labelled)
-    found = read_foreign("openai-gold", str(path), "train")
-    if found.errors:
-        raise found.errors[0]
-    return [row for row in found.rows if isinstance(row, Labelled)]
+    return [row for row in read_whole("openai-gold", path) if isinstance(row, Labelled)]
 
 
 @app.command()
@@ -83,25 +79,19 @@ def evaluate(
     root: RootOption = None,
 ) -> None:
     """Accuracy, balanced accuracy, F1, AUC and calibration error per proposition, with intervals."""
-    from rbr.grading.accuracy import accuracy_table, label_matrix
+    from rbr.grading.accuracy import measure
 
     context = open_context(root)
     rows = read_gold(data)[:limit]
     grader = open_grader(context, engine)
     with Progress(console=console, transient=True, disable=as_json) as progress:
         task = progress.add_task("grading", total=len(rows))
-        probabilities = grader.grade(
-            [row.conversation for row in rows],
-            [row.completion for row in rows],
+        table = measure(
+            grader,
+            rows,
+            context.settings.evaluation.bootstrap,
             lambda done, total: progress.update(task, completed=done),
-        )
-    table = accuracy_table(
-        probabilities,
-        label_matrix(rows, grader.propositions),
-        grader.propositions,
-        context.settings.evaluation.bootstrap,
-        thresholds=grader.thresholds,
-    )
+        ).table
     if as_json:
         print_json({"rows": len(rows), "propositions": table})
         return

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rbr.data.rows import Labelled
-from rbr.grading.base import Grader
+from rbr.grading.base import Grader, Progress
 from rbr.grading.calibration import calibration_error
 
 Array = NDArray[np.float64]
@@ -82,24 +83,40 @@ def accuracy_table(
     return [*rows, mean]
 
 
-def judge_accuracy(
-    table: Sequence[dict[str, Any]],
-    probabilities: Array,
-    rows: Sequence[Labelled],
-    grader: Grader,
-) -> dict[str, float]:
-    """What stands beside an evaluation: how often its judge is right on held-out gold.
+@dataclass(frozen=True)
+class Measured:
+    """A grader on labelled rows: what ``accuracy_table`` gives, and its grades, (rows, propositions)."""
 
-    Args:
-        table: of ``accuracy_table``.
+    table: list[dict[str, Any]]
+    probabilities: Array
+
+
+def measure(
+    grader: Grader,
+    rows: Sequence[Labelled],
+    bootstrap: int = 1000,
+    progress: Progress | None = None,
+) -> Measured:
+    """Grade the rows and compare with their labels, at the grader's own thresholds."""
+    probabilities = grader.grade(
+        [row.conversation for row in rows], [row.completion for row in rows], progress
+    )
+    names = grader.propositions
+    labels = label_matrix(rows, names)
+    table = accuracy_table(probabilities, labels, names, bootstrap, thresholds=grader.thresholds)
+    return Measured(table, probabilities)
+
+
+def judge_accuracy(judge: Grader, rows: Sequence[Labelled], found: Measured) -> dict[str, float]:
+    """What stands beside an evaluation: how often its judge is right on held-out gold.
 
     Returns:
         ``accuracy`` (mean over propositions), ``refusal_accuracy``, and ``disallowed_accuracy`` on the
         prompts that are not to be complied with (on the others nothing is disallowed).
     """
-    by_name = {row["proposition"]: row for row in table}
-    j = grader.propositions.index("disallowed_content")
-    said = probabilities[:, j] >= grader.thresholds[j]
+    by_name = {row["proposition"]: row for row in found.table}
+    j = judge.propositions.index("disallowed_content")
+    said = found.probabilities[:, j] >= judge.thresholds[j]
     right = [
         bool(yes) == ("disallowed_content" in row.true)
         for yes, row in zip(said, rows, strict=True)

@@ -27,10 +27,7 @@ class Model:
 
 def parts(told: Explanation) -> list[tuple[str, float]]:
     """R_rm, the largest contributions and the sum of the others; they sum to the reward."""
-    ordered = sorted(
-        ((name, value) for name, (_, _, value) in told.contributions.items()),
-        key=lambda item: -abs(item[1]),
-    )
+    ordered = [(name, part) for name, (_, _, part) in told.ordered()]
     rest = sum(value for _, value in ordered[SHOWN:])
     shown = [("R_rm", told.reward_model), *ordered[:SHOWN]]
     return [*shown, ("all others", rest)] if len(ordered) > SHOWN else shown

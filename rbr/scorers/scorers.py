@@ -102,10 +102,9 @@ def rationale(told: Explanation) -> str:
         f"R_tot = {told.reward:+.3f} as {told.response_type}",
         f"{told.reward_model:+.3f} R_rm",
     ]
-    ordered = sorted(told.contributions.items(), key=lambda item: -abs(item[1][2]))
     lines += [
         f"{part:+.3f} {name} ({value:.2f} × {weight:+.2f})"
-        for name, (value, weight, part) in ordered
+        for name, (value, weight, part) in told.ordered()
     ]
     return "\n".join(lines)
 

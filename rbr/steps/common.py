@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rbr.data.rows import Comparison, HelpfulPrompt, Labelled, PolicyPrompt, Preference
 from rbr.files import read_rows
 from rbr.steps.context import Context
+
+if TYPE_CHECKING:
+    from rbr.reward import RuleBasedReward
 
 SPLITS = ("train", "validation", "eval")
 
@@ -49,6 +52,19 @@ def load_grader(context: Context, stored: bool = True) -> Any:
         return grader
     store = GradeStore(context.root / ".cache" / "grades.sqlite")
     return StoredGrader(grader, store, context.rules.grading_texts())
+
+
+def load_reward(context: Context, stored: bool = False) -> RuleBasedReward:
+    """The fitted reward: rules, weights, grader (see ``load_grader``) and helpful-only R_rm."""
+    from rbr.reward import RuleBasedReward
+    from rbr.training.reward_model import RewardModel
+
+    return RuleBasedReward.load(
+        context.rules,
+        context.path("fitted_weights") / "weights.json",
+        load_grader(context, stored),
+        RewardModel(context.path("helpful_reward_model")),
+    )
 
 
 class Reporter:

@@ -40,8 +40,9 @@ def of_kind(frame: pd.DataFrame, kind: str, rules: Rules) -> Comparisons:
 
 def wrong_signs(rules: Rules, kind: str, weights: dict[str, float]) -> list[str]:
     """Features whose weight is against the sign that the rules state."""
-    against = {"positive": lambda w: w < 0, "negative": lambda w: w > 0, "free": lambda w: False}
-    return [name for name, weight in weights.items() if against[rules.sign(kind, name)](weight)]
+    stated = bounds(rules, kind, constrain=True)
+    limits = zip(weights.items(), stated.lower, stated.upper, strict=True)
+    return [name for (name, weight), low, high in limits if not low <= weight <= high]
 
 
 def run(context: Context) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rbr.files import write_json, write_rows
-from rbr.grading.accuracy import accuracy_table, label_matrix
+from rbr.grading.accuracy import measure
 from rbr.steps import common
 from rbr.steps.context import Context
 
@@ -11,17 +11,7 @@ from rbr.steps.context import Context
 def run(context: Context) -> dict[str, float]:
     rows = common.gold(context, "heldout")
     grader = common.load_grader(context)
-    probabilities = grader.grade(
-        [row.conversation for row in rows], [row.completion for row in rows]
-    )
-    labels = label_matrix(rows, grader.propositions)
-    table = accuracy_table(
-        probabilities,
-        labels,
-        grader.propositions,
-        context.settings.evaluation.bootstrap,
-        thresholds=grader.thresholds,
-    )
+    table = measure(grader, rows, context.settings.evaluation.bootstrap).table
     metrics = {f"accuracy.{row['proposition']}": float(row["accuracy"]) for row in table}
     mean = table[-1]
     for key in ("balanced_accuracy", "auc", "majority", "calibration_error"):

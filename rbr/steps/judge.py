@@ -6,7 +6,7 @@ import numpy as np
 
 from rbr.evaluation.judge import EmbeddingGrader, PairEmbeddings
 from rbr.files import write_json, write_rows
-from rbr.grading.accuracy import accuracy_table, judge_accuracy, label_matrix
+from rbr.grading.accuracy import judge_accuracy, measure
 from rbr.grading.fit import training_rows
 from rbr.grading.heads import fit_heads
 from rbr.steps import common
@@ -45,12 +45,8 @@ def run(context: Context) -> dict[str, float]:
     with context.output("judge") as folder:
         heads.save(folder, {"backbone": settings.models.judge})
         judge = EmbeddingGrader(folder, context.path("judge_model"))
-        probabilities = judge.grade(
-            [row.conversation for row in heldout], [row.completion for row in heldout]
-        )
-        labels = label_matrix(heldout, names)
-        table = accuracy_table(probabilities, labels, names, thresholds=judge.thresholds)
-        metrics = judge_accuracy(table, probabilities, heldout, judge)
-        write_rows(folder / "per_proposition.jsonl", table)
+        found = measure(judge, heldout)
+        metrics = judge_accuracy(judge, heldout, found)
+        write_rows(folder / "per_proposition.jsonl", found.table)
         write_json(folder / "metrics.json", metrics)
     return metrics

@@ -9,7 +9,7 @@ from rbr.data.rows import Message
 from rbr.files import iter_json_lines, read_json, write_json
 from rbr.release import comparison, markdown, model_name, trade_off
 from rbr.report import Model, build, choose
-from rbr.reward import Explanation, RuleBasedReward
+from rbr.reward import Explanation
 from rbr.settings import VARIANTS
 from rbr.steps import common
 from rbr.steps.context import Context
@@ -48,19 +48,12 @@ def run(context: Context) -> dict[str, float]:
 
 def report(context: Context, table: dict[str, Any], folder: Path) -> str:
     """The report as HTML; see ``rbr.report``."""
-    from rbr.training.reward_model import RewardModel
-
     models = {"base": _model(context.path("baseline_eval"), "base")}
     for stage in ("sft", "ppo"):
         for variant in VARIANTS:
             found = _model(context.path("safety_eval", variant), stage)
             models[model_name(variant, stage)] = found
-    reward = RuleBasedReward.load(
-        context.rules,
-        context.path("fitted_weights") / "weights.json",
-        common.load_grader(context),
-        RewardModel(context.path("helpful_reward_model")),
-    )
+    reward = common.load_reward(context, stored=True)
 
     def explain(prompt: str, completion: str, response_type: str) -> Explanation:
         return reward.explain((Message(role="user", content=prompt),), completion, response_type)

@@ -13,17 +13,10 @@ from rbr.steps.context import Context
 
 def reward_of(context: Context) -> Any:
     """helpful: R_rm alone; human: the human reward model alone; rbr: R_rm and the rules."""
-    from rbr.reward import RuleBasedReward
     from rbr.training.reward_model import RewardModel
 
-    rules = context.rules
     if context.variant == "rbr":
-        return RuleBasedReward.load(
-            rules,
-            context.path("fitted_weights") / "weights.json",
-            common.load_grader(context, stored=False),
-            RewardModel(context.path("helpful_reward_model")),
-        )
+        return common.load_reward(context)
     model = RewardModel(context.path(f"{context.variant}_reward_model"))
 
     def reward(prompts: Any, completions: Any, **_: Any) -> list[float]:
