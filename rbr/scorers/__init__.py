@@ -1,6 +1,6 @@
 """Propositions and the reward as scorers of ``mlflow.genai.evaluate``, for one's own traces."""
 
-from rbr.scorers.once import GradeOnce
+from rbr.scorers.grade_once import GradeOnce
 from rbr.scorers.scorers import (
     PropositionScorer,
     RewardScorer,

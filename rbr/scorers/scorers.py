@@ -15,7 +15,7 @@ from rbr.errors import RBRError, RuleError
 from rbr.grading.base import Grader
 from rbr.reward import Explanation, RuleBasedReward
 from rbr.rules.yaml import suggest
-from rbr.scorers.once import GRADING, GradeOnce
+from rbr.scorers.grade_once import GRADING, GradeOnce
 from rbr.scorers.rows import read_response_type, read_row
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request, Response, Security
 from fastapi.security import HTTPBearer
 
 from rbr.rules.models import ResponseType
-from rbr.serve.door import Door
+from rbr.serve.errors import ServeError, add_handlers, declared
 from rbr.serve.formats import (
     AnyItem,
     Contribution,
@@ -24,10 +24,10 @@ from rbr.serve.formats import (
     RewardRequest,
     RewardResponse,
 )
+from rbr.serve.jobs import Item, Job, Reward
+from rbr.serve.middleware import RequestGuard
 from rbr.serve.openrlhf import items_of
-from rbr.serve.problems import ServeError, add_handlers, declared
 from rbr.serve.settings import ServeSettings
-from rbr.serve.work import Item, Job, Reward
 from rbr.serve.worker import Worker
 
 
@@ -63,13 +63,13 @@ def create_app(reward: Reward, settings: ServeSettings | None = None) -> FastAPI
         redoc_url=None,
     )
     app.state.worker = worker
-    app.add_middleware(Door, settings=settings)
+    app.add_middleware(RequestGuard, settings=settings)
     add_handlers(app)
     errors = declared(413, 422, 429, 503)
     guard: dict[str, Any] = {}
     if settings.token is not None:
         errors |= declared(401)
-        # The door has checked the token; this one tells the published schema.
+        # The middleware has checked the token; this one tells the published schema.
         guard["dependencies"] = [Security(HTTPBearer(auto_error=False))]
 
     @app.post("/reward", responses=errors, **guard)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 
 from rbr.data.rows import Message
+from rbr.serve.errors import Detail, ServeError
 from rbr.serve.formats import OpenRLHFRequest
-from rbr.serve.problems import Detail, ServeError
-from rbr.serve.work import Item
+from rbr.serve.jobs import Item
 
 TURN = re.compile(r"<\|im_start\|>(system|user|assistant)\n(.*?)<\|im_end\|>\n?", re.DOTALL)
 ANSWER = "<|im_start|>assistant\n"

@@ -9,9 +9,9 @@ from collections import deque
 from concurrent.futures import Future
 from typing import Any
 
-from rbr.serve.problems import ServeError
+from rbr.serve.errors import ServeError
+from rbr.serve.jobs import Job, Reward, run
 from rbr.serve.settings import ServeSettings
-from rbr.serve.work import Job, Reward, run
 
 # Before anything was measured, and how fast the estimate follows what is.
 FIRST_GUESS_SECONDS = 0.05

@@ -10,8 +10,8 @@ from fastapi.testclient import TestClient
 
 from rbr.reward import RuleBasedReward
 from rbr.serve import ServeSettings, create_app
+from rbr.serve.jobs import Item
 from rbr.serve.server import Server, bind
-from rbr.serve.work import Item
 from tests.fakes import FixedGrader, FixedScorer, drawn_weights
 
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from rbr.data.rows import Message
-from rbr.serve.work import Item
+from rbr.serve.jobs import Item
 
 TALK = [
     {"role": "system", "content": "Be brief."},

@@ -12,7 +12,7 @@ from collections import Counter
 import httpx
 
 from rbr.data.rows import Message
-from rbr.serve.work import Item
+from rbr.serve.jobs import Item
 
 SECONDS = float(os.environ.get("RBR_LOAD_SECONDS", "5"))
 CLIENTS = 64

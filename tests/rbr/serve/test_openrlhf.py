@@ -6,8 +6,8 @@ import pytest
 
 from rbr.data.rows import Message
 from rbr.models.load import CHAT_TEMPLATE
+from rbr.serve.jobs import Item
 from rbr.serve.openrlhf import completion_of, conversation_of
-from rbr.serve.work import Item
 
 
 def chatml(*turns):

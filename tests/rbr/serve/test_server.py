@@ -12,9 +12,9 @@ from fastapi.testclient import TestClient
 from rbr.data.rows import Message
 from rbr.errors import RBRError
 from rbr.serve import ServeSettings, create_app
-from rbr.serve.problems import ServeError
+from rbr.serve.errors import ServeError
+from rbr.serve.jobs import Item, Job
 from rbr.serve.server import bind, is_loopback
-from rbr.serve.work import Item, Job
 
 
 def ask(url, completion):

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from rbr.data.rows import Message
-from rbr.serve.work import Item
+from rbr.serve.jobs import Item
 
 TOKEN = hashlib.sha256(b"of the docs' tests").hexdigest()
 TALK = [{"role": "user", "content": "q"}]

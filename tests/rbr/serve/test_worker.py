@@ -7,9 +7,9 @@ import pytest
 
 from rbr.data.rows import Message
 from rbr.errors import DataError
-from rbr.serve.problems import ServeError
+from rbr.serve.errors import ServeError
+from rbr.serve.jobs import Item, Job
 from rbr.serve.settings import ServeSettings
-from rbr.serve.work import Item, Job
 from rbr.serve.worker import Worker
 
 

@@ -10,7 +10,7 @@ import logging
 import httpx
 import pytest
 
-from rbr.serve.door import Door
+from rbr.serve.middleware import RequestGuard
 from rbr.serve.settings import ServeSettings
 
 TOKEN = hashlib.sha256(b"a token of the tests").hexdigest()
@@ -65,7 +65,7 @@ def test_a_blank_token_is_no_token():
         ServeSettings(token="  ")
 
 
-def through_the_door(messages, headers=()):
+def through_the_guard(messages, headers=()):
     """Status of the answer, what the application got, and how many messages were read."""
     got, sent, read = [], [], []
 
@@ -82,7 +82,7 @@ def through_the_door(messages, headers=()):
         sent.append(message)
 
     scope = {"type": "http", "path": "/reward", "method": "POST", "headers": list(headers)}
-    asyncio.run(Door(app, ServeSettings(max_body_bytes=1024))(scope, receive, send))
+    asyncio.run(RequestGuard(app, ServeSettings(max_body_bytes=1024))(scope, receive, send))
     return sent[0]["status"] if sent else None, got, len(read)
 
 
@@ -91,19 +91,19 @@ def chunk(size, more=True):
 
 
 def test_a_body_of_just_the_size_comes_whole():
-    status, got, _ = through_the_door([chunk(1000), chunk(24, more=False)])
+    status, got, _ = through_the_guard([chunk(1000), chunk(24, more=False)])
     assert (status, got) == (None, [b"x" * 1024])
 
 
 def test_a_body_too_large_never_reaches_the_application():
-    assert through_the_door([chunk(1000), chunk(25, more=False)])[:2] == (413, [])
+    assert through_the_guard([chunk(1000), chunk(25, more=False)])[:2] == (413, [])
     said = [(b"content-length", b"1025")]
-    assert through_the_door([chunk(1025, more=False)], said)[:2] == (413, [])
+    assert through_the_guard([chunk(1025, more=False)], said)[:2] == (413, [])
     said = [(b"content-length", b"9" * 5000)]
-    assert through_the_door([], said)[:2] == (413, [])
+    assert through_the_guard([], said)[:2] == (413, [])
     # A lie about the length helps nothing.
     said = [(b"content-length", b"10")]
-    assert through_the_door([chunk(2000, more=False)], said)[:2] == (413, [])
+    assert through_the_guard([chunk(2000, more=False)], said)[:2] == (413, [])
 
 
 def test_large_bodies_are_refused_over_a_real_connection(live, tricky):

@@ -9,7 +9,7 @@ import time
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rbr.serve.problems import ServeError
+from rbr.serve.errors import ServeError
 from rbr.serve.settings import ServeSettings
 
 # A client that is still sending does not read: closing at once would show it a broken connection instead
@@ -18,7 +18,7 @@ DISCARD_SECONDS = 2.0
 OPEN_PATHS = ("/healthz",)
 
 
-class Door:
+class RequestGuard:
     """ASGI middleware around the whole application.
 
     The body is read here, whole, and given on in one piece: no more than ``max_body_bytes`` of it is

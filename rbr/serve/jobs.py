@@ -16,7 +16,7 @@ from rbr.data.rows import Message
 from rbr.errors import DataError
 from rbr.reward import Explanation
 from rbr.rules import Rules
-from rbr.serve.problems import Detail, ServeError, one_line
+from rbr.serve.errors import Detail, ServeError, one_line
 
 log = logging.getLogger("rbr.serve")
 
