@@ -59,7 +59,7 @@ class Workspace:
 def needed_stages(name: str, variant: str | None) -> list[str]:
     """DVC stages that must stand before this one."""
     stages = []
-    for need in STEPS[name].needs:
+    for need in STEPS[name].needs_of(variant):
         if not STEPS[need].variants:
             stages.append(need)
         elif STEPS[name].variants:

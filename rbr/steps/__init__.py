@@ -7,10 +7,11 @@ assets take their dependencies from it, so that both doors walk the same graph.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from rbr.settings import Variant
 from rbr.steps.context import Context, Silent, Tracker
 
 __all__ = ["STEPS", "Context", "Silent", "Step", "Tracker", "run_step"]
@@ -28,6 +29,7 @@ class Step:
         settings: sections of the profile that matter to it.
         code: modules (files or folders under ``rbr``) whose change makes it stale.
         variants: whether there is one artifact per variant.
+        only: of ``needs``, those that some variants alone read (``rules``: its sections too).
         gate: whether a gate must pass before the next step.
         description: shown in the Dagster UI and ``dvc.yaml``.
         group: Dagster group.
@@ -42,8 +44,19 @@ class Step:
     settings: tuple[str, ...] = ()
     code: tuple[str, ...] = ()
     variants: bool = False
+    only: Mapping[str, tuple[Variant, ...]] = field(default_factory=dict)
     gate: bool = True
     kinds: tuple[str, ...] = field(default=("python",))
+
+    def needs_of(self, variant: str | None) -> tuple[str, ...]:
+        """Artifacts that a variant's artifact reads; all of ``needs`` for None."""
+        if variant is None:
+            return self.needs
+        return tuple(need for need in self.needs if variant in self.only.get(need, (variant,)))
+
+    def rules_of(self, variant: str | None) -> tuple[str, ...]:
+        """Sections of the rules that a variant's artifact reads; all of ``rules`` for None."""
+        return self.rules if "rules" in self.needs_of(variant) else ()
 
 
 STEPS: dict[str, Step] = {
@@ -190,6 +203,11 @@ STEPS: dict[str, Step] = {
         settings=("sft",),
         code=("training/sft.py",),
         variants=True,
+        only={
+            "safety_prompts": ("rbr",),
+            "synthetic_comparisons": ("rbr",),
+            "human_preferences": ("human",),
+        },
         kinds=("torch", "trl"),
     ),
     "ppo_checkpoint": Step(
@@ -211,6 +229,14 @@ STEPS: dict[str, Step] = {
         settings=("rl",),
         code=("training/ppo.py", "training/policy.py", "reward.py"),
         variants=True,
+        only={
+            "rules": ("rbr",),
+            "base_model": ("rbr",),
+            "grader": ("rbr",),
+            "fitted_weights": ("rbr",),
+            "helpful_reward_model": ("helpful", "rbr"),
+            "human_reward_model": ("human",),
+        },
         kinds=("torch", "trl"),
     ),
     "judge": Step(

@@ -23,3 +23,13 @@ def test_weights_do_not_depend_on_the_wording_of_propositions():
     assert "data/rules/reward.json" in stages["fitted_weights"]["deps"]
     assert "data/rules/propositions.json" not in stages["fitted_weights"]["deps"]
     assert "data/rules/reward.json" not in stages["grader"]["deps"]
+
+
+def test_a_variant_depends_on_what_its_own_reward_reads():
+    items = yaml.safe_load(render())["stages"]["ppo_checkpoint"]["foreach"]
+    assert "data/fitted_weights" in items["rbr"]["own"]
+    assert "models/human_reward_model" not in items["rbr"]["own"]
+    assert set(items["human"]["own"]) == {
+        "models/human_reward_model",
+        "models/sft_checkpoint/human",
+    }
