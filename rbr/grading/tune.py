@@ -84,6 +84,36 @@ def validation_part(rows: TrainingRows, fraction: float, seed: int) -> np.ndarra
     return np.array([group in kept for group in rows.groups])
 
 
+def training_order(
+    gold: Sequence[int],
+    composed: Sequence[int],
+    lengths: Sequence[int],
+    options: Tuning,
+    seed: int,
+) -> list[int]:
+    """Rows in the order in which they are trained on, so that a batch has rows of similar length.
+
+    Every pass has all gold rows and a share of the composed ones. Rows are sorted by length within a
+    stretch of batches alone, and the batches of a stretch shuffled: long and short ones take turns.
+    """
+    draw = random.Random(seed)
+    others = draw.sample(list(composed), len(composed))
+    order: list[int] = []
+    for number in range(options.gold_epochs):
+        own = [*gold, *others[number :: options.gold_epochs]]
+        draw.shuffle(own)
+        order += own
+    size, stretch = options.batch_size, 16 * options.batch_size
+    result: list[int] = []
+    for start in range(0, len(order), stretch):
+        near = sorted(order[start : start + stretch], key=lambda i: lengths[i])
+        batches = [near[k : k + size] for k in range(0, len(near), size)]
+        partial = [batches.pop()] if len(batches[-1]) < size else []
+        draw.shuffle(batches)
+        result += [i for batch in batches + partial for i in batch]
+    return result
+
+
 def _dataset(pairs: Sequence[Pair], labels: Array, weights: Array, order: Sequence[int]) -> Dataset:
     return Dataset.from_dict(
         {
@@ -134,6 +164,7 @@ def fine_tune(
     gold = np.flatnonzero(rows.is_gold & ~aside).tolist()
     composed = np.flatnonzero(~rows.is_gold & ~aside).tolist()
     held = np.flatnonzero(rows.is_gold & aside)
+    order = training_order(gold, composed, [len(pair.ids) for pair in pairs], options, seed)
 
     def collate(examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         batch = tokens.batch([Pair(e["input_ids"], e["start"]) for e in examples])
@@ -151,13 +182,13 @@ def fine_tune(
             learning_rate=options.learning_rate,
             lr_scheduler_type="linear",
             warmup_steps=0.1,
-            train_sampling_strategy="group_by_length",
+            train_sampling_strategy="sequential",
             remove_unused_columns=False,
             logging_steps=20,
             save_strategy="steps",
             save_steps=100,
         ),
-        train_dataset=_dataset(pairs, labels, label_weights, gold * options.gold_epochs + composed),
+        train_dataset=_dataset(pairs, labels, label_weights, order),
         data_collator=collate,
         optimizers=(
             torch.optim.AdamW(
@@ -174,18 +205,19 @@ def fine_tune(
     TrackerCallback.attach(trainer, tracker, "tuning")
     trainer.train(resume_from_checkpoint=going_on(scratch, tracker))
     read = PairEncoder(net.backbone, model, options.batch_size)
-    heads = calibrated(
-        net.head.weight.detach().cpu().double().numpy(),
-        net.head.bias.detach().cpu().double().numpy(),
-        read([rows.conversations[i] for i in held], [rows.completions[i] for i in held]),
-        labels[held],
-        label_weights[held],
-        propositions,
-        options.balance,
-    )
+    features = read([rows.conversations[i] for i in held], [rows.completions[i] for i in held])
+    weight = net.head.weight.detach().cpu().double().numpy()
+    bias = net.head.bias.detach().cpu().double().numpy()
+    known, counted = labels[held], label_weights[held]
+    heads = calibrated(weight, bias, features, known, counted, propositions, options.balance)
+    # Before calibration, which these rows are used for: what settings are chosen by.
+    scores = features @ weight.T + bias
+    losses = np.logaddexp(0, scores) - known * scores
     metrics = {
         "gold_rows": float(len(gold)),
         "composed_rows": float(len(composed)),
         "validation_rows": float(len(held)),
+        "validation_loss": float(np.average(losses, weights=counted)),
+        "validation_accuracy": float(np.average((scores > 0) == (known > 0.5), weights=counted)),
     }
     return Tuned(net.backbone, heads, metrics)

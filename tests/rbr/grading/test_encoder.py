@@ -6,7 +6,7 @@ from transformers import BertConfig, BertModel, BertTokenizerFast, GPT2Config, G
 
 from rbr.data.rows import Message
 from rbr.errors import ModelError
-from rbr.grading.encoder import COMPLETION_TOKENS, PROMPT_TOKENS, POOLED, PairEncoder, first_layers
+from rbr.grading.encoder import COMPLETION_TOKENS, POOLED, PROMPT_TOKENS, PairEncoder, first_layers
 from rbr.models.load import load_encoder
 
 

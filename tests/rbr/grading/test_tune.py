@@ -10,15 +10,15 @@ from safetensors.numpy import load_file, save_file
 from rbr.data.rows import Message
 from rbr.grading.fit import TrainingRows
 from rbr.grading.head import HeadGrader
-from rbr.grading.tune import fine_tune, validation_part
+from rbr.grading.tune import fine_tune, training_order, validation_part
 from rbr.settings import Settings, Tuning
 from rbr.steps.context import Silent
 
 NAMES = ("apology", "requests_information")
-OPTIONS = Tuning(layers=2, gold_epochs=4, learning_rate=2e-3, batch_size=8)
+OPTIONS = Tuning(layers=2, gold_epochs=5, learning_rate=2e-3, batch_size=8)
 
 
-def rows(seed=0, n=160):
+def rows(seed=0, n=320):
     draw = random.Random(seed)
     topics = ["locks", "bread", "cars", "rain", "tax", "songs"]
     true, completions, talks = [], [], []
@@ -104,3 +104,19 @@ def test_rows_kept_for_calibration_share_no_conversation_with_those_trained_on()
     names = np.array(own.groups)
     assert 0 < (kept & own.is_gold).sum() < own.is_gold.sum()
     assert not set(names[kept]) & set(names[~kept])
+
+
+def test_each_gold_row_comes_every_pass_and_a_composed_one_once_in_batches_of_like_length():
+    draw = random.Random(1)
+    lengths = [draw.randint(5, 200) for _ in range(300)]
+    order = training_order(range(100), range(100, 300), lengths, OPTIONS, seed=0)
+    counts = np.bincount(order, minlength=300)
+    assert (counts[:100] == OPTIONS.gold_epochs).all()
+    assert (counts[100:] == 1).all()
+    size = OPTIONS.batch_size
+    own = [[lengths[i] for i in order[k : k + size]] for k in range(0, len(order) - size, size)]
+    spread = np.mean([max(batch) - min(batch) for batch in own])
+    assert spread < 0.3 * (max(lengths) - min(lengths))
+    # Long batches and short ones take turns.
+    means = np.array([np.mean(batch) for batch in own])
+    assert abs(np.corrcoef(np.arange(16), means[:16])[0, 1]) < 0.7
