@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rbr.errors import DataError
-from rbr.grading.calibration import decision_threshold, platt, sigmoid
+from rbr.grading.calibration import calibrations, decision_threshold, sigmoid
 from rbr.grading.consistency import consistent
 
 Array = NDArray[np.float64]
@@ -101,9 +101,9 @@ def calibrated(
         balance: see ``platt``.
     """
     scores = features @ weight.T + bias
-    columns = range(len(propositions))
-    found = [platt(scores[:, j], labels[:, j], label_weights[:, j], balance) for j in columns]
-    slope, offset = np.array([c[0] for c in found]), np.array([c[1] for c in found])
+    slope, offset = calibrations(scores, labels, label_weights, balance)
     p = consistent(sigmoid(scores * slope + offset), propositions)
-    threshold = [decision_threshold(p[:, j], labels[:, j], label_weights[:, j]) for j in columns]
+    threshold = [
+        decision_threshold(p[:, j], labels[:, j], label_weights[:, j]) for j in range(p.shape[1])
+    ]
     return Heads(tuple(propositions), weight, bias, slope, offset, np.array(threshold))
