@@ -53,26 +53,21 @@ def seconds(grader: Grader, own: list[Labelled]) -> float:
 
 
 def random_head(model: Path, folder: Path) -> Grader:
-    """A head grader of the laptop profile's shape."""
-    from rbr.grading.head import HeadGrader, StateFeatures
+    """A head grader of the laptop profile's shape: the model's own lower layers, random heads."""
+    from rbr.grading.encoder import POOLED, first_layers
+    from rbr.grading.head import HeadGrader
     from rbr.grading.heads import Heads
+    from rbr.models.load import load_encoder
+    from rbr.settings import read_settings
 
+    layers = read_settings(ROOT, "laptop")[1].grader.tuning.layers
+    backbone = first_layers(load_encoder(model), layers)
+    backbone.save_pretrained(folder / "backbone")
     names = load_rules(ROOT / "rules").proposition_names
-    layers = (8, 12, 16)
-    width = StateFeatures(model, layers, 1)([rows(1)[0].conversation], ["x"]).shape[1]
-    draw = np.random.default_rng(0)
     count = len(names)
-    Heads(
-        names,
-        draw.normal(size=(count, width)),
-        np.zeros(count),
-        np.zeros(width),
-        np.ones(width),
-        np.ones(count),
-        np.zeros(count),
-        np.full(count, 0.5),
-        tuple([0.1] * count),
-    ).save(folder, {"layers": list(layers), "engine": "head"})
+    weight = np.random.default_rng(0).normal(size=(count, POOLED * backbone.config.hidden_size))
+    flat = np.zeros(count)
+    Heads(names, weight, flat, flat + 1, flat, flat + 0.5).save(folder, {})
     return HeadGrader(folder, model, batch_size=8)
 
 

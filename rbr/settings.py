@@ -67,16 +67,44 @@ class Human(Section):
     noise: float = Field(0.03, ge=0, le=0.5)
 
 
+class Tuning(Section):
+    """Fine-tuning of the first ``layers`` layers of a backbone, with heads, on gold and composed rows.
+
+    ``gold_epochs`` says how often each gold row is seen; a composed row is seen once. The gold rows of
+    ``validation_fraction`` of the conversations are kept for calibration and thresholds.
+    """
+
+    layers: int = Field(8, gt=0)
+    gold_epochs: int = Field(6, gt=0)
+    learning_rate: float = 1e-4
+    head_learning_rate: float = 2e-3
+    batch_size: int = Field(16, gt=0)
+    validation_fraction: float = Field(0.2, gt=0, lt=1)
+    balance: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="calibration weighs positives by (negatives / positives)^balance",
+    )
+
+
+class Judge(Section):
+    """The evaluation's judge: another backbone than the grader's, tuned on rows of its own."""
+
+    composed_per_type: int = 400
+    composed_comply: int = 1200
+    tuning: Tuning = Tuning(layers=6, learning_rate=2e-4)
+
+
 class Grader(Section):
     """The reward's grader.
 
-    ``head`` fits heads on states after ``layers`` decoder layers of the policy model. The others ask
-    ``model`` (the policy model where it is None) for yes or no: in this process (``transformers``,
+    ``head`` tunes the policy model's lower layers with heads (``tuning``). The others ask ``model`` (the policy model where it is None) for yes or no: in this process (``transformers``,
     ``vllm``) or on the server at ``address`` (``openai``), whose key is the environment's RBR_GRADER_KEY.
     """
 
     engine: Literal["head", "transformers", "vllm", "openai"] = "head"
-    layers: tuple[int, ...] = (8, 12, 16)
+    tuning: Tuning = Tuning()
     batch_size: int = 32
     model: str | None = None
     prompt_rows: int = Field(200, description="gold train rows that prompts are chosen on")
@@ -90,13 +118,6 @@ class Grader(Section):
     composed_comply: int = Field(
         1200, description="of comply prompts: what an answer is, varies most"
     )
-    balance: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="calibration weighs positives by (negatives / positives)^balance",
-    )
-    regularisation: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3)
     address: str | None = Field(None, description="base URL of an OpenAI-compatible server")
 
 
@@ -213,6 +234,7 @@ class Settings(Section):
     comparisons: Comparisons = Comparisons()
     human: Human = Human()
     grader: Grader = Grader()
+    judge: Judge = Judge()
     reward_model: RewardModel = RewardModel()
     weights: Weights = Weights()
     sft: SFT = SFT()

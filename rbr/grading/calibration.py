@@ -36,17 +36,42 @@ def platt(
     return max(0.05, float(model.coef_[0, 0])), float(model.intercept_[0])
 
 
+def calibrations(
+    scores: Array, labels: Array, label_weights: Array, balance: float = 0.0
+) -> tuple[Array, Array]:
+    """Slopes and offsets of all propositions, (propositions,) each; arguments (n, propositions).
+
+    Half-way between a proposition's own calibration and that of all scores taken together: a rare one
+    has too few positives for two numbers of its own.
+    """
+    together = platt(scores.ravel(), labels.ravel(), label_weights.ravel(), balance)
+    found = []
+    for j in range(scores.shape[1]):
+        seen = labels[label_weights[:, j] > 0, j]
+        own = together
+        if len(seen) and seen.min() < seen.max():
+            own = platt(scores[:, j], labels[:, j], label_weights[:, j], balance)
+        found.append([(a + b) / 2 for a, b in zip(own, together, strict=True)])
+    slope, offset = np.array(found).T
+    return slope, offset
+
+
+# A threshold found on few positives is mostly chance: it counts like so many positives beside them.
+USUAL_THRESHOLD, USUAL_POSITIVES = 0.3, 20
+
+
 def decision_threshold(probability: Array, target: Array, sample_weight: Array) -> float:
     """The probability from which to say yes: the highest mean of accuracy and balanced accuracy.
 
-    Accuracy alone lets a rare proposition go unsaid, balanced accuracy alone says it too often. All
-    arguments of shape (n,); rows of weight 0 do not count; 0.5 where only one class is left. It lies
-    half-way between two probabilities that are there, and never above 0.5.
+    Accuracy alone lets a rare proposition go unsaid, balanced accuracy alone says it too often. What is
+    found is shrunk towards ``USUAL_THRESHOLD``, the more the fewer positives there are. All arguments of
+    shape (n,); rows of weight 0 do not count; ``USUAL_THRESHOLD`` where only one class is left. Never
+    above 0.5.
     """
     counted = sample_weight > 0
     p, yes = probability[counted], target[counted] > 0.5
     if not yes.any() or yes.all():
-        return 0.5
+        return USUAL_THRESHOLD
     values = np.unique(p)
     candidates = np.r_[0.5, (values[1:] + values[:-1]) / 2]
     candidates = candidates[candidates <= 0.5]
@@ -54,7 +79,10 @@ def decision_threshold(probability: Array, target: Array, sample_weight: Array) 
     passed = np.array([(p[~yes] < c).mean() for c in candidates])
     share = yes.mean()
     merit = (share * hit + (1 - share) * passed) + (hit + passed) / 2
-    return float(candidates[merit.argmax()])
+    best, positives = candidates[merit.argmax()], yes.sum()
+    return float(
+        (positives * best + USUAL_POSITIVES * USUAL_THRESHOLD) / (positives + USUAL_POSITIVES)
+    )
 
 
 def calibration_error(probability: Array, label: Array, bins: int = 10) -> float:

@@ -10,13 +10,12 @@ import copy
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import torch
 from torch import nn
 
 from rbr.errors import ModelError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
 
 def decoder_of(model: PreTrainedModel) -> PreTrainedModel:
@@ -76,57 +75,3 @@ def length_batches(lengths: Sequence[int], batch_size: int) -> Iterator[list[int
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
-
-
-@torch.inference_mode()
-def pooled_states(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[str],
-    completions: Sequence[str],
-    layers: Sequence[int],
-    max_tokens: int = 512,
-) -> torch.Tensor:
-    """Hidden states of one padded batch, pooled.
-
-    Args:
-        model: a decoder part without its final norm.
-        prompts: chat texts up to where the answer begins.
-        completions: the answers; an empty one counts as one end-of-text token.
-        layers: after how many decoder layers states are pooled, ascending.
-
-    Returns:
-        Per layer the mean over the completion's tokens and its last state, then of the last layer the
-        mean over the prompt's: float tensor of shape (n, (2 * len(layers) + 1) * hidden).
-    """
-    rows: list[tuple[list[int], list[int]]] = []
-    for prompt, completion in zip(prompts, completions, strict=True):
-        head = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-        tail = tokenizer(completion, add_special_tokens=False)["input_ids"][: max_tokens // 2]
-        rows.append((head[-(max_tokens - len(tail) - 1) :], [*tail, tokenizer.eos_token_id]))
-    width = max(len(head) + len(tail) for head, tail in rows)
-    ids = torch.full((len(rows), width), tokenizer.pad_token_id)
-    mask = torch.zeros(len(rows), width, dtype=torch.long)
-    part = torch.zeros(len(rows), width, dtype=torch.long)
-    for i, (head, tail) in enumerate(rows):
-        size = len(head) + len(tail)
-        ids[i, :size] = torch.tensor(head + tail)
-        mask[i, :size] = 1
-        part[i, len(head) : size] = 1
-    device = next(model.parameters()).device
-    output = model(
-        input_ids=ids.to(device),
-        attention_mask=mask.to(device),
-        use_cache=False,
-        output_hidden_states=True,
-    )
-    inside = part.unsqueeze(-1)
-    before = (mask - part).unsqueeze(-1)
-    ends = mask.sum(1) - 1
-    pooled = []
-    for layer in layers:
-        states = output.hidden_states[layer].float().cpu()
-        pooled.append((states * inside).sum(1) / inside.sum(1))
-        pooled.append(states[torch.arange(len(rows)), ends])
-    pooled.append((states * before).sum(1) / before.sum(1).clamp(min=1))
-    return torch.cat(pooled, dim=1)

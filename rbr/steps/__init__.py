@@ -79,7 +79,7 @@ STEPS: dict[str, Step] = {
     ),
     "judge_model": Step(
         "models",
-        "Frozen embedding model of the evaluation's judge: another backbone than the grader's.",
+        "What the evaluation's judge is tuned from: another backbone than the grader's.",
         "models",
         settings=("models",),
         code=("models",),
@@ -124,7 +124,7 @@ STEPS: dict[str, Step] = {
         settings=("grader",),
         code=("grading", "comparisons/compose.py"),
         gate=False,
-        kinds=("torch", "scikitlearn"),
+        kinds=("torch", "huggingface"),
     ),
     "grader_accuracy": Step(
         "data",
@@ -244,10 +244,10 @@ STEPS: dict[str, Step] = {
         "The evaluation's judge: own backbone, own fit, its accuracy on held-out gold beside it.",
         "evaluation",
         needs=("rules", "judge_model", "gold_propositions", "safety_prompts"),
-        settings=("models", "grader"),
+        settings=("models", "judge"),
         rules=("completions",),
         code=("evaluation/judge.py", "grading", "comparisons/compose.py"),
-        kinds=("torch", "scikitlearn"),
+        kinds=("torch", "huggingface"),
     ),
     "baseline_eval": Step(
         "data",

@@ -8,13 +8,12 @@ import numpy as np
 
 from rbr.files import write_json
 from rbr.grading.fit import training_rows
-from rbr.grading.head import StateFeatures
-from rbr.grading.heads import fit_heads
 from rbr.grading.load import make_engine
 from rbr.grading.prompt_fit import fit_prompts
 from rbr.grading.yesno import save_prompts
 from rbr.steps import common
 from rbr.steps.context import Context
+from rbr.steps.tuning import tuning
 
 
 def run(context: Context) -> dict[str, float]:
@@ -37,35 +36,17 @@ def _prompts(context: Context) -> dict[str, float]:
 
 def _heads(context: Context) -> dict[str, float]:
     settings = context.settings.grader
-    rules = context.rules
-    names = rules.proposition_names
     rows = training_rows(
         common.gold(context, "train"),
         common.prompts(context, "train"),
-        rules,
+        context.rules,
         settings.composed_per_type,
         settings.composed_comply,
         context.settings.seed,
     )
-    read = StateFeatures(context.path("base_model"), settings.layers, settings.batch_size)
-    report = common.Reporter(context, "reading hidden states")
-    features = read(rows.conversations, rows.completions, report)
-    # A gold row weighs as much as three composed ones: it is what real completions look like.
-    heads = fit_heads(
-        features,
-        rows.labels(names),
-        rows.groups,
-        names,
-        settings.regularisation,
-        sample_weight=np.where(rows.is_gold, 3.0, 1.0),
-        calibrate_on=rows.is_gold,
-        balance=settings.balance,
-    )
-    metrics = {
-        "gold_rows": float(rows.is_gold.sum()),
-        "composed_rows": float((~rows.is_gold).sum()),
-    }
-    with context.output("grader") as folder:
-        heads.save(folder, {"layers": list(read.layers), "engine": "head"})
+    weights = np.ones((len(rows.completions), len(context.rules.proposition_names)))
+    with tuning(
+        context, "grader", "base_model", rows, weights, settings.tuning, context.settings.seed
+    ) as (folder, metrics):
         write_json(folder / "metrics.json", metrics)
     return metrics

@@ -1,4 +1,4 @@
-"""The judge's frozen embedding model."""
+"""The model that the judge is tuned from."""
 
 from __future__ import annotations
 

@@ -1,0 +1,223 @@
+"""Fine-tuning a backbone and its heads together, on gold rows and composed ones.
+
+Frozen states tell refusals from answers, but not an apology from "I'm sorry I can": what a state says
+of a proposition has to be learnt. Gold rows are seen several times, each composed row once.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch import nn
+from transformers import Trainer, TrainingArguments
+
+from rbr.grading.encoder import POOLED, Pair, PairEncoder, PairTokenizer, first_layers, pooled
+from rbr.grading.heads import Heads, calibrated
+from rbr.models.load import load_encoder, load_tokenizer
+from rbr.training.common import TrackerCallback, common_arguments, going_on
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from rbr.grading.fit import TrainingRows
+    from rbr.grading.heads import Array
+    from rbr.settings import Settings, Tuning
+    from rbr.steps.context import Tracker
+
+
+class PairClassifier(nn.Module):
+    """A backbone with one linear head a proposition on its pooled states."""
+
+    def __init__(self, backbone: PreTrainedModel, propositions: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.dropout = nn.Dropout(0.1)
+        self.head = nn.Linear(POOLED * int(backbone.config.hidden_size), propositions)
+        nn.init.normal_(self.head.weight, std=0.01)
+        # Most propositions do not hold of most answers.
+        nn.init.constant_(self.head.bias, -2.0)
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        completion_mask: torch.Tensor,
+        labels: torch.Tensor,
+        label_weights: torch.Tensor,
+    ) -> dict[str, torch.Tensor]:
+        """Scores (n, propositions) and the weighted cross-entropy."""
+        states = pooled(self.backbone, input_ids, attention_mask, completion_mask)
+        scores = self.head(self.dropout(states).to(self.head.weight.dtype)).float()
+        loss = nn.functional.binary_cross_entropy_with_logits(
+            scores, labels, weight=label_weights, reduction="mean"
+        )
+        return {"loss": loss, "logits": scores}
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A tuned backbone and its calibrated heads."""
+
+    backbone: PreTrainedModel
+    heads: Heads
+    metrics: dict[str, float]
+
+    def save(self, folder: Path, extra: dict[str, object]) -> None:
+        """Write both into an existing folder, as ``HeadGrader`` reads them."""
+        self.backbone.save_pretrained(folder / "backbone")
+        self.heads.save(folder, extra)
+
+
+def validation_part(rows: TrainingRows, fraction: float, seed: int) -> np.ndarray[Any, Any]:
+    """Which rows are kept from training, (n,) bool: gold rows of this share of the conversations."""
+    groups = sorted({g for g, gold in zip(rows.groups, rows.is_gold, strict=True) if gold})
+    random.Random(seed).shuffle(groups)
+    kept = set(groups[: max(1, round(fraction * len(groups)))])
+    # A composed row of such a conversation is no validation row, but must not be trained on either.
+    return np.array([group in kept for group in rows.groups])
+
+
+def training_order(
+    gold: Sequence[int],
+    composed: Sequence[int],
+    lengths: Sequence[int],
+    options: Tuning,
+    seed: int,
+) -> list[int]:
+    """Rows in the order in which they are trained on, so that a batch has rows of similar length.
+
+    Every pass has all gold rows and a share of the composed ones. Rows are sorted by length within a
+    stretch of batches alone, and the batches of a stretch shuffled: long and short ones take turns.
+    """
+    draw = random.Random(seed)
+    others = draw.sample(list(composed), len(composed))
+    order: list[int] = []
+    for number in range(options.gold_epochs):
+        own = [*gold, *others[number :: options.gold_epochs]]
+        draw.shuffle(own)
+        order += own
+    size, stretch = options.batch_size, 16 * options.batch_size
+    result: list[int] = []
+    for start in range(0, len(order), stretch):
+        near = sorted(order[start : start + stretch], key=lambda i: lengths[i])
+        batches = [near[k : k + size] for k in range(0, len(near), size)]
+        partial = [batches.pop()] if len(batches[-1]) < size else []
+        draw.shuffle(batches)
+        result += [i for batch in batches + partial for i in batch]
+    return result
+
+
+def _dataset(pairs: Sequence[Pair], labels: Array, weights: Array, order: Sequence[int]) -> Dataset:
+    return Dataset.from_dict(
+        {
+            "input_ids": [pairs[i].ids for i in order],
+            "start": [pairs[i].start for i in order],
+            "labels": [labels[i].astype(np.float32) for i in order],
+            "label_weights": [weights[i].astype(np.float32) for i in order],
+        }
+    )
+
+
+def _half_precision() -> bool:
+    """Whether this machine multiplies bfloat16 in hardware: elsewhere it would be slower."""
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported())
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+
+
+def fine_tune(
+    model: Path | str,
+    rows: TrainingRows,
+    label_weights: Array,
+    propositions: Sequence[str],
+    options: Tuning,
+    settings: Settings,
+    scratch: Path,
+    tracker: Tracker,
+    seed: int,
+) -> Tuned:
+    """Tune the first ``options.layers`` layers of a model with heads; goes on from ``scratch``.
+
+    Args:
+        label_weights: (n, propositions); a label of weight 0 is not learnt.
+
+    Returns:
+        The tuned backbone; calibration and thresholds are those of gold rows kept from it.
+    """
+    torch.manual_seed(seed)
+    tokens = PairTokenizer(load_tokenizer(model))
+    backbone = first_layers(load_encoder(model), options.layers)
+    # Rare words keep the meaning they came with: the gold rows hold too few of them.
+    backbone.get_input_embeddings().requires_grad_(False)
+    net = PairClassifier(backbone, len(propositions)).train()
+    labels = rows.labels(propositions)
+    pairs = tokens(rows.conversations, rows.completions)
+    aside = validation_part(rows, options.validation_fraction, seed)
+    gold = np.flatnonzero(rows.is_gold & ~aside).tolist()
+    composed = np.flatnonzero(~rows.is_gold & ~aside).tolist()
+    held = np.flatnonzero(rows.is_gold & aside)
+    order = training_order(gold, composed, [len(pair.ids) for pair in pairs], options, seed)
+
+    def collate(examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        batch = tokens.batch([Pair(e["input_ids"], e["start"]) for e in examples])
+        for name in ("labels", "label_weights"):
+            batch[name] = torch.tensor([e[name] for e in examples], dtype=torch.float32)
+        return batch
+
+    arguments = {**common_arguments(scratch, settings), "seed": seed, "data_seed": seed}
+    trainer = Trainer(
+        model=net,
+        args=TrainingArguments(
+            **{**arguments, "bf16": _half_precision()},
+            per_device_train_batch_size=options.batch_size,
+            num_train_epochs=1,
+            learning_rate=options.learning_rate,
+            lr_scheduler_type="linear",
+            warmup_steps=0.1,
+            train_sampling_strategy="sequential",
+            remove_unused_columns=False,
+            logging_steps=20,
+            save_strategy="steps",
+            save_steps=100,
+        ),
+        train_dataset=_dataset(pairs, labels, label_weights, order),
+        data_collator=collate,
+        optimizers=(
+            torch.optim.AdamW(
+                [
+                    {"params": [p for p in backbone.parameters() if p.requires_grad]},
+                    {"params": net.head.parameters(), "lr": options.head_learning_rate},
+                ],
+                lr=options.learning_rate,
+                weight_decay=0.01,
+            ),
+            None,
+        ),
+    )
+    TrackerCallback.attach(trainer, tracker, "tuning")
+    trainer.train(resume_from_checkpoint=going_on(scratch, tracker))
+    read = PairEncoder(net.backbone, model, options.batch_size)
+    features = read([rows.conversations[i] for i in held], [rows.completions[i] for i in held])
+    weight = net.head.weight.detach().cpu().double().numpy()
+    bias = net.head.bias.detach().cpu().double().numpy()
+    known, counted = labels[held], label_weights[held]
+    heads = calibrated(weight, bias, features, known, counted, propositions, options.balance)
+    # Before calibration, which these rows are used for: what settings are chosen by.
+    scores = features @ weight.T + bias
+    losses = np.logaddexp(0, scores) - known * scores
+    metrics = {
+        "gold_rows": float(len(gold)),
+        "composed_rows": float(len(composed)),
+        "validation_rows": float(len(held)),
+        "validation_loss": float(np.average(losses, weights=counted)),
+        "validation_accuracy": float(np.average((scores > 0) == (known > 0.5), weights=counted)),
+    }
+    return Tuned(net.backbone, heads, metrics)

@@ -1,0 +1,122 @@
+"""Fine-tuning: it learns, is seeded, goes on from a checkpoint, and its grader's identity is its weights'."""
+
+import random
+import shutil
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from rbr.data.rows import Message
+from rbr.grading.fit import TrainingRows
+from rbr.grading.head import HeadGrader
+from rbr.grading.tune import fine_tune, training_order, validation_part
+from rbr.settings import Settings, Tuning
+from rbr.steps.context import Silent
+
+NAMES = ("apology", "requests_information")
+OPTIONS = Tuning(layers=2, gold_epochs=5, learning_rate=2e-3, batch_size=8)
+
+
+def rows(seed=0, n=320):
+    draw = random.Random(seed)
+    topics = ["locks", "bread", "cars", "rain", "tax", "songs"]
+    true, completions, talks = [], [], []
+    for _ in range(n):
+        own = [name for name in NAMES if draw.random() < 0.4]
+        topic = draw.choice(topics)
+        parts = [f"About {topic} there is much to say."]
+        if "apology" in own:
+            parts.insert(0, "I'm so sorry.")
+        if "requests_information" in own:
+            parts.append("What do you want to know?")
+        talks.append((Message(role="user", content=f"Tell me about {topic}"),))
+        completions.append(" ".join(parts))
+        true.append(tuple(own))
+    gold = np.arange(n) < n // 2
+    groups = [f"g{i // 2}" for i in range(n)]
+    return TrainingRows(talks, completions, true, ["comply"] * n, groups, gold)
+
+
+def tune(tiny, folder, seed=0):
+    own = rows()
+    weights = np.ones((len(own.completions), len(NAMES)))
+    folder.mkdir(exist_ok=True)
+    return fine_tune(tiny, own, weights, NAMES, OPTIONS, Settings(), folder, Silent(), seed)
+
+
+@pytest.fixture(scope="module")
+def tuned(tiny, tmp_path_factory):
+    return tune(tiny, tmp_path_factory.mktemp("scratch"))
+
+
+@pytest.fixture
+def saved(tuned, tmp_path):
+    folder = tmp_path / "grader"
+    folder.mkdir()
+    tuned.save(folder, {})
+    return folder
+
+
+def test_what_is_written_in_the_answer_is_learnt(saved, tiny):
+    fresh = rows(seed=7)
+    grader = HeadGrader(saved, tiny)
+    p = grader.grade(fresh.conversations, fresh.completions)
+    assert ((p >= grader.thresholds) == fresh.labels(NAMES)).mean() > 0.9
+
+
+def test_the_same_seed_gives_the_same_grader(tuned, tiny, tmp_path):
+    again = tune(tiny, tmp_path / "again")
+    np.testing.assert_array_equal(again.heads.weight, tuned.heads.weight)
+
+
+def test_a_stopped_training_goes_on_from_its_checkpoint(tuned, tiny, tmp_path):
+    said = []
+
+    class Told(Silent):
+        def message(self, text):
+            said.append(text)
+
+    scratch = tmp_path / "scratch"
+    own = rows()
+    weights = np.ones((len(own.completions), len(NAMES)))
+    for _ in range(2):
+        fine_tune(tiny, own, weights, NAMES, OPTIONS, Settings(), scratch, Told(), 0)
+    assert any(text.startswith("goes on from checkpoint") for text in said)
+
+
+def test_other_weights_of_the_backbone_are_another_identity(saved, tiny):
+    before = HeadGrader(saved, tiny).identity("apology")
+    assert HeadGrader(saved, tiny).identity("apology") == before
+    other = saved.with_name("other")
+    shutil.copytree(saved, other)
+    path = other / "backbone" / "model.safetensors"
+    arrays = load_file(str(path))
+    name = next(name for name in arrays if "norm" in name)
+    arrays[name] = arrays[name] + 0.01
+    save_file(arrays, str(path), metadata={"format": "pt"})
+    assert HeadGrader(other, tiny).identity("apology") != before
+
+
+def test_rows_kept_for_calibration_share_no_conversation_with_those_trained_on():
+    own = rows()
+    kept = validation_part(own, 0.25, seed=3)
+    names = np.array(own.groups)
+    assert 0 < (kept & own.is_gold).sum() < own.is_gold.sum()
+    assert not set(names[kept]) & set(names[~kept])
+
+
+def test_each_gold_row_comes_every_pass_and_a_composed_one_once_in_batches_of_like_length():
+    draw = random.Random(1)
+    lengths = [draw.randint(5, 200) for _ in range(300)]
+    order = training_order(range(100), range(100, 300), lengths, OPTIONS, seed=0)
+    counts = np.bincount(order, minlength=300)
+    assert (counts[:100] == OPTIONS.gold_epochs).all()
+    assert (counts[100:] == 1).all()
+    size = OPTIONS.batch_size
+    own = [[lengths[i] for i in order[k : k + size]] for k in range(0, len(order) - size, size)]
+    spread = np.mean([max(batch) - min(batch) for batch in own])
+    assert spread < 0.3 * (max(lengths) - min(lengths))
+    # Long batches and short ones take turns.
+    means = np.array([np.mean(batch) for batch in own])
+    assert abs(np.corrcoef(np.arange(16), means[:16])[0, 1]) < 0.7
