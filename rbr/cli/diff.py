@@ -13,6 +13,7 @@ from pathlib import Path
 from rbr.errors import RBRError
 from rbr.files import read_json
 from rbr.rules import Rules, load_rules
+from rbr.settings import VARIANTS
 from rbr.steps import STEPS
 
 
@@ -52,12 +53,26 @@ def rules_at(root: Path, rev: str) -> Rules:
 
 
 def stale_steps(sections: set[str]) -> list[str]:
-    """Steps that read one of the sections, and all steps after them."""
-    stale: list[str] = []
+    """Steps that read one of the sections, and all after them; the variants where not all are."""
+    stale: dict[str, list[str | None]] = {}
     for name, step in STEPS.items():
-        if sections & set(step.rules) or set(step.needs) & set(stale) - {"rules"}:
-            stale.append(name)
-    return stale
+        own: list[str | None] = [*VARIANTS] if step.variants else [None]
+        stale[name] = [
+            variant
+            for variant in own
+            if sections & set(step.rules_of(variant))
+            or any(
+                stale[need] if variant is None else {None, variant} & set(stale[need])
+                for need in step.needs_of(variant)
+                if need != "rules"
+            )
+        ]
+    told = []
+    for name, variants in stale.items():
+        named = [variant for variant in variants if variant]
+        if variants:
+            told.append(f"{name} ({', '.join(named)})" if 0 < len(named) < len(VARIANTS) else name)
+    return told
 
 
 def compare(root: Path, rev: str) -> Changes:

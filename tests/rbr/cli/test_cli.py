@@ -83,6 +83,7 @@ def test_diff_tells_what_a_margin_makes_stale(project):
     found = " ".join(rbr("rules", "diff", cwd=project).stdout.split())
     assert "changed reward" in found
     assert "fitted_weights" in found
+    assert "ppo_checkpoint (human, rbr)" in found  # helpful PPO reads no rule
     assert "grader_accuracy" not in found
     assert "those of 0 propositions" in found
 
