@@ -26,7 +26,8 @@ def test_weights_do_not_depend_on_the_wording_of_propositions():
 
 
 def test_a_variant_depends_on_what_its_own_reward_reads():
-    items = yaml.safe_load(render())["stages"]["ppo_checkpoint"]["foreach"]
+    stage = yaml.safe_load(render())["stages"]["ppo_checkpoint"]
+    items = stage["foreach"]
     assert "data/fitted_weights" in items["rbr"]["own"]
     assert "models/human_reward_model" not in items["rbr"]["own"]
     assert set(items["human"]["own"]) == {
