@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -144,3 +145,12 @@ def read_folder(folder: Path, kind: type[RowT]) -> list[RowT]:
     if not rows:
         raise DataError("no *.jsonl file with rows here", folder)
     return rows
+
+
+def files_digest(paths: Sequence[Path]) -> str:
+    """16 hex digits of what the files hold, in this order."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]

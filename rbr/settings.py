@@ -99,8 +99,9 @@ class Judge(Section):
 class Grader(Section):
     """The reward's grader.
 
-    ``head`` tunes the policy model's lower layers with heads (``tuning``). The others ask ``model`` (the policy model where it is None) for yes or no: in this process (``transformers``,
-    ``vllm``) or on the server at ``address`` (``openai``), whose key is the environment's RBR_GRADER_KEY.
+    ``head`` tunes the policy model's lower layers with heads (``tuning``). The others ask ``model`` (the
+    policy model where it is None) for yes or no: in this process (``transformers``, ``vllm``) or on the
+    server at ``address`` (``openai``), whose key is the environment's RBR_GRADER_KEY.
     """
 
     engine: Literal["head", "transformers", "vllm", "openai"] = "head"

@@ -54,24 +54,20 @@ def rules_at(root: Path, rev: str) -> Rules:
 
 def stale_steps(sections: set[str]) -> list[str]:
     """Steps that read one of the sections, and all after them; the variants where not all are."""
-    stale: dict[str, list[str | None]] = {}
-    for name, step in STEPS.items():
-        own: list[str | None] = [*VARIANTS] if step.variants else [None]
-        stale[name] = [
-            variant
-            for variant in own
-            if sections & set(step.rules_of(variant))
-            or any(
-                stale[need] if variant is None else {None, variant} & set(stale[need])
-                for need in step.needs_of(variant)
-                if need != "rules"
-            )
-        ]
+    stale: set[tuple[str, str | None]] = set()
     told = []
-    for name, variants in stale.items():
-        named = [variant for variant in variants if variant]
-        if variants:
-            told.append(f"{name} ({', '.join(named)})" if 0 < len(named) < len(VARIANTS) else name)
+    for name, step in STEPS.items():
+        reached: list[str] = []
+        for variant in VARIANTS if step.variants else (None,):
+            read = [variant] if variant else VARIANTS
+            needs = [need for need in step.needs_of(variant) if need != "rules"]
+            inputs = {(need, own) for need in needs for own in (None, *read)}
+            if sections & set(step.rules_of(variant)) or inputs & stale:
+                stale.add((name, variant))
+                reached.append(variant or name)
+        partly = step.variants and 0 < len(reached) < len(VARIANTS)
+        if reached:
+            told.append(f"{name} ({', '.join(reached)})" if partly else name)
     return told
 
 

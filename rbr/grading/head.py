@@ -6,10 +6,10 @@ grader and the evaluation's judge are both of this kind, on other backbones and 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from rbr.files import files_digest
 from rbr.grading.base import Conversation, Probabilities, Progress
 from rbr.grading.encoder import PairEncoder
 from rbr.grading.heads import Heads
@@ -28,11 +28,8 @@ class HeadGrader:
         self.propositions = self.heads.propositions
         self.thresholds = self.heads.threshold
         self.features = PairEncoder(folder / "backbone", model_folder, batch_size)
-        digest = hashlib.sha256()
-        for path in (folder / "head.safetensors", *sorted((folder / "backbone").glob("*.safe*"))):
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        self._identity = f"head:{digest.hexdigest()[:16]}"
+        backbone = sorted((folder / "backbone").glob("*.safetensors"))
+        self._identity = f"head:{files_digest([folder / 'head.safetensors', *backbone])}"
 
     def identity(self, proposition: str) -> str:
         """See ``Grader.identity``: all is fitted together, so one digest is that of all."""

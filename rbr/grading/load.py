@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rbr.errors import RBRError
+from rbr.files import files_digest
 from rbr.grading.base import Grader
 from rbr.grading.head import HeadGrader
 from rbr.grading.yesno import YesNoEngine, YesNoGrader, load_prompts
@@ -25,11 +25,7 @@ def model_identity(model: Path | str) -> str:
     folder = Path(model)
     if not folder.is_dir():
         return str(model)
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return f"weights:{digest.hexdigest()[:16]}"
+    return f"weights:{files_digest(sorted(folder.glob('*.safetensors')))}"
 
 
 def make_engine(settings: GraderSettings, default_model: Path | str) -> YesNoEngine:

@@ -122,7 +122,7 @@ STEPS: dict[str, Step] = {
         needs=("rules", "base_model", "gold_propositions", "safety_prompts"),
         rules=("propositions", "completions"),
         settings=("grader",),
-        code=("grading", "comparisons/compose.py"),
+        code=("grading", "comparisons/compose.py", "steps/tuning.py"),
         gate=False,
         kinds=("torch", "huggingface"),
     ),
@@ -246,7 +246,7 @@ STEPS: dict[str, Step] = {
         needs=("rules", "judge_model", "gold_propositions", "safety_prompts"),
         settings=("models", "judge"),
         rules=("completions",),
-        code=("evaluation/judge.py", "grading", "comparisons/compose.py"),
+        code=("evaluation/judge.py", "grading", "comparisons/compose.py", "steps/tuning.py"),
         kinds=("torch", "huggingface"),
     ),
     "baseline_eval": Step(
