@@ -235,8 +235,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
             # A few aliases of aliases fill any memory.
             if isinstance(event, yaml.AliasEvent):
-                line = event.start_mark.line + 1
-                raise RBRError("YAML aliases (*name) are not taken: write it out", Place(path, line))
+                line = event.start_mark.line + 1 if event.start_mark else None
+                raise RBRError(
+                    "YAML aliases (*name) are not taken: write it out", Place(path, line)
+                )
         value = yaml.safe_load(text) or {}
     except UnicodeDecodeError as error:
         raise RBRError("not UTF-8 text: save it as UTF-8", path) from error

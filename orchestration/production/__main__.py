@@ -39,7 +39,6 @@ def up(root: Path, settings: Production) -> None:
             if service.name == "code server":
                 report_lost_runs(own)
             processes.start(service.name, service.command, own, root)
-    for service in services(root, settings):
         _wait(service, processes, settings.start_timeout)
         print(f"healthy  {service.name:<12} {service.address}", flush=True)
 
@@ -77,7 +76,10 @@ def status(root: Path, settings: Production) -> bool:
         if service.name not in processes.names():
             word, detail = "stopped", "make prod-up starts it"
         elif not processes.alive(service.name):
-            word, detail = "dead", f"see {processes.log(service.name)}; make prod-up starts it again"
+            word, detail = (
+                "dead",
+                f"see {processes.log(service.name)}; make prod-up starts it again",
+            )
         else:
             wrong = service.healthy()
             word, detail = ("healthy", service.address) if wrong is None else ("sick", wrong)
