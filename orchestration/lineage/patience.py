@@ -106,10 +106,9 @@ def _status(error: BaseException) -> int | None:
 
 def _away(error: BaseException, status: int | None) -> bool:
     """Whether the server, or the database behind it, does not answer for now."""
+    from mlflow.exceptions import MlflowException
     from requests.exceptions import ConnectionError as Unreachable
     from requests.exceptions import Timeout
-
-    from mlflow.exceptions import MlflowException
 
     if status is not None:
         return status >= 500
