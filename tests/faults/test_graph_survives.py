@@ -69,33 +69,6 @@ def whole(production):
         assert [p for p in left if p.suffix in (".partial", ".former")] == []
 
 
-def kill_workers(production, draw, count, active, log):
-    """Kill -9 a run's worker, ``count`` times, seconds after it began its first step."""
-    done = 0
-    while done < count and active():
-        for run in running(production)[:1]:
-            worker = production.worker(run["runId"])
-            if worker is None or step_of(production, run["runId"]) == "start":
-                continue
-            delay = draw.uniform(0.0, 4.0)
-            time.sleep(delay)  # the random point; no condition is waited for
-            step = step_of(production, run["runId"])
-            try:
-                worker.kill()
-            except psutil.NoSuchProcess:
-                continue
-            done += 1
-            log(f"kill {done}: {run['jobName']} in {step}, {delay:.1f} s after it was seen")
-            seen = run["runId"]
-            wait(
-                lambda: seen not in {r["runId"] for r in running(production)},
-                120,
-                production.logs,
-            )
-        time.sleep(0.1)
-    return done
-
-
 def test_the_graph_completes_whatever_is_killed_under_it(production, capsys):
     draw = random.Random(SEED)
 
