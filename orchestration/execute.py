@@ -14,10 +14,10 @@ from orchestration.gates.suites import Champion, predecessor
 from orchestration.lineage.tracking import StepRun, Tracking
 from orchestration.lineage.versions import Versions, address
 from rbr import registry
-from rbr.errors import GateError
+from rbr.errors import GateError, RBRError
 from rbr.evaluation.paired import compare
 from rbr.evaluation.safety import as_judged
-from rbr.files import iter_json_lines, read_json
+from rbr.files import iter_json_lines, read_json, unwritable
 from rbr.settings import VARIANTS, Settings, Variant, read_settings
 from rbr.steps import STEPS, Context, run_step
 
@@ -46,14 +46,17 @@ class Workspace:
     tracking: Tracking
 
     @classmethod
-    def open(cls, root: Path) -> Workspace:
+    def open(cls, root: Path, say: Callable[[str], None] = print) -> Workspace:
         """Read the settings that ``params.yaml`` names.
+
+        Args:
+            say: told what DVC waits for.
 
         Raises:
             RBRError: naming the settings file and key at fault.
         """
         profile, settings = read_settings(root)
-        return cls(root, profile, settings, Versions(root), Tracking(root))
+        return cls(root, profile, settings, Versions(root, say), Tracking(root))
 
 
 def needed_stages(name: str, variant: str | None) -> list[str]:
@@ -107,8 +110,33 @@ def make(
         commit: record it in DVC (``dvc repro`` does that by itself).
 
     Raises:
-        RBRError: for bad input. A gate that does not pass raises nothing: see ``Outcome.gate``.
+        RBRError: for bad input, a full disk, or an MLflow server that stays away. A gate that does not
+            pass raises nothing: see ``Outcome.gate``.
     """
+    try:
+        return _make(workspace, name, variant, graph_run, say, commit)
+    except RBRError:
+        raise
+    except Exception as error:
+        reason = unwritable(error)
+        if reason is None:
+            raise
+        where = getattr(error, "filename", None) or workspace.root
+        raise RBRError(
+            f"cannot write for '{name}' ({reason}): free the space or grant the permission; what was"
+            " there before is untouched",
+            Path(str(where)),
+        ) from error
+
+
+def _make(
+    workspace: Workspace,
+    name: str,
+    variant: Variant | None,
+    graph_run: str,
+    say: Callable[[str], None],
+    commit: bool,
+) -> Outcome:
     stage = address(name, variant)
     settings = workspace.settings
     parameters = {

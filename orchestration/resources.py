@@ -33,7 +33,7 @@ class Pipeline(dg.ConfigurableResource):
         run = context.run
         graph_run = run.tags.get(GRAPH_RUN_TAG) or run.root_run_id or run.run_id
         try:
-            workspace = Workspace.open(Path(self.root))
+            workspace = Workspace.open(Path(self.root), context.log.info)
             require_inputs(workspace, name, variant)
             outcome = reuse(workspace, name, variant)
             if outcome is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -17,6 +18,53 @@ from pydantic import BaseModel, ValidationError
 from rbr.errors import DataError, Place, RBRError
 
 RowT = TypeVar("RowT", bound=BaseModel)
+FORMER = ".former"
+_REFUSING = {
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG,
+    errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG,
+}  # fmt: skip
+_REFUSED = (
+    "No space left on device",
+    "Read-only file system",
+    "Disk quota exceeded",
+    "database or disk is full",
+    "attempt to write a readonly database",
+)
+
+
+def unwritable(error: BaseException) -> str | None:
+    """Why the file system refused a write, or None for any other error.
+
+    Safetensors, torch and SQLite tell a full disk in errors of their own.
+    """
+    if isinstance(error, OSError) and error.errno in _REFUSING:
+        return str(error.strerror)
+    text = str(error).lower()
+    return next((told for told in _REFUSED if told.lower() in text), None)
+
+
+def _tidy(target: Path) -> None:
+    """Remove what killed processes left beside ``target``; put the former one back if it is gone."""
+    for left in target.parent.glob(f".{target.name}.*-*.*"):
+        owner = left.name.removeprefix(f".{target.name}.").split("-")[0]
+        if not owner.isdigit() or left.suffix not in (".partial", FORMER) or _lives(int(owner)):
+            continue
+        if left.suffix == FORMER and not target.exists():
+            left.rename(target)  # killed between the two renames
+        elif left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 @contextmanager
@@ -24,29 +72,32 @@ def replacing(target: Path) -> Iterator[Path]:
     """Yield a path beside ``target`` to write to; rename it to ``target`` when the block succeeds.
 
     Works for files and for directories. On an error the former ``target`` is untouched and what was
-    written is removed.
+    written is removed; what a killed process left beside it is removed by the next one.
 
     Raises:
-        RBRError: if the folder cannot be written.
+        RBRError: if the folder cannot be written, or the disk is full.
     """
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        _tidy(target)
         if not os.access(target.parent, os.W_OK):
-            raise PermissionError(f"no write permission on {target.parent}")
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(target.parent))
         yield temporary
         if temporary.is_dir() and target.is_dir():
             # Directories cannot be swapped in one step; the former one is kept until the new is in place.
-            former = temporary.with_suffix(".former")
+            former = temporary.with_suffix(FORMER)
             target.rename(former)
             temporary.rename(target)
             shutil.rmtree(former)
         else:
             temporary.replace(target)
-    except OSError as error:
+    except Exception as error:
+        reason = unwritable(error)
+        if reason is None:
+            raise
         raise RBRError(
-            f"cannot write here ({error.strerror or error}): free the space or grant the permission",
-            target,
+            f"cannot write here ({reason}): free the space or grant the permission", target
         ) from error
     finally:
         if temporary.is_dir():

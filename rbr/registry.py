@@ -6,6 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from rbr.errors import RBRError
 
@@ -20,8 +21,18 @@ JUDGED = "judged.jsonl"
 
 
 def tracking_address(root: Path) -> str:
-    """``MLFLOW_TRACKING_URI``, or the SQLite file under ``mlflow/``."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow' / 'mlflow.db'}"
+    """``MLFLOW_TRACKING_URI``, or the SQLite file under ``mlflow/``.
+
+    Raises:
+        RBRError: if a password stands in the address: it would be shown in errors and logs.
+    """
+    address = os.environ.get("MLFLOW_TRACKING_URI")
+    if address and urlsplit(address).password:
+        raise RBRError(
+            "MLFLOW_TRACKING_URI holds a password: take it out, and set MLFLOW_TRACKING_USERNAME and"
+            " MLFLOW_TRACKING_PASSWORD (a database's: PGPASSWORD)"
+        )
+    return address or f"sqlite:///{root / 'mlflow' / 'mlflow.db'}"
 
 
 def model_of(profile: str) -> str:
@@ -35,8 +46,11 @@ def champion(client: MlflowClient, profile: str) -> Any | None:
 
     try:
         return client.get_model_version_by_alias(model_of(profile), CHAMPION)
-    except MlflowException:
-        return None
+    except MlflowException as error:
+        # Any other error is no answer: a release would not be compared with its champion.
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
 
 
 def judged_rows(client: MlflowClient, version: Any) -> list[dict[str, Any]] | None:
@@ -86,8 +100,13 @@ def promote(
             copy = Path(scratch) / JUDGED
             copy.write_bytes(judged.read_bytes())
             client.log_artifact(run_id, str(copy))
+        source = folder.as_uri()
+        if client.tracking_uri.startswith("http"):
+            # A server takes no paths of its clients' machines.
+            client.log_artifacts(run_id, str(folder), "model")
+            source = f"{client.get_run(run_id).info.artifact_uri}/model"
         version = client.create_model_version(
-            name, source=folder.as_uri(), run_id=run_id, tags={k: str(v) for k, v in tags.items()}
+            name, source=source, run_id=run_id, tags={k: str(v) for k, v in tags.items()}
         )
     number = str(version.version)
     passed = history(client, profile)

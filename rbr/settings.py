@@ -12,6 +12,7 @@ from rbr.errors import Place, RBRError
 
 Variant = Literal["helpful", "human", "rbr"]
 VARIANTS: tuple[Variant, ...] = ("helpful", "human", "rbr")
+MAX_BYTES = 1_000_000
 
 
 class Section(BaseModel):
@@ -244,9 +245,26 @@ class Settings(Section):
     gates: Gates = Gates()
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A settings file's mapping of sections.
+
+    Raises:
+        RBRError: not there, too big, not UTF-8, not YAML, with tags or aliases, no mapping.
+    """
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        if path.stat().st_size > MAX_BYTES:
+            raise RBRError(f"over {MAX_BYTES} bytes: no settings file is", path)
+        text = path.read_text(encoding="utf-8")
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            # A few aliases of aliases fill any memory.
+            if isinstance(event, yaml.AliasEvent):
+                line = event.start_mark.line + 1 if event.start_mark else None
+                raise RBRError(
+                    "YAML aliases (*name) are not taken: write it out", Place(path, line)
+                )
+        value = yaml.safe_load(text) or {}
+    except UnicodeDecodeError as error:
+        raise RBRError("not UTF-8 text: save it as UTF-8", path) from error
     except FileNotFoundError as error:
         names = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml"))) or "none"
         raise RBRError(f"no such settings file; there are: {names}", path) from error
@@ -268,12 +286,12 @@ def read_settings(root: Path, profile: str | None = None) -> tuple[str, Settings
     Raises:
         RBRError: naming the file and the key at fault.
     """
-    name = profile or _read_yaml(root / "params.yaml").get("profile")
+    name = profile or read_yaml(root / "params.yaml").get("profile")
     if not isinstance(name, str) or not name.replace("-", "").replace("_", "").isalnum():
         raise RBRError("profile: must name a file of profiles/", root / "params.yaml")
     path = root / "profiles" / f"{name}.yaml"
     try:
-        return name, Settings.model_validate(_read_yaml(path))
+        return name, Settings.model_validate(read_yaml(path))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])

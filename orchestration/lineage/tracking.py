@@ -7,11 +7,12 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from orchestration.lineage.patience import PatientClient, TrackingError
 from rbr.registry import tracking_address
 
 if TYPE_CHECKING:
@@ -86,10 +87,18 @@ class Tracking:
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         logging.getLogger("alembic").setLevel(logging.WARNING)
+        address = tracking_address(self.root)
+        remote = address.startswith("http")
+        if remote:
+            # The waiting is ours, with a message; MLflow's own would be silent and longer each time.
+            os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+            os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
         from mlflow import MlflowClient
 
+        if remote:
+            return cast("MlflowClient", PatientClient(MlflowClient(address), address))
         (self.root / "mlflow").mkdir(exist_ok=True)
-        return MlflowClient(tracking_address(self.root))
+        return MlflowClient(address)
 
     @cached_property
     def experiment(self) -> str:
@@ -127,7 +136,10 @@ class Tracking:
         say: Callable[[str], None],
     ) -> Iterator[StepRun]:
         """A nested run for a step: finished, failed or killed as the block ends."""
+        if isinstance(self.client, PatientClient):
+            self.client.say = say
         parent = self.parent(graph_run, profile)
+        self._close_killed(graph_run, name, variant)
         tags = {
             "mlflow.parentRunId": parent,
             GRAPH_RUN: graph_run,
@@ -146,11 +158,24 @@ class Tracking:
         except KeyboardInterrupt:
             self.client.set_terminated(run.info.run_id, "KILLED")
             raise
+        except TrackingError:
+            raise  # nobody to tell
         except BaseException:
-            self.client.set_terminated(run.info.run_id, "FAILED")
-            self.client.set_terminated(parent, "FAILED")
+            with suppress(TrackingError):
+                self.client.set_terminated(run.info.run_id, "FAILED")
+                self.client.set_terminated(parent, "FAILED")
             raise
         self.client.set_terminated(run.info.run_id, "FINISHED")
+
+    def _close_killed(self, graph_run: str, name: str, variant: str | None) -> None:
+        """End what a killed worker left open of this step: it could not do so itself."""
+        left = self.client.search_runs(
+            [self.experiment],
+            f"tags.`{GRAPH_RUN}` = '{graph_run}' and tags.`rbr.step` = '{name}'"
+            f" and tags.`rbr.variant` = '{variant or 'all'}' and attributes.status = 'RUNNING'",
+        )
+        for run in left:
+            self.client.set_terminated(run.info.run_id, "KILLED")
 
     def finish(
         self, graph_run: str, profile: str, metrics: Mapping[str, float], files: Path

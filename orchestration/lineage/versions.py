@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from orchestration.lineage.lock import WAIT, held, keep, mend
 from rbr.errors import RBRError
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
     from dvc.stage import Stage
+
+T = TypeVar("T")
 
 
 def address(name: str, variant: str | None = None) -> str:
@@ -21,23 +27,47 @@ def address(name: str, variant: str | None = None) -> str:
 class Versions:
     """The stages of ``dvc.yaml`` under a root.
 
-    Each call opens the repository afresh, since DVC remembers what it read, and waits while another
-    process holds DVC's lock.
+    Each call opens the repository afresh, since DVC remembers what it read, under DVC's lock, so that
+    ``dvc.lock`` is never read while another process writes it.
+
+    Args:
+        say: told when it waits for another process that holds the lock.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, say: Callable[[str], None] = print) -> None:
         self.root = root
+        self.say = say
 
-    def _open(self) -> Repo:
+    @contextmanager
+    def _open(self) -> Iterator[Repo]:
         from dvc.exceptions import DvcException
         from dvc.repo import Repo
 
         # DVC says on its log what Dagster's own event log says too.
         logging.getLogger("dvc").setLevel(logging.ERROR)
         try:
-            return Repo(str(self.root), _wait_for_lock=True)
+            repo = Repo(str(self.root))
         except DvcException as error:
             raise RBRError(f"not a DVC repository ({error}): run `dvc init`", self.root) from error
+        with repo, held(repo, self.root, self.say):
+            mend(self.root)
+            yield repo
+            keep(self.root)
+
+    def _do(self, work: Callable[[Repo], T]) -> T:
+        """Work on the repository, again while a stage that another process runs keeps its files."""
+        from dvc.lock import LockError
+
+        told = False
+        while True:
+            try:
+                with self._open() as repo:
+                    return work(repo)
+            except LockError as error:
+                if not told:
+                    self.say(f"waiting for DVC: {error}".splitlines()[0])
+                    told = True
+                time.sleep(WAIT)
 
     @staticmethod
     def _stage(repo: Repo, stage: str) -> Stage:
@@ -60,44 +90,49 @@ class Versions:
             False if it must be made; nothing has changed then.
         """
         from dvc.exceptions import DvcException
+        from dvc.lock import LockError
         from dvc.stage.cache import RunCacheNotFoundError
 
-        with self._open() as repo:
+        def work(repo: Repo) -> bool:
             own = self._stage(repo, stage)
             if any(not dep.exists for dep in own.deps):
                 return False
-            with repo.lock:
-                if not own.changed():
-                    return True
-                try:
-                    repo.stage_cache.restore(own)
-                except (RunCacheNotFoundError, DvcException):
-                    return False
-                own.save()
-                own.dump(update_pipeline=False)
-        return True
+            if not own.changed():
+                return True
+            try:
+                repo.stage_cache.restore(own)
+            except LockError:
+                raise
+            except (RunCacheNotFoundError, DvcException):
+                return False
+            own.save()
+            own.dump(update_pipeline=False)
+            return True
+
+        return self._do(work)
 
     def commit(self, stage: str) -> None:
         """Record inputs and outputs of a stage in ``dvc.lock``, the cache and the run cache."""
-        with self._open() as repo:
+
+        def work(repo: Repo) -> None:
             repo.commit(stage, force=True)
-            own = self._stage(repo, stage)
-            repo.stage_cache.save(own)
+            repo.stage_cache.save(self._stage(repo, stage))
+
+        self._do(work)
 
     def committed(self, stage: str) -> bool:
         """Whether the workspace's output is the one ``dvc.lock`` names."""
-        with self._open() as repo:
+
+        def work(repo: Repo) -> bool:
             own = self._stage(repo, stage)
             return all(bool(out.hash_info) and not out.changed() for out in own.outs)
 
-    def current(self, stage: str) -> bool:
-        """Whether inputs, settings, code and output are those of ``dvc.lock``."""
-        with self._open() as repo:
-            return not self._stage(repo, stage).changed()
+        return self._do(work)
 
     def hashes(self, stage: str) -> dict[str, str]:
         """DVC hashes of inputs (``dep:`` path) and outputs (``out:`` path) as the workspace has them."""
-        with self._open() as repo:
+
+        def work(repo: Repo) -> dict[str, str]:
             own = self._stage(repo, stage)
             result: dict[str, str] = {}
             for kind, files in (("dep", own.deps), ("out", own.outs)):
@@ -106,6 +141,8 @@ class Versions:
                     if found is not None and file.hash_name in ("md5", None):
                         result[f"{kind}:{file.def_path}"] = str(found.value)
             return result
+
+        return self._do(work)
 
     def data_version(self, stage: str) -> str:
         """The DVC hash of the stage's output: its Dagster data version."""

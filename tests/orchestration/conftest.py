@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 COPIED = ("rules", "rbr", "assets", "orchestration", "profiles", "data/source", ".dvc/config")
-FILES = ("dvc.yaml", ".dvcignore", ".gitignore")
+FILES = ("dvc.yaml", ".dvcignore", ".gitignore", "production.yaml")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,107 @@
+"""One smoke graph in production, while workers, daemon, PostgreSQL and MLflow are killed under it."""
+
+import json
+import os
+import random
+import signal
+import time
+
+import pytest
+
+from orchestration.jobs import per_variant, shared
+from rbr.settings import VARIANTS
+from rbr.steps import STEPS
+from tests.servers import wait
+
+pytestmark = pytest.mark.smoke_graph
+
+# Ten points; the environment may ask for more, or for others.
+KILLS = int(os.environ.get("RBR_FAULT_KILLS", "10"))
+SEED = int(os.environ.get("RBR_FAULT_SEED", "0"))
+
+
+@pytest.fixture(scope="module")
+def settings_of_production():
+    # Each kill costs an attempt.
+    return {"dagster": {"max_retries": KILLS + 5, "max_concurrent_runs": 2}}
+
+
+def running(production):
+    return [run for run in production.runs() if run["status"] == "STARTED"]
+
+
+def begun(production, run_id):
+    """Steps that a run began."""
+    events = production.events(run_id)
+    return [e["stepKey"] for e in events if e["eventType"] == "STEP_START"]
+
+
+def kill_at(production, points, roots, draw, log):
+    """Kill -9 the worker of a run at each point (root run, step), a moment after the step began."""
+    left = list(points)
+    while left:
+        for run in running(production):
+            steps = begun(production, run["runId"])
+            reached = [p for p in left if p[0] == run["rootRunId"] and p[1] in steps]
+            worker = production.worker(run["runId"]) if reached else None
+            if worker is None:
+                continue
+            delay = draw.uniform(0.0, 1.0)
+            time.sleep(delay)  # the random point; no condition is waited for
+            at = begun(production, run["runId"])[-1]
+            worker.kill()
+            left.remove(reached[0])
+            log(f"killed the worker of {roots[run['rootRunId']]} in {at}, {delay:.1f} s into it")
+            wait(
+                lambda lost=run["runId"]: lost not in {r["runId"] for r in running(production)},
+                120,
+                production.logs,
+            )
+        time.sleep(0.1)
+
+
+def whole(production):
+    """DVC is clean, every stage is in the lock, and nothing half-written lies about."""
+    status = production.workspace.run("-m", "dvc", "status", "--json")
+    assert json.loads(status.stdout) == {}, status.stdout
+    for folder in ("data", "models"):
+        left = [p for p in (production.root / folder).rglob(".*") if p.suffix != ".gitignore"]
+        assert [p for p in left if p.suffix in (".partial", ".former")] == []
+
+
+def test_the_graph_completes_whatever_is_killed_under_it(production, capsys):
+    draw = random.Random(SEED)
+
+    def log(text):
+        with capsys.disabled():
+            print(f"\n{time.strftime('%H:%M:%S')} {text}", end="", flush=True)
+
+    log(f"seed {SEED}")
+    root = production.launch("shared")
+    of_shared = [(root, name) for name in draw.sample(shared, KILLS // 2)]
+    kill_at(production, of_shared, {root: "shared"}, draw, log)
+    attempts = production.finished(root)
+    log(f"shared done after {len(attempts)} attempts")
+    assert len(attempts) == KILLS // 2 + 1
+
+    # Two runs at a time, so that they meet at DVC's lock.
+    roots = {production.launch("variant", own): f"variant {own}" for own in VARIANTS}
+    wait(lambda: len(running(production)) == 2, 120, production.logs)
+    services = json.loads((production.root / ".prod/processes.json").read_text())
+    os.kill(int(services["daemon"][0]), signal.SIGKILL)
+    log("killed the daemon")
+    assert production.call("up").returncode == 0
+    production.postgres.restart()
+    log("restarted PostgreSQL")
+    points = [(own, name) for own in roots for name in per_variant]
+    kill_at(production, draw.sample(points, KILLS - KILLS // 2), roots, draw, log)
+    for own in roots:
+        log(f"{roots[own]} done after {len(production.finished(own))} attempts")
+
+    release = production.launch("release")
+    production.finished(release)
+    whole(production)
+    for name, step in STEPS.items():
+        for variant in VARIANTS if step.variants else (None,):
+            folder = production.root / step.folder / name / (variant or "")
+            assert (folder / "metrics.json").exists(), folder
