@@ -83,10 +83,9 @@ def job_of(name, values, defs):
     user = UserDefinedDagsterK8sConfig.from_dict(
         {**tags, "job_spec_config": config["run_k8s_config"].get("job_spec_config", {})}
     )
-    job = construct_dagster_k8s_job(
+    return construct_dagster_k8s_job(
         job_config, ["dagster", "api", "execute_step"], f"step-{name.replace('_', '-')}", user
     )
-    return job
 
 
 @pytest.mark.parametrize("name", list(STEPS))

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from rbr.errors import GraderError
+from rbr.errors import GraderError, RBRError
 from rbr.grading import GradeStore, HeadGrader, StoredGrader
 from rbr.scale import SpreadGrader, run_batches
 from rbr.scale.graders import head_card
@@ -81,21 +81,26 @@ def test_what_is_in_the_store_is_not_sent_to_the_cluster(stored, scale, answers)
     assert grader.calls == calls
 
 
-class Failing:
-    def __call__(self, batch):
-        if batch == 2:
-            raise GraderError("no grade for completion 7")
-        return batch
+def failing(error):
+    """Makes workers that fail at the third batch; local, so that nodes need not import this file."""
+
+    def make():
+        def work(batch):
+            if batch == 2:
+                raise error
+            return batch
+
+        return work
+
+    return make
 
 
 def test_an_error_of_a_worker_comes_as_it_was(scale):
     with pytest.raises(GraderError, match="no grade for completion 7"):
-        list(run_batches(Failing, [0, 1, 2, 3], scale(2)))
+        list(run_batches(failing(GraderError("no grade for completion 7")), range(4), scale(2)))
 
 
 def test_a_broken_worker_is_one_line(scale):
-    from rbr.errors import RBRError
-
     with pytest.raises(RBRError, match=r"the cluster at .* failed: .*division") as raised:
-        list(run_batches(partial(divmod, 1, 0), [0], scale(1)))
+        list(run_batches(failing(ZeroDivisionError("division by zero")), range(4), scale(1)))
     assert "\n" not in str(raised.value)
