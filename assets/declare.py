@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from assets.resources import pod_tags, pool_of
 from rbr.settings import VARIANTS
 from rbr.steps import STEPS
 
@@ -34,4 +35,6 @@ def declare(name: str) -> dict[str, Any]:
         if step.gate
         else None,
         "required_resource_keys": {"pipeline"},
+        "pool": pool_of(name),
+        "op_tags": pod_tags(name),
     }

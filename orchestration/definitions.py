@@ -11,6 +11,8 @@ import assets
 from orchestration.automation import automation
 from orchestration.jobs import JOBS
 from orchestration.resources import Pipeline
+from rbr.errors import RBRError
+from rbr.settings import read_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -20,7 +22,8 @@ def definitions(
 ) -> dg.Definitions:
     """All definitions over a workspace.
 
-    Runs execute in one process, one step after another: each step uses all cores and one model.
+    Runs execute in one process, one step after another: each step uses all cores and one model. With
+    ``scale.kubernetes`` each step has a pod of its own.
     """
     sensors, schedules = automation(root)
     return dg.Definitions(
@@ -29,9 +32,25 @@ def definitions(
         sensors=sensors,
         schedules=schedules,
         resources={"pipeline": Pipeline(root=str(root))},
-        executor=dg.in_process_executor,
+        executor=executor_of(root),
         loggers=loggers,
     )
+
+
+def executor_of(root: Path) -> dg.ExecutorDefinition:
+    """The executor that the profile asks for; settings that cannot be read are told by the run."""
+    try:
+        kubernetes = read_settings(root)[1].scale.kubernetes
+    except RBRError:
+        kubernetes = False
+    if not kubernetes:
+        return dg.in_process_executor
+    try:
+        from dagster_k8s import k8s_job_executor
+    except ImportError as error:
+        raise RBRError("scale.kubernetes needs dagster-k8s: pip install '.[k8s]'") from error
+    # A step's pod goes with its run's: nothing is left behind by a run that was ended.
+    return k8s_job_executor.configured({"enable_owner_references": True})
 
 
 defs = definitions(ROOT)

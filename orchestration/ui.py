@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 
 from orchestration.home import use_home
+from orchestration.lineage.tracking import artifacts_location
 from rbr.registry import tracking_address
 
 
@@ -40,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
             *python, "mlflow", "server", "--host", mlflow["host"], "--port", str(mlflow["port"]),
             "--workers", str(mlflow["workers"]),
             "--backend-store-uri", tracking_address(root),
-            "--artifacts-destination", str(root / "mlflow" / "artifacts"),
+            "--artifacts-destination", artifacts_location(root),
         ],
     }  # fmt: skip
     print("\n".join(commands), "Ctrl-C stops both", sep="\n", flush=True)

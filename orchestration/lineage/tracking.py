@@ -12,6 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import yaml
+
 from orchestration.lineage.patience import PatientClient, TrackingError
 from rbr.registry import tracking_address
 
@@ -33,6 +35,15 @@ def git_commit(root: Path) -> str:
         check=False,
     )
     return found.stdout.strip() or "unknown"
+
+
+def artifacts_location(root: Path) -> str:
+    """Where the files of runs are kept, as ``mlflow/server.yaml`` says: a URI."""
+    settings = root / "mlflow" / "server.yaml"
+    named = yaml.safe_load(settings.read_text()).get("artifacts") if settings.exists() else None
+    if named and "://" in named:
+        return str(named)
+    return (root / (named or "mlflow/artifacts")).as_uri()
 
 
 class StepRun:
@@ -105,8 +116,9 @@ class Tracking:
         found = self.client.get_experiment_by_name(EXPERIMENT)
         if found:
             return str(found.experiment_id)
-        folder = (self.root / "mlflow" / "artifacts").as_uri()
-        location = None if os.environ.get("MLFLOW_TRACKING_URI") else folder
+        # A tracking server decides by itself.
+        own = not os.environ.get("MLFLOW_TRACKING_URI")
+        location = artifacts_location(self.root) if own else None
         return str(self.client.create_experiment(EXPERIMENT, artifact_location=location))
 
     def parent(self, graph_run: str, profile: str) -> str:

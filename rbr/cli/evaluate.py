@@ -46,10 +46,12 @@ def open_judge(context: Context, name: str | None, address: str | None) -> tuple
     """The fitted judge, or a model on an OpenAI-compatible server; and its accuracy on held-out gold."""
     from rbr.evaluation.judge import Judge
     from rbr.files import read_json
+    from rbr.steps.common import load_judge
 
     if name is None:
-        folder, model = artifact(context, "judge"), artifact(context, "judge_model")
-        return Judge.load(folder, model, context.rules), read_json(folder / "metrics.json")
+        folder = artifact(context, "judge")
+        artifact(context, "judge_model")
+        return load_judge(context), read_json(folder / "metrics.json")
     from rbr.grading import GradeStore, StoredGrader
     from rbr.grading.load import make_engine
     from rbr.grading.yesno import YesNoGrader
@@ -168,6 +170,7 @@ def _one(
             settings.bootstrap,
             kept=folder / "answers.jsonl",
             progress=lambda done, total: progress.update(task, completed=done),
+            scale=context.settings.scale,
         )
     write_rows(folder / "judged.jsonl", judged)
     return {**result, "kept": str(folder / "judged.jsonl")}, judged

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rbr.data.rows import PolicyPrompt
 from rbr.evaluation.generate import generate
 from rbr.evaluation.judge import Judge
 from rbr.evaluation.metrics import Judged, safety_metrics
 from rbr.grading.base import Progress
+
+if TYPE_CHECKING:
+    from rbr.settings import Scale
 
 REFUSALS = ("full_compliance", "partial_refusal", "full_refusal")
 
@@ -25,6 +28,7 @@ def evaluate_model(
     bootstrap: int,
     kept: Path | None = None,
     progress: Progress | None = None,
+    scale: Scale | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Evaluate a model on prompts.
 
@@ -34,7 +38,7 @@ def evaluate_model(
         partial refusal per category) and one row a completion with its judgement.
     """
     talks = [prompt.conversation for prompt in prompts]
-    completions = generate(model, talks, max_new_tokens, batch_size, kept, progress)
+    completions = generate(model, talks, max_new_tokens, batch_size, kept, progress, scale=scale)
     kinds = [prompt.response_type for prompt in prompts]
     verdicts = judge.judge(talks, completions, kinds)
     judged = [verdict for verdict, _ in verdicts]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,5 +51,30 @@ class Grader(Protocol):
 
         Raises:
             GraderError: naming the completion that could not be graded.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Request:
+    """Completions that are graded together, by these propositions."""
+
+    conversations: tuple[Conversation, ...]
+    completions: tuple[str, ...]
+    propositions: tuple[str, ...]
+
+
+@runtime_checkable
+class ManyGrader(Grader, Protocol):
+    """A grader that works on several requests at once, on one machine or many."""
+
+    def grade_many(self, requests: Sequence[Request]) -> Iterator[tuple[int, Probabilities]]:
+        """Grade requests.
+
+        Yields:
+            The number of a request and its probabilities, each once, as they are ready.
+
+        Raises:
+            GraderError: as ``grade`` does.
         """
         ...

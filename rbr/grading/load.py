@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,11 +29,22 @@ def model_identity(model: Path | str) -> str:
     return f"weights:{files_digest(sorted(folder.glob('*.safetensors')))}"
 
 
-def make_engine(settings: GraderSettings, default_model: Path | str) -> YesNoEngine:
+def engine_identity(settings: GraderSettings, default_model: Path | str) -> str:
+    """``YesNoEngine.identity`` of a profile's engine, without loading a model."""
+    model = settings.model or default_model
+    if settings.engine == "openai":
+        return settings.served_name or str(model)
+    return model_identity(model)
+
+
+def make_engine(
+    settings: GraderSettings, default_model: Path | str, servers: Sequence[str] = ()
+) -> YesNoEngine:
     """The yes/no engine of a profile.
 
     Args:
         default_model: asked where ``settings.model`` is None.
+        servers: addresses that the ``openai`` engine asks instead of ``settings.address``.
 
     Raises:
         RBRError: if a setting that the engine needs is missing.
@@ -42,22 +54,31 @@ def make_engine(settings: GraderSettings, default_model: Path | str) -> YesNoEng
     if settings.engine == "transformers":
         from rbr.grading.engines.shared import TransformersEngine
 
-        return TransformersEngine(model, settings.batch_size, identity=model_identity(model))
+        return TransformersEngine(
+            model, settings.batch_size, identity=engine_identity(settings, default_model)
+        )
     if settings.engine == "vllm":
         from rbr.grading.engines.vllm import VLLMEngine
 
         return VLLMEngine(
-            model, settings.batch_size, identity=model_identity(model), **settings.vllm
+            model,
+            settings.batch_size,
+            identity=engine_identity(settings, default_model),
+            **settings.vllm,
         )
     if settings.engine == "openai":
         from rbr.grading.engines.openai import OpenAIEngine
         from rbr.models.load import load_tokenizer
 
-        if not settings.address:
-            raise RBRError("grader.address: the openai engine needs the server's URL (…/v1)")
+        addresses = servers or ([settings.address] if settings.address else [])
+        if not addresses:
+            raise RBRError(
+                "grader.address: the openai engine needs the server's URL (…/v1), or several in"
+                " scale.grader_servers"
+            )
         return OpenAIEngine(
-            settings.address,
-            settings.served_name or str(model),
+            addresses,
+            engine_identity(settings, default_model),
             load_tokenizer(model),
             key=os.environ.get(KEY_VARIABLE),
             restrict=settings.restrict,
@@ -69,9 +90,13 @@ def make_engine(settings: GraderSettings, default_model: Path | str) -> YesNoEng
 
 
 def make_grader(
-    settings: GraderSettings, rules: Rules, folder: Path, default_model: Path | str
+    settings: GraderSettings,
+    rules: Rules,
+    folder: Path,
+    default_model: Path | str,
+    servers: Sequence[str] = (),
 ) -> Grader:
     """The grader of a profile, as the ``grader`` step fitted it in ``folder``."""
     if settings.engine == "head":
         return HeadGrader(folder, default_model, settings.batch_size)
-    return YesNoGrader(make_engine(settings, default_model), rules, load_prompts(folder))
+    return YesNoGrader(make_engine(settings, default_model, servers), rules, load_prompts(folder))

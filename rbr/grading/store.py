@@ -11,13 +11,22 @@ import hashlib
 import json
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from rbr.errors import RBRError
-from rbr.grading.base import Conversation, Grader, Probabilities, Progress
+from rbr.grading.base import (
+    Conversation,
+    Grader,
+    ManyGrader,
+    Probabilities,
+    Progress,
+    Request,
+)
 
 
 class GradeStore:
@@ -104,36 +113,71 @@ class StoredGrader:
         """See ``Grader.grade``."""
         names = self.propositions if propositions is None else tuple(propositions)
         judged_by = [f"{self._texts[name]}\x00{self.identity(name)}" for name in names]
-        result = np.zeros((len(completions), len(names)))
+        every: list[list[bytes]] = []
+        found: dict[bytes, float] = {}
+        planned: set[bytes] = set()
+        work: list[_Missing] = []
         for start in range(0, len(completions), self._batch_size):
             rows = range(start, min(start + self._batch_size, len(completions)))
-            keys = {i: _keys(judged_by, conversations[i], completions[i]) for i in rows}
-            found = self.store.get([key for row in keys.values() for key in row])
-            # Rows that lack the same propositions are graded together.
+            every += [_keys(judged_by, conversations[i], completions[i]) for i in rows]
+            found |= self.store.get([key for i in rows for key in every[i]])
+            # Rows that lack the same propositions are graded together; the same row only once.
             lacking: dict[tuple[int, ...], list[int]] = {}
             for i in rows:
-                columns = tuple(j for j, key in enumerate(keys[i]) if key not in found)
-                if columns:
-                    lacking.setdefault(columns, []).append(i)
-            for columns, missing in lacking.items():
-                graded = self.grader.grade(
-                    [conversations[i] for i in missing],
-                    [completions[i] for i in missing],
-                    propositions=[names[j] for j in columns],
+                columns = tuple(
+                    j for j, key in enumerate(every[i]) if key not in found and key not in planned
                 )
-                self.calls += graded.size
-                new = {
-                    keys[i][j]: float(graded[k, c])
-                    for k, i in enumerate(missing)
-                    for c, j in enumerate(columns)
-                }
-                self.store.put(new)
-                found.update(new)
-            for i in rows:
-                result[i] = [found[key] for key in keys[i]]
+                if columns:
+                    planned.update(every[i])
+                    lacking.setdefault(columns, []).append(i)
+            work += [_Missing(own, columns) for columns, own in lacking.items()]
+        left = Counter(i for missing in work for i in missing.rows)
+        if progress:
+            progress(len(completions) - len(left), len(completions))
+        requests = [
+            Request(
+                tuple(conversations[i] for i in missing.rows),
+                tuple(completions[i] for i in missing.rows),
+                tuple(names[j] for j in missing.columns),
+            )
+            for missing in work
+        ]
+        for number, graded in self._grade_many(requests):
+            missing = work[number]
+            self.calls += graded.size
+            # This process alone writes: a batch that was graded twice on a cluster is kept once.
+            new = {
+                every[i][j]: float(graded[k, c])
+                for k, i in enumerate(missing.rows)
+                for c, j in enumerate(missing.columns)
+            }
+            self.store.put(new)
+            found |= new
+            left -= Counter(missing.rows)
             if progress:
-                progress(rows.stop, len(completions))
-        return result
+                progress(len(completions) - len(left), len(completions))
+        values = [[found[key] for key in row] for row in every]
+        return np.array(values, dtype=np.float64).reshape(len(completions), len(names))
+
+    def _grade_many(self, requests: Sequence[Request]) -> Iterator[tuple[int, Probabilities]]:
+        if isinstance(self.grader, ManyGrader):
+            yield from self.grader.grade_many(requests)
+            return
+        for number, own in enumerate(requests):
+            yield (
+                number,
+                self.grader.grade(
+                    own.conversations, own.completions, propositions=own.propositions
+                ),
+            )
+
+
+@dataclass(frozen=True)
+class _Missing:
+    """Grades that the store lacks: rows that lack the same columns."""
+
+    rows: list[int]
+    columns: tuple[int, ...]
 
 
 def _keys(judged_by: Sequence[str], conversation: Conversation, completion: str) -> list[bytes]:

@@ -14,7 +14,6 @@ from rbr.steps.context import Context
 
 def evaluate(context: Context, artifact: str, models: dict[str, Path]) -> dict[str, float]:
     """Evaluate each model on held-out prompts and write results and completions."""
-    from rbr.evaluation.judge import Judge
     from rbr.evaluation.safety import evaluate_model
     from rbr.training.common import digest_of, file_digest
 
@@ -23,8 +22,7 @@ def evaluate(context: Context, artifact: str, models: dict[str, Path]) -> dict[s
     # All categories in their shares, whatever the file's order.
     random.Random(context.settings.seed).shuffle(prompts)
     prompts = prompts[: settings.prompts]
-    rules = context.rules
-    judge = Judge.load(context.path("judge"), context.path("judge_model"), rules)
+    judge = common.load_judge(context)
     scratch = context.scratch(
         artifact,
         digest_of(
@@ -46,6 +44,7 @@ def evaluate(context: Context, artifact: str, models: dict[str, Path]) -> dict[s
                 settings.bootstrap,
                 kept=scratch / f"{name}.jsonl",
                 progress=common.Reporter(context, f"answering held-out prompts with {name}"),
+                scale=context.settings.scale,
             )
             results[name] = result
             write_rows(folder / f"{name}.jsonl", rows)

@@ -12,6 +12,7 @@ from rbr.files import read_rows
 from rbr.steps.context import Context
 
 if TYPE_CHECKING:
+    from rbr.evaluation.judge import Judge
     from rbr.reward import RuleBasedReward
 
 SPLITS = ("train", "validation", "eval")
@@ -38,16 +39,22 @@ def helpful_prompts(context: Context) -> list[HelpfulPrompt]:
 
 
 def load_grader(context: Context, stored: bool = True) -> Any:
-    """The reward's grader, behind the grade store unless ``stored`` is False."""
+    """The reward's grader, behind the grade store unless ``stored`` is False.
+
+    The stored one works on the cluster that the profile names; the other in this process, beside the
+    policy that is trained.
+    """
     from rbr.grading import GradeStore, StoredGrader
     from rbr.grading.load import make_grader
+    from rbr.scale import SpreadGrader
 
-    grader = make_grader(
-        context.settings.grader,
-        context.rules,
-        context.path("grader"),
-        context.path("base_model"),
-    )
+    settings = context.settings
+    own = (settings.grader, context.rules, context.path("grader"), context.path("base_model"))
+    grader: Any
+    if settings.scale.address and stored:
+        grader = SpreadGrader.of_profile(*own, settings.scale)
+    else:
+        grader = make_grader(*own, settings.scale.grader_servers)
     if not stored:
         return grader
     store = GradeStore(context.root / ".cache" / "grades.sqlite")
@@ -65,6 +72,22 @@ def load_reward(context: Context, stored: bool = False) -> RuleBasedReward:
         load_grader(context, stored),
         RewardModel(context.path("helpful_reward_model")),
     )
+
+
+def load_judge(context: Context) -> Judge:
+    """The fitted judge; on the cluster that the profile names, if any."""
+    from functools import partial
+
+    from rbr.evaluation.judge import EmbeddingGrader, Judge
+    from rbr.scale import SpreadGrader
+    from rbr.scale.graders import head_card
+
+    scale = context.settings.scale
+    folder, model = context.path("judge"), context.path("judge_model")
+    if scale.address is None:
+        return Judge.load(folder, model, context.rules)
+    grader = SpreadGrader(partial(EmbeddingGrader, folder, model), head_card(folder), scale)
+    return Judge(grader, context.rules)
 
 
 class Reporter:

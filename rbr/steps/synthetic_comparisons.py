@@ -70,6 +70,7 @@ def generated(
         context.settings.evaluation.batch_size,
         progress=common.Reporter(context, "generating comparisons"),
         sample_seed=context.settings.seed,
+        scale=context.settings.scale,
     )
     grader = common.load_grader(context)
     graded = grader.grade([p.conversation for p in chosen], texts)

@@ -63,7 +63,7 @@ class Server:
         choice = {"text": "Yes", "index": 0, "finish_reason": "length", "logprobs": logprobs}
         value = {"id": "c", "object": "text_completion", "created": 1, "model": "m"}
         content = json.dumps({**value, "choices": [choice]}).encode()
-        handler.send_response(500 if how == 500 else 200)
+        handler.send_response(how if isinstance(how, int) else 200)
         handler.send_header("Content-Type", "application/json")
         handler.send_header("Content-Length", str(len(content)))
         handler.end_headers()
