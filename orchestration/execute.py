@@ -18,7 +18,7 @@ from rbr.errors import GateError
 from rbr.evaluation.paired import compare
 from rbr.evaluation.safety import as_judged
 from rbr.files import iter_json_lines, read_json
-from rbr.settings import VARIANTS, Settings, Variant, read_settings
+from rbr.settings import VARIANTS, Section, Settings, Variant, read_settings
 from rbr.steps import STEPS, Context, run_step
 
 
@@ -111,12 +111,13 @@ def make(
     """
     stage = address(name, variant)
     settings = workspace.settings
-    parameters = {
-        f"{section}.{key}": value
-        for section in STEPS[name].settings
-        for key, value in getattr(settings, section).model_dump().items()
-    }
-    parameters["seed"] = settings.seed
+    parameters: dict[str, Any] = {"seed": settings.seed}
+    for section in STEPS[name].settings:
+        own = getattr(settings, section)
+        if isinstance(own, Section):
+            parameters |= {f"{section}.{key}": value for key, value in own.model_dump().items()}
+        else:
+            parameters[section] = own
     with workspace.tracking.step(
         name, variant, graph_run, workspace.profile, parameters, say
     ) as run:

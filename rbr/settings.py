@@ -116,6 +116,12 @@ class Weights(Section):
 
     l2_path: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 0.3)
     constrain_signs: bool = True
+    fixed: float | None = Field(
+        None, gt=0, description="no fit: this size, with the sign that the rules state (ablation)"
+    )
+    reward_model: bool = Field(
+        True, description="R_rm counts on safety prompts; without it the rules stand alone (ablation)"
+    )
 
 
 class SFT(Section):
@@ -155,6 +161,7 @@ class RL(Section):
     missing_eos_penalty: float = 0.5
     max_kl: float = 20.0
     safety_share: float = Field(0.75, ge=0, le=1)
+    comply_share: float = Field(0.5, ge=0, le=1, description="of the safety prompts")
     save_steps: int = 4
 
 
@@ -207,6 +214,9 @@ class Settings(Section):
 
     seed: int = 0
     threads: int | None = None
+    grade_noise: float = Field(
+        0.0, ge=0, le=0.5, description="share of the reward's grades turned round (ablation)"
+    )
     models: Models = Models()
     prompts: Prompts = Prompts()
     gold: Gold = Gold()
