@@ -37,13 +37,19 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Workspace:
-    """A root with its profile, DVC and MLflow."""
+    """A root with its profile, DVC and MLflow.
+
+    Attributes:
+        gates_block: whether an artifact whose gate did not pass is kept out of DVC. Not in an ablation,
+            which makes things worse on purpose; they stay out of the run cache, which others use.
+    """
 
     root: Path
     profile: str
     settings: Settings
     versions: Versions
     tracking: Tracking
+    gates_block: bool = True
 
     @classmethod
     def open(cls, root: Path) -> Workspace:
@@ -130,8 +136,8 @@ def make(
         run.tags({"gate": "none" if gate is None else "passed" if passed else "failed"})
         if gate and gate.rows:
             run.table("gate", gate.rows)
-        if commit and passed:
-            workspace.versions.commit(stage)
+        if commit and (passed or not workspace.gates_block):
+            workspace.versions.commit(stage, share=passed)
         hashes = workspace.versions.hashes(stage)
         tags = {f"dvc.{key}": value for key, value in hashes.items()}
         run.tags({**tags, "rules.digest": rules_digest(workspace.root)})
@@ -145,7 +151,7 @@ def make(
 
 def _gate(workspace: Workspace, context: Context, name: str) -> gates.Gate:
     extra = []
-    if name == "safety_eval" and context.variant == "rbr":
+    if name == "safety_eval" and context.variant == "rbr" and workspace.gates_block:
         former = _champion(workspace, context)
         if former:
             extra.append(predecessor(context, former))

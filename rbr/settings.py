@@ -231,7 +231,12 @@ class Settings(Section):
     gates: Gates = Gates()
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A settings file's content.
+
+    Raises:
+        RBRError: naming file and place where it is missing or no mapping.
+    """
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except FileNotFoundError as error:
@@ -246,6 +251,18 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return value
 
 
+def read_profile(root: Path, profile: str | None = None) -> tuple[str, dict[str, Any]]:
+    """The name of the profile that ``params.yaml`` names (or ``profile``), and its sections as written.
+
+    Raises:
+        RBRError: naming the file at fault.
+    """
+    name = profile or read_yaml(root / "params.yaml").get("profile")
+    if not isinstance(name, str) or not name.replace("-", "").replace("_", "").isalnum():
+        raise RBRError("profile: must name a file of profiles/", root / "params.yaml")
+    return name, read_yaml(root / "profiles" / f"{name}.yaml")
+
+
 def read_settings(root: Path, profile: str | None = None) -> tuple[str, Settings]:
     """Read the profile that ``params.yaml`` names (or ``profile``).
 
@@ -255,13 +272,10 @@ def read_settings(root: Path, profile: str | None = None) -> tuple[str, Settings
     Raises:
         RBRError: naming the file and the key at fault.
     """
-    name = profile or _read_yaml(root / "params.yaml").get("profile")
-    if not isinstance(name, str) or not name.replace("-", "").replace("_", "").isalnum():
-        raise RBRError("profile: must name a file of profiles/", root / "params.yaml")
-    path = root / "profiles" / f"{name}.yaml"
+    name, written = read_profile(root, profile)
     try:
-        return name, Settings.model_validate(_read_yaml(path))
+        return name, Settings.model_validate(written)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise RBRError(f"{key}: {first['msg']}", path) from error
+        raise RBRError(f"{key}: {first['msg']}", root / "profiles" / f"{name}.yaml") from error

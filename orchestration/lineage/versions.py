@@ -77,12 +77,18 @@ class Versions:
                 own.dump(update_pipeline=False)
         return True
 
-    def commit(self, stage: str) -> None:
-        """Record inputs and outputs of a stage in ``dvc.lock``, the cache and the run cache."""
+    def commit(self, stage: str, share: bool = True) -> None:
+        """Record inputs and outputs of a stage in ``dvc.lock``, the cache and (``share``) the run cache."""
         with self._open() as repo:
             repo.commit(stage, force=True)
-            own = self._stage(repo, stage)
-            repo.stage_cache.save(own)
+            if share:
+                repo.stage_cache.save(self._stage(repo, stage))
+
+    def cache_settings(self) -> dict[str, str]:
+        """DVC's section ``cache`` for another root that shares this one's cache and run cache."""
+        with self._open() as repo:
+            types = ",".join(repo.cache.local.cache_types)
+            return {"dir": str(repo.cache.legacy.path), "type": types}
 
     def committed(self, stage: str) -> bool:
         """Whether the workspace's output is the one ``dvc.lock`` names."""
