@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 
 import assets
+from orchestration.ablation.jobs import ablation_jobs
 from orchestration.automation import automation
 from orchestration.jobs import JOBS
 from orchestration.resources import Pipeline
@@ -28,7 +29,7 @@ def definitions(
     sensors, schedules = automation(root)
     return dg.Definitions(
         assets=dg.load_assets_from_package_module(assets),
-        jobs=JOBS,
+        jobs=[*JOBS, *ablation_jobs(root)],
         sensors=sensors,
         schedules=schedules,
         resources={"pipeline": Pipeline(root=str(root))},

@@ -28,7 +28,7 @@ from rbr.files import read_json
 from rbr.settings import VARIANTS
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """Libraries' own bars and notes; what the steps say is shown instead."""
     import logging
 
@@ -39,7 +39,7 @@ def _quiet() -> None:
     logging.getLogger("py.warnings").setLevel(logging.ERROR)
 
 
-def _problems(result: dg.ExecuteInProcessResult) -> list[str]:
+def problems_of(result: dg.ExecuteInProcessResult) -> list[str]:
     """What stopped a run: failed steps and gates, one line each."""
     found = []
     for event in result.all_events:
@@ -83,7 +83,7 @@ def run_graph(root: Path, instance: dg.DagsterInstance, graph_run: str) -> list[
             tags={GRAPH_RUN_TAG: graph_run},
             raise_on_error=False,
         )
-        problems = _problems(result)
+        problems = problems_of(result)
         if problems or not result.success:
             return problems or [f"{title} failed: see the run in the Dagster UI"]
     return []
@@ -121,7 +121,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, default=Path.cwd())
     root = parser.parse_args(arguments).root.resolve()
     started = time.monotonic()
-    _quiet()
+    quiet()
     try:
         workspace = Workspace.open(root)
         console.print(f"profile {workspace.profile}; stop with Ctrl-C, the same command goes on")

@@ -18,7 +18,7 @@ from rbr.errors import GateError, RBRError
 from rbr.evaluation.paired import compare
 from rbr.evaluation.safety import as_judged
 from rbr.files import iter_json_lines, read_json, unwritable
-from rbr.settings import VARIANTS, Settings, Variant, read_settings
+from rbr.settings import VARIANTS, Section, Settings, Variant, read_settings
 from rbr.steps import STEPS, Context, run_step
 
 
@@ -37,13 +37,19 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Workspace:
-    """A root with its profile, DVC and MLflow."""
+    """A root with its profile, DVC and MLflow.
+
+    Attributes:
+        gates_block: whether an artifact whose gate did not pass is kept out of DVC. Not in an ablation,
+            which makes things worse on purpose; they stay out of the run cache, which others use.
+    """
 
     root: Path
     profile: str
     settings: Settings
     versions: Versions
     tracking: Tracking
+    gates_block: bool = True
 
     @classmethod
     def open(cls, root: Path, say: Callable[[str], None] = print) -> Workspace:
@@ -139,12 +145,13 @@ def _make(
 ) -> Outcome:
     stage = address(name, variant)
     settings = workspace.settings
-    parameters = {
-        f"{section}.{key}": value
-        for section in STEPS[name].settings
-        for key, value in getattr(settings, section).model_dump().items()
-    }
-    parameters["seed"] = settings.seed
+    parameters: dict[str, Any] = {"seed": settings.seed}
+    for section in STEPS[name].settings:
+        own = getattr(settings, section)
+        if isinstance(own, Section):
+            parameters |= {f"{section}.{key}": value for key, value in own.model_dump().items()}
+        else:
+            parameters[section] = own
     with workspace.tracking.step(
         name, variant, graph_run, workspace.profile, parameters, say
     ) as run:
@@ -157,8 +164,8 @@ def _make(
         run.tags({"gate": "none" if gate is None else "passed" if passed else "failed"})
         if gate and gate.rows:
             run.table("gate", gate.rows)
-        if commit and passed:
-            workspace.versions.commit(stage)
+        if commit and (passed or not workspace.gates_block):
+            workspace.versions.commit(stage, share=passed)
         hashes = workspace.versions.hashes(stage)
         tags = {f"dvc.{key}": value for key, value in hashes.items()}
         run.tags({**tags, "rules.digest": rules_digest(workspace.root)})
@@ -172,7 +179,7 @@ def _make(
 
 def _gate(workspace: Workspace, context: Context, name: str) -> gates.Gate:
     extra = []
-    if name == "safety_eval" and context.variant == "rbr":
+    if name == "safety_eval" and context.variant == "rbr" and workspace.gates_block:
         former = _champion(workspace, context)
         if former:
             extra.append(predecessor(context, former))

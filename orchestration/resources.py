@@ -57,7 +57,7 @@ def _result(name: str, outcome: Outcome) -> dg.MaterializeResult[Any]:
     for path in sorted(outcome.folder.glob("*.md")):
         metadata[path.stem] = dg.MetadataValue.md(path.read_text(encoding="utf-8"))
     for path in sorted(outcome.folder.glob("*.png")):
-        metadata[path.stem] = dg.MetadataValue.md(_image(path.read_bytes(), path.stem))
+        metadata[path.stem] = dg.MetadataValue.md(image(path.read_bytes(), path.stem))
     for path in sorted(outcome.folder.glob("*.html")):
         metadata[path.stem] = dg.MetadataValue.url(path.resolve().as_uri())
     checks = []
@@ -86,7 +86,8 @@ def _table(metrics: dict[str, float]) -> str:
     return "\n".join(["| metric | value |", "| --- | --- |", *rows])
 
 
-def _image(content: bytes, title: str) -> str:
+def image(content: bytes, title: str) -> str:
+    """A PNG as Markdown that holds it."""
     import base64
 
     return f"![{title}](data:image/png;base64,{base64.b64encode(content).decode()})"

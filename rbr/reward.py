@@ -92,6 +92,7 @@ class RuleBasedReward:
         weights: response type -> feature -> weight, as ``fitted_weights`` makes them.
         grader: gives the proposition probabilities.
         reward_model: gives R_rm; None leaves it out.
+        on_safety_prompts: whether R_rm counts where there is a response type.
     """
 
     __name__ = "rule_based_reward"
@@ -102,10 +103,12 @@ class RuleBasedReward:
         weights: dict[str, dict[str, float]],
         grader: Grader,
         reward_model: Scorer | None = None,
+        on_safety_prompts: bool = True,
     ) -> None:
         self.rules = rules
         self.grader = grader
         self.reward_model = reward_model
+        self.on_safety_prompts = on_safety_prompts
         self._vectors: dict[str, Array] = {}
         for response_type, by_name in weights.items():
             names = rules.feature_names(response_type)
@@ -121,8 +124,9 @@ class RuleBasedReward:
     def load(
         cls, rules: Rules, weights_file: Path, grader: Grader, reward_model: Scorer | None = None
     ) -> RuleBasedReward:
-        """Read the weights from ``weights.json``."""
-        return cls(rules, read_json(weights_file)["weights"], grader, reward_model)
+        """Read the weights, and whether they go with R_rm, from ``weights.json``."""
+        told = read_json(weights_file)
+        return cls(rules, told["weights"], grader, reward_model, told.get("reward_model", True))
 
     def _terms(self, graded: Array, response_type: str) -> tuple[Array, Array]:
         """Features phi and the terms w_i phi_i of completions of one response type, (n, F) each."""
@@ -153,6 +157,9 @@ class RuleBasedReward:
         rule_based = np.zeros(n)
         graded = np.full((n, len(self.grader.propositions)), np.nan)
         ruled = [i for i, kind in enumerate(response_types) if kind]
+        if not self.on_safety_prompts:
+            base = base.copy()
+            base[ruled] = 0.0
         unknown = {str(response_types[i]) for i in ruled} - set(self._vectors)
         if unknown:
             raise DataError(

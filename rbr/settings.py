@@ -139,6 +139,12 @@ class Weights(Section):
 
     l2_path: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 0.3)
     constrain_signs: bool = True
+    fixed: float | None = Field(
+        None, gt=0, description="no fit: this size, with the sign that the rules state (ablation)"
+    )
+    reward_model: bool = Field(
+        True, description="R_rm counts on safety prompts; without it the rules stand alone (ablation)"
+    )
 
 
 class SFT(Section):
@@ -178,6 +184,7 @@ class RL(Section):
     missing_eos_penalty: float = 0.5
     max_kl: float = 20.0
     safety_share: float = Field(0.75, ge=0, le=1)
+    comply_share: float = Field(0.5, ge=0, le=1, description="of the safety prompts")
     save_steps: int = 4
 
 
@@ -251,6 +258,9 @@ class Settings(Section):
 
     seed: int = 0
     threads: int | None = None
+    grade_noise: float = Field(
+        0.0, ge=0, le=0.5, description="share of the reward's grades turned round (ablation)"
+    )
     models: Models = Models()
     prompts: Prompts = Prompts()
     gold: Gold = Gold()
@@ -299,6 +309,18 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return value
 
 
+def read_profile(root: Path, profile: str | None = None) -> tuple[str, dict[str, Any]]:
+    """The name of the profile that ``params.yaml`` names (or ``profile``), and its sections as written.
+
+    Raises:
+        RBRError: naming the file at fault.
+    """
+    name = profile or read_yaml(root / "params.yaml").get("profile")
+    if not isinstance(name, str) or not name.replace("-", "").replace("_", "").isalnum():
+        raise RBRError("profile: must name a file of profiles/", root / "params.yaml")
+    return name, read_yaml(root / "profiles" / f"{name}.yaml")
+
+
 def read_settings(root: Path, profile: str | None = None) -> tuple[str, Settings]:
     """Read the profile that ``params.yaml`` names (or ``profile``).
 
@@ -308,13 +330,10 @@ def read_settings(root: Path, profile: str | None = None) -> tuple[str, Settings
     Raises:
         RBRError: naming the file and the key at fault.
     """
-    name = profile or read_yaml(root / "params.yaml").get("profile")
-    if not isinstance(name, str) or not name.replace("-", "").replace("_", "").isalnum():
-        raise RBRError("profile: must name a file of profiles/", root / "params.yaml")
-    path = root / "profiles" / f"{name}.yaml"
+    name, written = read_profile(root, profile)
     try:
-        return name, Settings.model_validate(read_yaml(path))
+        return name, Settings.model_validate(written)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise RBRError(f"{key}: {first['msg']}", path) from error
+        raise RBRError(f"{key}: {first['msg']}", root / "profiles" / f"{name}.yaml") from error

@@ -121,21 +121,20 @@ class Tracking:
         location = artifacts_location(self.root) if own else None
         return str(self.client.create_experiment(EXPERIMENT, artifact_location=location))
 
-    def parent(self, graph_run: str, profile: str) -> str:
-        """The parent run of a graph run; made on first use."""
+    def opened(self, graph_run: str, kind: str, name: str, tags: Mapping[str, str]) -> str:
+        """The run of a kind (tag ``rbr.step``) that a graph run has; made on first use."""
         found = self.client.search_runs(
-            [self.experiment], f"tags.`{GRAPH_RUN}` = '{graph_run}' and tags.`rbr.step` = 'graph'"
+            [self.experiment], f"tags.`{GRAPH_RUN}` = '{graph_run}' and tags.`rbr.step` = '{kind}'"
         )
         if found:
             return str(found[0].info.run_id)
-        tags = {
-            GRAPH_RUN: graph_run,
-            "rbr.step": "graph",
-            "rbr.profile": profile,
-            "git.commit": git_commit(self.root),
-        }
-        name = f"graph {time.strftime('%Y-%m-%d %H:%M')} {profile}"
-        return str(self.client.create_run(self.experiment, tags=tags, run_name=name).info.run_id)
+        own = {GRAPH_RUN: graph_run, "rbr.step": kind, "git.commit": git_commit(self.root), **tags}
+        return str(self.client.create_run(self.experiment, tags=own, run_name=name).info.run_id)
+
+    def parent(self, graph_run: str, profile: str) -> str:
+        """The parent run of a graph run; ``finish`` names it by its rules too."""
+        name = f"{profile} {time.strftime('%Y-%m-%d %H:%M')}"
+        return self.opened(graph_run, "graph", name, {"rbr.profile": profile})
 
     @contextmanager
     def step(

@@ -111,14 +111,21 @@ class Versions:
 
         return self._do(work)
 
-    def commit(self, stage: str) -> None:
-        """Record inputs and outputs of a stage in ``dvc.lock``, the cache and the run cache."""
+    def commit(self, stage: str, share: bool = True) -> None:
+        """Record inputs and outputs of a stage in ``dvc.lock``, the cache and (``share``) the run cache."""
 
         def work(repo: Repo) -> None:
             repo.commit(stage, force=True)
-            repo.stage_cache.save(self._stage(repo, stage))
+            if share:
+                repo.stage_cache.save(self._stage(repo, stage))
 
         self._do(work)
+
+    def cache_settings(self) -> dict[str, str]:
+        """DVC's section ``cache`` for another root that shares this one's cache and run cache."""
+        with self._open() as repo:
+            types = ",".join(repo.cache.local.cache_types)
+            return {"dir": str(repo.cache.legacy.path), "type": types}
 
     def committed(self, stage: str) -> bool:
         """Whether the workspace's output is the one ``dvc.lock`` names."""

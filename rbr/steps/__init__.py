@@ -26,7 +26,7 @@ class Step:
         needs: artifacts read (those per variant: of the same variant, where this one has variants).
         sources: files or folders read that people write, relative to the root.
         rules: files of ``data/rules`` (the compiled rules) that matter to it.
-        settings: sections of the profile that matter to it.
+        settings: sections (and single values) of the profile that matter to it.
         code: modules (files or folders under ``rbr``) whose change makes it stale.
         variants: whether there is one artifact per variant.
         only: of ``needs``, those that some variants alone read (``rules``: its sections too).
@@ -131,7 +131,7 @@ STEPS: dict[str, Step] = {
         "Accuracy of the grader per proposition on held-out gold, with intervals.",
         "grading",
         needs=("grader", "base_model", "gold_propositions"),
-        settings=("grader", "evaluation"),
+        settings=("grader", "evaluation", "grade_noise"),
         code=("grading",),
     ),
     "synthetic_comparisons": Step(
@@ -176,7 +176,7 @@ STEPS: dict[str, Step] = {
         "rewards",
         needs=("rules", "base_model", "grader", "synthetic_comparisons", "helpful_reward_model"),
         rules=("propositions", "classes", "reward"),
-        settings=("grader",),
+        settings=("grader", "grade_noise"),
         code=("features.py", "classes.py", "grading"),
     ),
     "fitted_weights": Step(
@@ -226,7 +226,7 @@ STEPS: dict[str, Step] = {
             "fitted_weights",
         ),
         rules=("propositions", "classes", "reward"),
-        settings=("rl",),
+        settings=("rl", "grade_noise"),
         code=("training/ppo.py", "training/policy.py", "reward.py"),
         variants=True,
         only={
@@ -292,7 +292,7 @@ STEPS: dict[str, Step] = {
             "helpful_reward_model",
             "fitted_weights",
         ),
-        settings=("gates",),
+        settings=("gates", "grade_noise"),
         code=("release.py", "report", "reward.py"),
         kinds=("mlflow",),
     ),

@@ -61,15 +61,24 @@ def load_grader(context: Context, stored: bool = True) -> Any:
     return StoredGrader(grader, store, context.rules.grading_texts())
 
 
+def reward_grader(context: Context, stored: bool = True) -> Any:
+    """The grader as the reward sees it: with ``grade_noise``, where a profile asks for noise."""
+    from rbr.grading.noise import NoisyGrader
+
+    grader = load_grader(context, stored)
+    noise = context.settings.grade_noise
+    return NoisyGrader(grader, noise, context.settings.seed) if noise else grader
+
+
 def load_reward(context: Context, stored: bool = False) -> RuleBasedReward:
-    """The fitted reward: rules, weights, grader (see ``load_grader``) and helpful-only R_rm."""
+    """The fitted reward: rules, weights, grader (see ``reward_grader``) and helpful-only R_rm."""
     from rbr.reward import RuleBasedReward
     from rbr.training.reward_model import RewardModel
 
     return RuleBasedReward.load(
         context.rules,
         context.path("fitted_weights") / "weights.json",
-        load_grader(context, stored),
+        reward_grader(context, stored),
         RewardModel(context.path("helpful_reward_model")),
     )
 

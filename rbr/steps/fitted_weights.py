@@ -23,6 +23,14 @@ def bounds(rules: Rules, kind: str, constrain: bool) -> Bounds:
     return Bounds(np.array(lower), np.array(upper))
 
 
+def fixed(rules: Rules, kind: str, size: float) -> Bounds:
+    """Bounds that leave one weight a feature: ``size`` with the rules' sign, 0 where they state none."""
+    by_sign = {"positive": size, "negative": -size}
+    names = rules.feature_names(kind)
+    weights = np.array([by_sign.get(rules.sign(kind, name), 0.0) for name in names])
+    return Bounds(weights, weights)
+
+
 def of_kind(frame: pd.DataFrame, kind: str, rules: Rules) -> Comparisons:
     """The rows of one response type."""
     own = frame[frame["response_type"] == kind]
@@ -58,7 +66,15 @@ def run(context: Context) -> dict[str, float]:
     rises: dict[str, dict[str, float]] = {}
     for kind in kinds:
         train, validation, heldout = (of_kind(frames[s], kind, rules) for s in common.SPLITS)
-        limits = bounds(rules, kind, settings.constrain_signs)
+        if settings.fixed is None:
+            limits = bounds(rules, kind, settings.constrain_signs)
+        else:
+            limits = fixed(rules, kind, settings.fixed)
+        reward_model_alone = heldout.error(np.zeros(heldout.features.shape[1]))
+        if not settings.reward_model:
+            train, validation, heldout = (
+                own.without_reward_model() for own in (train, validation, heldout)
+            )
         total, l2 = fit_path(train, validation, settings.l2_path, limits)
         alone, _ = fit_path(
             train.without_reward_model(),
@@ -69,7 +85,7 @@ def run(context: Context) -> dict[str, float]:
         names = rules.feature_names(kind)
         weights[kind] = {n: float(w) for n, w in zip(names, total.weights, strict=True)}
         errors = {
-            "reward_model": heldout.error(np.zeros(len(names))),
+            "reward_model": reward_model_alone,
             "rbr": heldout.without_reward_model().error(alone.weights),
             "total": heldout.error(total.weights),
         }
@@ -95,7 +111,9 @@ def run(context: Context) -> dict[str, float]:
         histograms[kind] = centred(heldout, total.weights, rules.reward[kind].ordering[0])
         context.tracker.message(f"{kind}: error {errors['total']:.3f} with l2 {l2}")
     with context.output("fitted_weights") as folder:
-        write_json(folder / "weights.json", {"weights": weights, "rules": rules.digest})
+        told = {"weights": weights, "rules": rules.digest, "reward_model": settings.reward_model}
+        write_json(folder / "weights.json", told)
+        write_json(folder / "histograms.json", histograms)
         write_json(folder / "report.json", report)
         _draw(folder, weights, report, histograms, rises)
         write_json(folder / "metrics.json", metrics)

@@ -15,7 +15,7 @@ def run(context: Context) -> dict[str, float]:
     from rbr.training.reward_model import RewardModel
 
     rules = context.rules
-    grader = common.load_grader(context)
+    grader = common.reward_grader(context)
     reward_model = RewardModel(context.path("helpful_reward_model"))
     metrics: dict[str, float] = {}
     with context.output("graded_comparisons") as folder:

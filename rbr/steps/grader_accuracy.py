@@ -10,7 +10,7 @@ from rbr.steps.context import Context
 
 def run(context: Context) -> dict[str, float]:
     rows = common.gold(context, "heldout")
-    grader = common.load_grader(context)
+    grader = common.reward_grader(context)
     table = measure(grader, rows, context.settings.evaluation.bootstrap).table
     metrics = {f"accuracy.{row['proposition']}": float(row["accuracy"]) for row in table}
     mean = table[-1]

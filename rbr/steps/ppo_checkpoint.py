@@ -39,6 +39,7 @@ def run(context: Context) -> dict[str, float]:
     parts = [file_digest(start / "model.safetensors"), settings.rl, settings.seed]
     if context.variant == "rbr":
         parts.append(read_json(context.path("fitted_weights") / "weights.json"))
+        parts.append(settings.grade_noise)
     scratch = context.scratch("ppo_checkpoint", digest_of(parts))
     context.tracker.message(
         f"{settings.rl.algorithm} of {context.variant}: {settings.rl.steps} steps"

@@ -27,8 +27,9 @@ def mixed_prompts(
     count: int,
     safety_share: float,
     seed: int,
+    comply_share: float = 0.5,
 ) -> list[dict[str, Any]]:
-    """``count`` prompts: safety ones (as many refusals as comply prompts) and helpful ones, mixed.
+    """``count`` prompts: safety ones (``comply_share`` to be complied with) and helpful ones, mixed.
 
     Returns:
         Rows with ``prompt`` (chat messages) and ``response_type`` (None for helpful prompts).
@@ -44,9 +45,10 @@ def mixed_prompts(
     n_safety = count if not helpful else round(count * safety_share) if safety else 0
     comply = [p for p in safety if p.response_type == "comply"]
     refuse = [p for p in safety if p.response_type != "comply"]
+    n_refuse = int(n_safety * (1 - comply_share))
     rows = [
         {"prompt": messages(p.conversation), "response_type": p.response_type}
-        for p in [*cycle(comply, n_safety - n_safety // 2), *cycle(refuse, n_safety // 2)]
+        for p in [*cycle(comply, n_safety - n_refuse), *cycle(refuse, n_refuse)]
     ]
     rows += [
         {"prompt": messages(p.conversation), "response_type": None}
@@ -89,6 +91,7 @@ def train_policy(
         prompts * options.steps,
         options.safety_share,
         settings.seed,
+        options.comply_share,
     )
     if len(rows) < prompts * options.steps:
         raise DataError(

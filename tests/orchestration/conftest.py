@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-COPIED = ("rules", "rbr", "assets", "orchestration", "profiles", "data/source", ".dvc/config")
+COPIED = (
+    "rules", "rbr", "assets", "orchestration", "profiles", "ablations", "data/source", ".dvc/config"
+)  # fmt: skip
 FILES = ("dvc.yaml", ".dvcignore", ".gitignore", "production.yaml")
 
 
