@@ -55,3 +55,7 @@ class ModelError(RBRError):
 
 class GraderError(RBRError):
     """A completion that got no usable grade; a made-up number would train the policy on noise."""
+
+
+class TrainingError(RBRError):
+    """A training whose processes failed; its checkpoints are kept."""

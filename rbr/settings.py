@@ -182,10 +182,32 @@ class RL(Section):
     gae_lambda: float = 1.0
     temperature: float = 0.7
     missing_eos_penalty: float = 0.5
-    max_kl: float = 20.0
+    max_kl: float = Field(20.0, description="nats from the SFT model at which training stops")
+    kl_target: float | None = Field(
+        None, description="nats a completion that the KL coefficient is adapted towards"
+    )
     safety_share: float = Field(0.75, ge=0, le=1)
-    comply_share: float = Field(0.5, ge=0, le=1, description="of the safety prompts")
-    save_steps: int = 4
+    comply_share: float = Field(
+        0.5, ge=0, le=1, description="of the safety prompts: those to be answered"
+    )
+    save_steps: int = Field(4, description="rollouts from one checkpoint to the next")
+    sample_steps: int = Field(4, description="rollouts from one table of samples to the next")
+    vllm: Literal["colocate", "server"] | None = Field(
+        None, description="generate with vLLM (TRL's vllm_mode), else with Transformers"
+    )
+    vllm_server: str | None = Field(None, description="base URL of a `trl vllm-serve`")
+
+
+class Launch(Section):
+    """How trainings are started; says where they run, not what comes out, so nothing is made again.
+
+    ``processes`` under ``accelerate launch``, or in the pipeline's own process for null. Of several, each
+    takes its share of every batch. ``config_file``: an ``accelerate`` configuration (FSDP, DeepSpeed,
+    several hosts) in place of the defaults.
+    """
+
+    processes: int | None = Field(1, ge=1)
+    config_file: str | None = None
 
 
 class Evaluation(Section):
@@ -272,6 +294,7 @@ class Settings(Section):
     weights: Weights = Weights()
     sft: SFT = SFT()
     rl: RL = RL()
+    launch: Launch = Launch()
     evaluation: Evaluation = Evaluation()
     scale: Scale = Scale()
     gates: Gates = Gates()

@@ -227,7 +227,13 @@ STEPS: dict[str, Step] = {
         ),
         rules=("propositions", "classes", "reward"),
         settings=("rl", "grade_noise"),
-        code=("training/ppo.py", "training/policy.py", "reward.py"),
+        code=(
+            "training/ppo.py",
+            "training/actor_critic.py",
+            "training/gae.py",
+            "training/policy.py",
+            "reward.py",
+        ),
         variants=True,
         only={
             "rules": ("rbr",),

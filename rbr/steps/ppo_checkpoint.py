@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 from typing import Any
 
 from rbr.files import read_json, write_json
@@ -32,7 +33,7 @@ def reward_of(context: Context) -> Any:
 
 def run(context: Context) -> dict[str, float]:
     from rbr.training.common import digest_of, file_digest
-    from rbr.training.policy import train_policy
+    from rbr.training.launch import launched
 
     settings = context.settings
     start = context.path("sft_checkpoint", context.variant)
@@ -45,20 +46,27 @@ def run(context: Context) -> dict[str, float]:
         f"{settings.rl.algorithm} of {context.variant}: {settings.rl.steps} steps"
     )
     with context.output("ppo_checkpoint") as folder:
-        metrics = train_policy(
-            start,
-            common.prompts(context, "train"),
-            common.helpful_prompts(context),
-            reward_of(context),
-            scratch,
-            folder,
-            settings,
-            context.tracker,
-        )
+        metrics = launched("ppo_checkpoint", context, scratch, folder)
         plot_history(json.loads((folder / "history.json").read_text()), folder)
         write_json(folder / "metrics.json", metrics)
     shutil.rmtree(scratch)
     return metrics
+
+
+def train(context: Context, scratch: Path, folder: Path) -> dict[str, float]:
+    """Train the policy into ``folder``; called in each process of the training."""
+    from rbr.training.policy import train_policy
+
+    return train_policy(
+        context.path("sft_checkpoint", context.variant),
+        common.prompts(context, "train"),
+        common.helpful_prompts(context),
+        reward_of(context),
+        scratch,
+        folder,
+        context.settings,
+        context.tracker,
+    )
 
 
 def plot_history(history: list[dict[str, float]], folder: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 from rbr.files import write_json
 from rbr.grading.base import Conversation
@@ -52,7 +53,7 @@ def some(
 
 def run(context: Context) -> dict[str, float]:
     from rbr.training.common import digest_of
-    from rbr.training.sft import train_sft
+    from rbr.training.launch import launched
 
     settings = context.settings
     rows = demonstrations(context)
@@ -62,9 +63,21 @@ def run(context: Context) -> dict[str, float]:
     scratch = context.scratch("sft_checkpoint", key)
     context.tracker.message(f"fine-tuning {context.variant} on {len(rows)} demonstrations")
     with context.output("sft_checkpoint") as folder:
-        metrics = train_sft(
-            context.path("base_model"), rows, scratch, folder, settings, context.tracker
-        )
+        metrics = launched("sft_checkpoint", context, scratch, folder)
         write_json(folder / "metrics.json", metrics)
     shutil.rmtree(scratch)
     return metrics
+
+
+def train(context: Context, scratch: Path, folder: Path) -> dict[str, float]:
+    """Fine-tune into ``folder``; called in each process of the training."""
+    from rbr.training.sft import train_sft
+
+    return train_sft(
+        context.path("base_model"),
+        demonstrations(context),
+        scratch,
+        folder,
+        context.settings,
+        context.tracker,
+    )

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer_callback import ProgressCallback
 from transformers.trainer_utils import get_last_checkpoint
 
+from rbr.errors import DataError
 from rbr.settings import Settings
 from rbr.steps.context import Tracker
 
@@ -51,6 +53,32 @@ def last_checkpoint(folder: Path) -> str | None:
     return found
 
 
+def per_process(batch: int, name: str) -> int:
+    """A process's share of a batch, so that the whole is the same for any number of processes.
+
+    Raises:
+        DataError: if it cannot be shared out evenly.
+    """
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if batch % processes:
+        raise DataError(f"{name} is {batch}: make it a multiple of the {processes} processes")
+    return batch // processes
+
+
+def save_model(trainer: Any, tokenizer: Any, target: Path, without: str | None = None) -> None:
+    """Write a trainer's model, gathered from all processes, by the main one.
+
+    Args:
+        without: weights whose name has this are left out.
+    """
+    state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    if trainer.accelerator.is_main_process:
+        kept = {name: v for name, v in state.items() if not (without and without in name)}
+        trainer.accelerator.unwrap_model(trainer.model).save_pretrained(target, state_dict=kept)
+        tokenizer.save_pretrained(target)
+    trainer.accelerator.wait_for_everyone()
+
+
 class TrackerCallback(TrainerCallback):
     """Sends the trainer's logs to the tracker, names joined under ``prefix``, and says how far it is.
 
@@ -70,13 +98,21 @@ class TrackerCallback(TrainerCallback):
             trainer.remove_callback(other)
         trainer.add_callback(cls(tracker, prefix))
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Tell the curve up to the checkpoint again: a new run of the tracker has none of it."""
+        for entry in state.log_history:
+            self._record(entry, int(entry["step"]))
+
+    def _record(self, logs: Mapping[str, Any], step: int) -> None:
         values = {
             f"{self.prefix}/{name}": float(value)
-            for name, value in (logs or {}).items()
-            if isinstance(value, int | float)
+            for name, value in logs.items()
+            if isinstance(value, int | float) and name != "step"
         }
-        self.tracker.metrics(values, int(state.global_step))
+        self.tracker.metrics(values, step)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        self._record(logs or {}, int(state.global_step))
         now = time.monotonic()
         shown = [
             f"{k} {logs[k]:.3f}" for k in SHOWN if isinstance((logs or {}).get(k), int | float)

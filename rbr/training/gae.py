@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 
@@ -35,10 +37,20 @@ def gae(
     return advantages, (advantages + values) * mask
 
 
-def whiten(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Zero mean and unit variance over the real tokens; padding stays 0."""
+def whiten(
+    values: torch.Tensor,
+    mask: torch.Tensor,
+    reduce: Callable[[torch.Tensor], torch.Tensor] = lambda sums: sums,
+) -> torch.Tensor:
+    """Zero mean and unit variance over the real tokens; padding stays 0.
+
+    Args:
+        reduce: sums a tensor over processes, so that all are whitened alike.
+    """
     mask = mask.to(values.dtype)
-    count = mask.sum().clamp(min=1)
-    mean = (values * mask).sum() / count
-    variance = ((values - mean).square() * mask).sum() / count
+    sums = torch.stack([(values * mask).sum(), mask.sum()])
+    total, count = reduce(sums)
+    count = count.clamp(min=1)
+    mean = total / count
+    variance = reduce(((values - mean).square() * mask).sum()) / count
     return (values - mean) * torch.rsqrt(variance + 1e-8) * mask

@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
+from transformers import TrainerCallback
 
 from rbr.data.rows import HelpfulPrompt, PolicyPrompt
 from rbr.errors import DataError
 from rbr.models.load import load_causal, load_tokenizer, messages, prompt_text
 from rbr.models.trunk import train_upper_layers
-from rbr.settings import Settings
+from rbr.reward import as_conversation, as_text
+from rbr.settings import RL, Settings
 from rbr.steps.context import Tracker
-from rbr.training.common import TrackerCallback, common_arguments, going_on
+from rbr.training.common import TrackerCallback, common_arguments, going_on, per_process, save_model
 from rbr.training.ppo import PPOConfig, PPOTrainer
 
 
@@ -25,11 +28,12 @@ def mixed_prompts(
     safety: Sequence[PolicyPrompt],
     helpful: Sequence[HelpfulPrompt],
     count: int,
-    safety_share: float,
+    settings: RL,
     seed: int,
-    comply_share: float = 0.5,
 ) -> list[dict[str, Any]]:
-    """``count`` prompts: safety ones (``comply_share`` to be complied with) and helpful ones, mixed.
+    """``count`` prompts: safety ones (to answer and to refuse) and helpful ones, mixed.
+
+    Shares are ``settings.safety_share`` and, of the safety prompts, ``settings.comply_share``.
 
     Returns:
         Rows with ``prompt`` (chat messages) and ``response_type`` (None for helpful prompts).
@@ -42,13 +46,13 @@ def mixed_prompts(
             chosen.extend(draw.sample(list(rows), min(len(rows), size - len(chosen))))
         return chosen
 
-    n_safety = count if not helpful else round(count * safety_share) if safety else 0
+    n_safety = count if not helpful else round(count * settings.safety_share) if safety else 0
     comply = [p for p in safety if p.response_type == "comply"]
     refuse = [p for p in safety if p.response_type != "comply"]
-    n_refuse = int(n_safety * (1 - comply_share))
+    n_comply = round(n_safety * settings.comply_share)
     rows = [
         {"prompt": messages(p.conversation), "response_type": p.response_type}
-        for p in [*cycle(comply, n_safety - n_refuse), *cycle(refuse, n_refuse)]
+        for p in [*cycle(comply, n_comply), *cycle(refuse, n_safety - n_comply)]
     ]
     rows += [
         {"prompt": messages(p.conversation), "response_type": None}
@@ -89,18 +93,74 @@ def train_policy(
         [p for p in safety if fits(p)],
         [p for p in helpful if fits(p)],
         prompts * options.steps,
-        options.safety_share,
+        options,
         settings.seed,
-        options.comply_share,
     )
     if len(rows) < prompts * options.steps:
         raise DataError(
             f"no prompt has at most {options.max_prompt_tokens} tokens: raise rl.max_prompt_tokens"
         )
+    trainer_class, arguments = algorithm(options, trunk)
+    trainer = trainer_class(
+        model=model,
+        reward_funcs=reward,
+        args=arguments(**shared_arguments(scratch, settings)),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
+    )
+    TrackerCallback.attach(trainer, tracker, options.algorithm)
+    trainer.add_callback(Samples(trainer, tracker, options))
+    trainer.train(resume_from_checkpoint=going_on(scratch, tracker))
+    history = [entry for entry in trainer.state.log_history if "reward" in entry]
+    save_model(trainer, tokenizer, target, without="value_head")
+    (target / "history.json").write_text(json.dumps(history, indent=1))
+    return summary(history)
+
+
+def algorithm(options: RL, trunk: int) -> tuple[Any, Callable[..., Any]]:
+    """The trainer of ``options.algorithm`` and what makes its arguments.
+
+    Args:
+        trunk: frozen lower layers.
+    """
+    if options.algorithm == "ppo":
+        own = {
+            "kl_coefficient": options.kl_coefficient,
+            "kl_target": options.kl_target,
+            "max_kl": options.max_kl,
+            "gamma": options.gamma,
+            "gae_lambda": options.gae_lambda,
+            "value_clip": options.value_clip,
+            "value_coefficient": options.value_coefficient,
+            "value_learning_rate": options.value_learning_rate,
+            "missing_eos_penalty": options.missing_eos_penalty,
+            "trunk_layers": trunk,
+        }
+        return PPOTrainer, partial(PPOConfig, beta=0.0, **own)
+    if options.algorithm == "grpo":
+        from trl import GRPOConfig, GRPOTrainer
+
+        return GRPOTrainer, partial(GRPOConfig, beta=options.kl_coefficient)
+    from trl import RLOOConfig, RLOOTrainer
+
+    return RLOOTrainer, partial(RLOOConfig, beta=options.kl_coefficient)
+
+
+def shared_arguments(scratch: Path, settings: Settings) -> dict[str, Any]:
+    """Arguments of TRL's trainers that all algorithms share."""
+    options = settings.rl
     updates = options.mini_batches * options.epochs
-    shared: dict[str, Any] = {
+    mini_batch = options.prompts_per_step // options.mini_batches
+    share = per_process(mini_batch, "rl.prompts_per_step / rl.mini_batches")
+    generation: dict[str, Any] = {}
+    if options.vllm:
+        generation = {"use_vllm": True, "vllm_mode": options.vllm}
+        if options.vllm == "server":
+            generation["vllm_server_base_url"] = options.vllm_server
+    return {
         **common_arguments(scratch, settings),
-        "per_device_train_batch_size": options.prompts_per_step // options.mini_batches,
+        **generation,
+        "per_device_train_batch_size": share,
         "steps_per_generation": options.mini_batches,
         "num_iterations": options.epochs,
         "num_generations": options.group_size,
@@ -118,47 +178,36 @@ def train_policy(
         "gradient_checkpointing": False,
         "shuffle_dataset": False,
     }
-    common: dict[str, Any] = {
-        "model": model,
-        "reward_funcs": reward,
-        "train_dataset": Dataset.from_list(rows),
-        "processing_class": tokenizer,
-    }
-    trainer: Any
-    if options.algorithm == "ppo":
-        trainer = PPOTrainer(
-            args=PPOConfig(
-                **shared,
-                beta=0.0,
-                loss_type="bnpo",
-                kl_coefficient=options.kl_coefficient,
-                gamma=options.gamma,
-                gae_lambda=options.gae_lambda,
-                value_clip=options.value_clip,
-                value_coefficient=options.value_coefficient,
-                value_learning_rate=options.value_learning_rate,
-                missing_eos_penalty=options.missing_eos_penalty,
-                trunk_layers=trunk,
-            ),
-            **common,
+
+
+class Samples(TrainerCallback):
+    """Tables of sampled completions with their rewards, every ``sample_steps`` rollouts."""
+
+    SHOWN = 8
+
+    def __init__(self, trainer: Any, tracker: Tracker, options: RL) -> None:
+        self._logs = trainer._logs  # TRL's own record of the last rollouts
+        self._tracker = tracker
+        self._updates = options.mini_batches * options.epochs
+        self._every = options.sample_steps * self._updates
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step % self._every and state.global_step != state.max_steps:
+            return
+        rewards = [sum(parts) for parts in zip(*self._logs["rewards"].values(), strict=True)]
+        rows = zip(self._logs["prompt"], self._logs["completion"], rewards, strict=True)
+        self._tracker.table(
+            "samples",
+            [
+                {
+                    "rollout": state.global_step // self._updates,
+                    "prompt": as_conversation(prompt)[-1].content,
+                    "completion": as_text(completion),
+                    "reward": reward,
+                }
+                for prompt, completion, reward in list(rows)[-self.SHOWN :]
+            ],
         )
-    elif options.algorithm == "grpo":
-        from trl import GRPOConfig, GRPOTrainer
-
-        trainer = GRPOTrainer(args=GRPOConfig(**shared, beta=options.kl_coefficient), **common)
-    else:
-        from trl import RLOOConfig, RLOOTrainer
-
-        trainer = RLOOTrainer(args=RLOOConfig(**shared, beta=options.kl_coefficient), **common)
-    TrackerCallback.attach(trainer, tracker, options.algorithm)
-    trainer.train(resume_from_checkpoint=going_on(scratch, tracker))
-    history = [entry for entry in trainer.state.log_history if "reward" in entry]
-    if hasattr(model, "value_head"):
-        del model.value_head
-    model.save_pretrained(target)
-    tokenizer.save_pretrained(target)
-    (target / "history.json").write_text(json.dumps(history, indent=1))
-    return summary(history)
 
 
 def summary(history: Sequence[dict[str, float]]) -> dict[str, float]:

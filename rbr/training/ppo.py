@@ -5,24 +5,29 @@ per-token advantages of shape (B, T) from subclasses. What is added here is what
 function, the KL penalty against the SFT model inside the per-token reward (as in InstructGPT), GAE,
 advantage whitening, and the clipped value loss.
 
-Only the upper layers are trained. The frozen trunk below them is the same for the policy, the
-reference and the value function, so its states are computed once a rollout and kept for all updates.
+From top to bottom: a rollout (``_generate_and_score_completions``), an update (``_compute_loss``), what
+a checkpoint holds, and the small functions that these call.
 """
 
 from __future__ import annotations
 
-import copy
 import itertools
 import json
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from trl import GRPOConfig, GRPOTrainer
 
-from rbr.models.trunk import decoder_of, part_of
+from rbr.training.actor_critic import (
+    ActorCritic,
+    Judged,
+    judge_tokens,
+    reference_logps,
+    trunk_states,
+)
 from rbr.training.gae import gae, whiten
 
 
@@ -31,6 +36,10 @@ class PPOConfig(GRPOConfig):
     """PPO's settings beside TRL's. ``beta`` must stay 0: the KL penalty is in the reward."""
 
     kl_coefficient: float = field(default=0.05, metadata={"help": "KL penalty per token."})
+    kl_target: float | None = field(
+        default=None,
+        metadata={"help": "Nats a completion that the KL coefficient is adapted towards."},
+    )
     gamma: float = field(default=1.0, metadata={"help": "Discount."})
     gae_lambda: float = field(default=0.95, metadata={"help": "GAE's lambda."})
     value_clip: float = field(default=0.2, metadata={"help": "Clip range of the value update."})
@@ -40,32 +49,25 @@ class PPOConfig(GRPOConfig):
         default=1.0,
         metadata={"help": "Taken from the (normalised) score of unfinished completions."},
     )
+    max_kl: float | None = field(
+        default=None,
+        metadata={"help": "Nats a completion from the SFT model at which training stops."},
+    )
     trunk_layers: int = field(default=0, metadata={"help": "Frozen lower layers."})
 
 
-class ValueHead(nn.Module):
-    """V(state) from the frozen trunk's hidden state: (..., hidden) -> (...)."""
-
-    def __init__(self, hidden: int, width: int = 256) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(hidden)
-        self.inner = nn.Linear(hidden, width)
-        self.outer = nn.Linear(width, 1)
-        nn.init.zeros_(self.outer.weight)
-        nn.init.zeros_(self.outer.bias)
-
-    def forward(self, states: torch.Tensor) -> torch.Tensor:
-        return self.outer(torch.tanh(self.inner(self.norm(states)))).squeeze(-1)
-
-
 class PPOTrainer(GRPOTrainer):
-    """PPO with a value head on a frozen trunk.
+    """PPO with a value head.
 
     Args:
         model: the SFT model, its lower ``args.trunk_layers`` layers and embedding frozen. A value
             head is attached to it as ``value_head``.
-        args: a ``PPOConfig``.
+        args: a ``PPOConfig``. ``loss_type`` becomes ``dapo``: token means over the whole batch, so
+            that the loss does not depend on how the batch is split over processes.
         reward_funcs and the rest: as ``GRPOTrainer`` takes them.
+
+    Raises:
+        ValueError: for a ``beta``, or a PEFT configuration with a frozen trunk.
     """
 
     _tag_names = ("trl", "ppo")
@@ -74,54 +76,19 @@ class PPOTrainer(GRPOTrainer):
     def __init__(self, model: Any, reward_funcs: Any, args: PPOConfig, **rest: Any) -> None:
         if args.beta:
             raise ValueError("beta must be 0: PPO's KL penalty is kl_coefficient, in the reward")
-        decoder = decoder_of(model)
-        model.value_head = ValueHead(model.config.hidden_size)
-        depth = len(decoder.layers)
+        if rest.get("peft_config") is not None:
+            raise ValueError("trained_layers says what is trained: PEFT has no place beside it")
+        args.loss_type = "dapo"
+        ActorCritic(model, args.trunk_layers, args.temperature)
         super().__init__(model=model, reward_funcs=reward_funcs, args=args, **rest)
-        self._trunk = part_of(decoder, 0, args.trunk_layers, norm=False)
-        self._upper = part_of(decoder, args.trunk_layers, depth, norm=True)
-        self._reference = copy.deepcopy(self._upper).requires_grad_(False).eval()
-        self._reference.embed_tokens = None  # never called: it is given the trunk's states
-        self._head = model.get_output_embeddings()
-        self._value = model.value_head
+        self.kl_coefficient = args.kl_coefficient
         # Deviation of the first rollouts' centred scores; all later ones are divided by it.
         self.score_scale: float | None = None
         self._scores = torch.zeros(0)
         self._states: torch.Tensor | None = None
-
-    # -- one decoder, run in parts -------------------------------------------------------------
-
-    def _logps(
-        self, upper: nn.Module, states: torch.Tensor, attention: torch.Tensor, ids: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Log-probabilities of ``ids`` (B, T), the last T tokens, and the entropy before each."""
-        length = ids.size(1)
-        hidden = upper(inputs_embeds=states, attention_mask=attention).last_hidden_state
-        logits = self._head(hidden[:, -length - 1 : -1]).float() / self.temperature
-        logps = logits.log_softmax(-1)
-        with torch.no_grad():
-            entropy = -(logps.exp() * logps).sum(-1)
-        return logps.gather(-1, ids.unsqueeze(-1)).squeeze(-1), entropy
-
-    def _get_per_token_logps_and_entropies(
-        self,
-        model: Any,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor,
-        logits_to_keep: int,
-        *args: Any,
-        **kwargs: Any,
-    ) -> tuple[torch.Tensor, torch.Tensor, None]:
-        """TRL asks for these three; here from the kept trunk states where there are some."""
-        if self._states is None:
-            with torch.no_grad():
-                self._states = self._trunk(
-                    input_ids=input_ids, attention_mask=attention_mask
-                ).last_hidden_state
-        logps, entropy = self._logps(
-            self._upper, self._states, attention_mask, input_ids[:, -logits_to_keep:]
-        )
-        return logps, entropy, None
+        self._judged: Judged | None = None
+        self._clock = time.monotonic()
+        self._tokens = 0.0
 
     # -- rollouts --------------------------------------------------------------------------------
 
@@ -132,47 +99,58 @@ class PPOTrainer(GRPOTrainer):
             raise ValueError(
                 f"the reward of rollout {row} is not a number: a score is never made up"
             )
+        # Of all processes, in the order of their prompts.
         self._scores = (rewards * self.reward_weights.to(rewards.device)).sum(dim=1)
         return rewards
 
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
         """TRL's rollout, then token rewards, values, advantages and returns, all of shape (B, T)."""
-        self._states = None
         output = super()._generate_and_score_completions(inputs)
-        mask = output["completion_mask"]
-        ids = output["completion_ids"]
-        attention = torch.cat([output["prompt_mask"], mask], dim=1)
-        with torch.no_grad():
-            if "old_per_token_logps" not in output:
-                output["old_per_token_logps"] = self._get_per_token_logps_and_entropies(
-                    self.model,
-                    torch.cat([output["prompt_ids"], ids], dim=1),
-                    attention,
-                    ids.size(1),
-                )[0]
-            assert self._states is not None
-            states = self._states
-            reference, _ = self._logps(self._reference, states, attention, ids)
-            values = self._value(states[:, -ids.size(1) - 1 : -1])
-        size = len(ids)
-        first = self.accelerator.process_index * size
-        scores = self._normalised(self._scores)[first : first + size]
+        mask, ids = output["completion_mask"], output["completion_ids"]
+        states, old, reference = self._look_at(
+            torch.cat([output["prompt_ids"], ids], dim=1),
+            torch.cat([output["prompt_mask"], mask], dim=1),
+            ids,
+        )
         finished = (
             torch.isin(ids, torch.tensor(self.eos_token_ids, device=ids.device)) & (mask > 0)
         ).any(1)
+        first = self.accelerator.process_index * len(ids)
+        scores = self._normalised(self._scores)[first : first + len(ids)]
         scores = scores - self.args.missing_eos_penalty * (~finished).float()
-        log_ratio = (output["old_per_token_logps"] - reference) * mask
-        rewards = -self.args.kl_coefficient * log_ratio
-        last = mask.sum(1).clamp(min=1) - 1
-        rewards[torch.arange(size), last] += scores
-        advantages, returns = gae(rewards, values, mask, self.args.gamma, self.args.gae_lambda)
-        output["advantages"] = whiten(advantages, mask)
+        log_ratio = (old.logps - reference) * mask
+        rewards = -self.kl_coefficient * log_ratio
+        rewards[torch.arange(len(ids)), mask.sum(1).clamp(min=1) - 1] += scores
+        advantages, returns = gae(rewards, old.values, mask, self.args.gamma, self.args.gae_lambda)
+        output["advantages"] = whiten(advantages, mask, self.accelerator.reduce)
         output["returns"] = returns
-        output["old_values"] = values
+        output["old_values"] = old.values
         output["states"] = states
-        self._log_rollout(ids, log_ratio, returns, values, mask, finished)
-        self._states = None
+        # vLLM's own importance weights compare with these too.
+        output["old_per_token_logps"] = old.logps
+        kl = self.accelerator.gather(log_ratio.sum(1)).mean().item()
+        self._log_rollout(ids, kl, returns, old.values, mask, finished)
+        self._steer(kl, len(self._scores))
         return output
+
+    @torch.no_grad()
+    def _look_at(
+        self, tokens: torch.Tensor, attention: torch.Tensor, ids: torch.Tensor
+    ) -> tuple[torch.Tensor, Judged, torch.Tensor]:
+        """Trunk states, actor and critic, and reference of a rollout; a mini-batch at a time."""
+        parts = []
+        size = self.args.per_device_train_batch_size
+        for rows in torch.arange(len(ids)).split(size):
+            states = trunk_states(self.model, tokens[rows], attention[rows])
+            given = (states, attention[rows], ids[rows])
+            parts.append(
+                (states, judge_tokens(self.model, *given), reference_logps(self.model, *given))
+            )
+        judged = [part[1] for part in parts]
+        old = Judged(
+            *(torch.cat([getattr(j, n) for j in judged]) for n in ("logps", "entropy", "values"))
+        )
+        return torch.cat([part[0] for part in parts]), old, torch.cat([part[2] for part in parts])
 
     def _normalised(self, scores: torch.Tensor) -> torch.Tensor:
         centred = centre_by_prompt(scores, self.num_generations)
@@ -181,10 +159,17 @@ class PPOTrainer(GRPOTrainer):
             self.score_scale = max(deviation, 1e-3)
         return centred / self.score_scale
 
+    def _steer(self, kl: float, completions: int) -> None:
+        """Adapt the KL coefficient (Ziegler et al. 2019), or stop at ``max_kl``."""
+        if self.args.kl_target is not None:
+            self.kl_coefficient = adapted(self.kl_coefficient, kl, self.args.kl_target, completions)
+        if self.args.max_kl is not None and kl > self.args.max_kl:
+            self.control.should_training_stop = True
+
     def _log_rollout(
         self,
         ids: torch.Tensor,
-        log_ratio: torch.Tensor,
+        kl: float,
         returns: torch.Tensor,
         values: torch.Tensor,
         mask: torch.Tensor,
@@ -195,7 +180,8 @@ class PPOTrainer(GRPOTrainer):
         spread = returns[real].var()
         explained = 1 - (returns - values)[real].var() / spread if spread > 0 else torch.tensor(0.0)
         # Mean over completions of the summed log ratio: an estimate of KL(policy | SFT) in nats.
-        log["kl"].append(self.accelerator.gather(log_ratio.sum(1)).mean().item())
+        log["kl"].append(kl)
+        log["kl_coefficient"].append(self.kl_coefficient)
         log["value/explained_variance"].append(float(explained))
         log["value/mean"].append(float(values[real].mean()))
         log["completions/finished"].append(float(finished.float().mean()))
@@ -203,31 +189,55 @@ class PPOTrainer(GRPOTrainer):
 
     # -- updates ---------------------------------------------------------------------------------
 
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        *args: Any,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor, None]:
+        """TRL asks for these; in an update they come from the rollout's kept trunk states."""
+        states = self._states
+        if states is None:
+            states = trunk_states(model, input_ids, attention_mask)
+        judged = judge_tokens(model, states, attention_mask, input_ids[:, -logits_to_keep:])
+        self._judged = judged
+        return judged.logps, judged.entropy, None
+
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         """The clipped surrogate (TRL's) plus the clipped value loss."""
         self._states = inputs["states"]
         policy_loss = super()._compute_loss(model, inputs)
         self._states = None
-        mask = inputs["completion_mask"].float()
-        length = mask.size(1)
-        values = self._value(inputs["states"][:, -length - 1 : -1])
-        value_loss = clipped_value_loss(
-            values, inputs["old_values"], inputs["returns"], mask, self.args.value_clip
+        assert self._judged is not None
+        values, self._judged = self._judged.values, None
+        errors = clipped_value_errors(
+            values, inputs["old_values"], inputs["returns"], self.args.value_clip
         )
+        value_loss = (errors * inputs["completion_mask"]).sum() / self._tokens_a_share(inputs)
         mode = "train" if self.model.training else "eval"
         self._metrics[mode]["value/loss"].append(value_loss.item())
-        scale = self.current_gradient_accumulation_steps if mode == "train" else 1
-        return policy_loss + self.args.value_coefficient * value_loss / scale
+        return policy_loss + self.args.value_coefficient * value_loss
+
+    def _tokens_a_share(self, inputs: dict[str, Any]) -> torch.Tensor:
+        """Tokens that a process's share of an update stands for: ``dapo``'s denominator."""
+        tokens = inputs["num_items_in_batch"].clamp(min=1.0) / self.accelerator.num_processes
+        if not self.model.training:
+            return tokens
+        return tokens * self.current_gradient_accumulation_steps / self.args.steps_per_generation
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """AdamW with an own rate for the value head."""
         if getattr(self, "optimizer", None) is None:
-            head = {id(p) for p in self._value.parameters()}
-            policy = [p for p in self.model.parameters() if p.requires_grad and id(p) not in head]
+            named = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
+            head = [p for n, p in named if "value_head" in n]
+            policy = [p for n, p in named if "value_head" not in n]
             self.optimizer = torch.optim.AdamW(
                 [
                     {"params": policy, "lr": self.args.learning_rate},
-                    {"params": list(self._value.parameters()), "lr": self.args.value_learning_rate},
+                    {"params": head, "lr": self.args.value_learning_rate},
                 ],
                 betas=(self.args.adam_beta1, self.args.adam_beta2),
                 eps=self.args.adam_epsilon,
@@ -235,19 +245,35 @@ class PPOTrainer(GRPOTrainer):
             )
         return self.optimizer
 
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """TRL's log, with the speed since the last one: rollout, reward and updates together."""
+        now, tokens = time.monotonic(), float(self.state.num_input_tokens_seen)
+        if tokens > self._tokens:
+            logs["tokens_per_second"] = (tokens - self._tokens) / (now - self._clock)
+        self._clock, self._tokens = now, tokens
+        super().log(logs, start_time)
+
     # -- checkpoints -----------------------------------------------------------------------------
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
-        folder = Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}"
-        (folder / "ppo_state.json").write_text(
-            json.dumps({"score_scale": self.score_scale, "step": self._step})
-        )
+        if self.args.should_save:
+            folder = Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}"
+            (folder / "ppo_state.json").write_text(
+                json.dumps(
+                    {
+                        "score_scale": self.score_scale,
+                        "kl_coefficient": self.kl_coefficient,
+                        "step": self._step,
+                    }
+                )
+            )
 
     def _load_from_checkpoint(self, checkpoint: str, model: Any = None) -> None:
         super()._load_from_checkpoint(checkpoint, model)
         kept = json.loads((Path(checkpoint) / "ppo_state.json").read_text())
         self.score_scale = float(kept["score_scale"])
+        self.kl_coefficient = float(kept["kl_coefficient"])
         self._step = int(kept["step"])
 
 
@@ -264,17 +290,21 @@ def centre_by_prompt(scores: torch.Tensor, group: int) -> torch.Tensor:
     return (scores.view(-1, group) - scores.view(-1, group).mean(1, keepdim=True)).view(-1)
 
 
-def clipped_value_loss(
-    values: torch.Tensor,
-    old_values: torch.Tensor,
-    returns: torch.Tensor,
-    mask: torch.Tensor,
-    clip: float,
+def clipped_value_errors(
+    values: torch.Tensor, old_values: torch.Tensor, returns: torch.Tensor, clip: float
 ) -> torch.Tensor:
-    """Half the larger of the squared errors of the value and of its clipped update, token mean."""
+    """Half the larger of the squared errors of the value and of its clipped update, (B, T)."""
     clipped = old_values + (values - old_values).clamp(-clip, clip)
-    error = torch.maximum((values - returns).square(), (clipped - returns).square())
-    return 0.5 * (error * mask).sum() / mask.sum().clamp(min=1)
+    return 0.5 * torch.maximum((values - returns).square(), (clipped - returns).square())
+
+
+def adapted(coefficient: float, kl: float, target: float, completions: int) -> float:
+    """The KL coefficient after ``completions`` of mean divergence ``kl`` (Ziegler et al. 2019, 2.2).
+
+    Their horizon of 10,000 episodes; the error is clipped to 20 % either way.
+    """
+    error = min(max(kl / target - 1, -0.2), 0.2)
+    return coefficient * (1 + error * completions / 10_000)
 
 
 def distinct_bigrams(ids: torch.Tensor, mask: torch.Tensor) -> float:

@@ -19,7 +19,7 @@ from rbr.models.load import chat_texts, load_tokenizer, messages
 from rbr.models.trunk import length_batches, train_upper_layers
 from rbr.settings import Settings
 from rbr.steps.context import Tracker
-from rbr.training.common import TrackerCallback, common_arguments, going_on
+from rbr.training.common import TrackerCallback, common_arguments, going_on, per_process, save_model
 
 
 class RewardModel:
@@ -108,7 +108,7 @@ def train_reward_model(
         model=model,
         args=RewardConfig(
             **common_arguments(scratch, settings),
-            per_device_train_batch_size=options.batch_size,
+            per_device_train_batch_size=per_process(options.batch_size, "reward_model.batch_size"),
             num_train_epochs=options.epochs,
             learning_rate=options.learning_rate,
             lr_scheduler_type="cosine",
@@ -126,5 +126,4 @@ def train_reward_model(
     TrackerCallback.attach(trainer, tracker, "reward_model")
     trainer.train(resume_from_checkpoint=going_on(scratch, tracker))
     model.config.pad_token_id = tokenizer.pad_token_id
-    model.save_pretrained(target)
-    tokenizer.save_pretrained(target)
+    save_model(trainer, tokenizer, target)

@@ -14,7 +14,7 @@ from rbr.models.load import load_causal, load_tokenizer, messages
 from rbr.models.trunk import train_upper_layers
 from rbr.settings import Settings
 from rbr.steps.context import Tracker
-from rbr.training.common import TrackerCallback, common_arguments, going_on
+from rbr.training.common import TrackerCallback, common_arguments, going_on, per_process, save_model
 
 
 def train_sft(
@@ -49,7 +49,7 @@ def train_sft(
         model=model,
         args=SFTConfig(
             **common_arguments(scratch, settings),
-            per_device_train_batch_size=options.batch_size,
+            per_device_train_batch_size=per_process(options.batch_size, "sft.batch_size"),
             num_train_epochs=options.epochs,
             learning_rate=options.learning_rate,
             lr_scheduler_type="cosine",
@@ -68,8 +68,7 @@ def train_sft(
     TrackerCallback.attach(trainer, tracker, "sft")
     trainer.train(resume_from_checkpoint=going_on(scratch, tracker))
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    model.save_pretrained(target)
-    tokenizer.save_pretrained(target)
+    save_model(trainer, tokenizer, target)
     part = max(1, len(losses) // 5)
     return {
         "loss_first": sum(losses[:part]) / part,
