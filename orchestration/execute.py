@@ -107,6 +107,7 @@ def make(
         commit: record it in DVC (``dvc repro`` does that by itself).
 
     Raises:
+        InputsChangedError: if what it reads was edited meanwhile; it is not recorded then.
         RBRError: for bad input. A gate that does not pass raises nothing: see ``Outcome.gate``.
     """
     stage = address(name, variant)
@@ -117,6 +118,7 @@ def make(
         for key, value in getattr(settings, section).model_dump().items()
     }
     parameters["seed"] = settings.seed
+    inputs = workspace.versions.inputs(stage) if commit else {}
     with workspace.tracking.step(
         name, variant, graph_run, workspace.profile, parameters, say
     ) as run:
@@ -130,7 +132,7 @@ def make(
         if gate and gate.rows:
             run.table("gate", gate.rows)
         if commit and passed:
-            workspace.versions.commit(stage)
+            workspace.versions.commit(stage, inputs)
         hashes = workspace.versions.hashes(stage)
         tags = {f"dvc.{key}": value for key, value in hashes.items()}
         run.tags({**tags, "rules.digest": rules_digest(workspace.root)})

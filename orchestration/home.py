@@ -5,7 +5,17 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-SETTINGS = "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
+SETTINGS = """\
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+# All assets share the pool "workspace": runs over one working copy wait for each other.
+concurrency:
+  pools:
+    default_limit: 1
+    granularity: run
+"""
 
 
 def use_home(root: Path) -> Path:

@@ -168,6 +168,14 @@ class Evaluation(Section):
     capability_items: int = 80
 
 
+class Automation(Section):
+    """Retraining that starts by itself."""
+
+    quiet_seconds: float = Field(
+        10.0, ge=0, description="how long rules/ must be left alone before a change counts"
+    )
+
+
 class Gates(Section):
     """Thresholds of the blocking checks."""
 
@@ -218,6 +226,7 @@ class Settings(Section):
     sft: SFT = SFT()
     rl: RL = RL()
     evaluation: Evaluation = Evaluation()
+    automation: Automation = Automation()
     gates: Gates = Gates()
 
 

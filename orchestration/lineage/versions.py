@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from dvc.stage import Stage
 
 
+class InputsChangedError(RBRError):
+    """What an artifact was made from was edited meanwhile."""
+
+
 def address(name: str, variant: str | None = None) -> str:
     """DVC's name of a stage: ``name``, or ``name@variant`` for the steps that have variants."""
     return f"{name}@{variant}" if variant else name
@@ -77,11 +81,35 @@ class Versions:
                 own.dump(update_pipeline=False)
         return True
 
-    def commit(self, stage: str) -> None:
-        """Record inputs and outputs of a stage in ``dvc.lock``, the cache and the run cache."""
+    def inputs(self, stage: str) -> dict[str, str]:
+        """Hashes of what a stage reads, settings too, as the workspace has them."""
         with self._open() as repo:
-            repo.commit(stage, force=True)
+            return {
+                str(dep): str(dep.get_hash().value)
+                for dep in self._stage(repo, stage).deps
+                if dep.exists
+            }
+
+    def commit(self, stage: str, inputs: dict[str, str]) -> None:
+        """Record inputs and outputs of a stage in ``dvc.lock``, the cache and the run cache.
+
+        Args:
+            inputs: what it was made from; nothing is recorded if the workspace has others by now.
+
+        Raises:
+            InputsChangedError: naming one of them.
+        """
+        with self._open() as repo, repo.lock:
             own = self._stage(repo, stage)
+            own.save(run_cache=False)
+            for dep in own.deps:
+                if inputs.get(str(dep)) != str(dep.hash_info.value):
+                    raise InputsChangedError(
+                        f"changed while '{stage}' was made from it: make it again",
+                        self.root / str(dep),
+                    )
+            own.commit()
+            own.dump(update_pipeline=False)
             repo.stage_cache.save(own)
 
     def committed(self, stage: str) -> bool:

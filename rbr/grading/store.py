@@ -103,11 +103,11 @@ class StoredGrader:
     ) -> Probabilities:
         """See ``Grader.grade``."""
         names = self.propositions if propositions is None else tuple(propositions)
-        judged_by = [f"{self._texts[name]}\x00{self.identity(name)}" for name in names]
+        judged_by = [judged_text(self._texts[name], self.identity(name)) for name in names]
         result = np.zeros((len(completions), len(names)))
         for start in range(0, len(completions), self._batch_size):
             rows = range(start, min(start + self._batch_size, len(completions)))
-            keys = {i: _keys(judged_by, conversations[i], completions[i]) for i in rows}
+            keys = {i: grade_keys(judged_by, conversations[i], completions[i]) for i in rows}
             found = self.store.get([key for row in keys.values() for key in row])
             # Rows that lack the same propositions are graded together.
             lacking: dict[tuple[int, ...], list[int]] = {}
@@ -136,7 +136,15 @@ class StoredGrader:
         return result
 
 
-def _keys(judged_by: Sequence[str], conversation: Conversation, completion: str) -> list[bytes]:
+def judged_text(text: str, identity: str) -> str:
+    """What a grade depends on beside the completion: the proposition's text and the grader."""
+    return f"{text}\x00{identity}"
+
+
+def grade_keys(
+    judged_by: Sequence[str], conversation: Conversation, completion: str
+) -> list[bytes]:
+    """The store's keys of one completion, one for each ``judged_text`` of ``judged_by``."""
     talk = json.dumps([[m.role, m.content] for m in conversation], ensure_ascii=False)
     return [
         hashlib.sha256("\x00".join((by, talk, completion)).encode()).digest() for by in judged_by

@@ -30,6 +30,7 @@ def evaluate(context: Context, artifact: str, models: dict[str, Path]) -> dict[s
         digest_of(
             {name: file_digest(path / "model.safetensors") for name, path in models.items()},
             settings,
+            rules.hashes()["classes"],
             [prompt.id for prompt in prompts],
         ),
     )

@@ -54,15 +54,18 @@ def load_grader(context: Context, stored: bool = True) -> Any:
     return StoredGrader(grader, store, context.rules.grading_texts())
 
 
-def load_reward(context: Context, stored: bool = False) -> RuleBasedReward:
-    """The fitted reward: rules, weights, grader (see ``load_grader``) and helpful-only R_rm."""
+def load_reward(context: Context) -> RuleBasedReward:
+    """The fitted reward: rules, weights, grader and helpful-only R_rm.
+
+    The grader is asked without the store: what a policy answers is new each time.
+    """
     from rbr.reward import RuleBasedReward
     from rbr.training.reward_model import RewardModel
 
     return RuleBasedReward.load(
         context.rules,
         context.path("fitted_weights") / "weights.json",
-        load_grader(context, stored),
+        load_grader(context, stored=False),
         RewardModel(context.path("helpful_reward_model")),
     )
 

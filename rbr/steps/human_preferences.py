@@ -15,7 +15,6 @@ def run(context: Context) -> dict[str, float]:
         for number, split in enumerate(("train", "validation")):
             rows = simulated_preferences(
                 common.comparisons(context, split),
-                context.rules,
                 settings.overcaution,
                 settings.noise,
                 context.settings.seed + number,
