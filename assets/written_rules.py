@@ -1,11 +1,14 @@
 """The rules as people write them: observed, with a data version for each rule."""
 
+import warnings
 from pathlib import Path
 
 import dagster as dg
 
 from rbr.rules import load_rules
 
+# Dagster calls observed assets beta, on every start.
+warnings.filterwarnings("ignore", message=".*observable_source_asset", category=dg.BetaWarning)
 rule_names = dg.DynamicPartitionsDefinition(name="rules")
 
 

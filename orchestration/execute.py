@@ -57,9 +57,9 @@ class Workspace:
 
 
 def needed_stages(name: str, variant: str | None) -> list[str]:
-    """DVC stages that must stand before this one."""
+    """DVC stages whose artifacts a stage reads."""
     stages = []
-    for need in STEPS[name].needs:
+    for need in (*STEPS[name].needs, *STEPS[name].named):
         if not STEPS[need].variants:
             stages.append(need)
         elif STEPS[name].variants:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 
 from rbr.files import read_json
 from rbr.grading.base import Conversation
 from rbr.grading.store import GradeStore, grade_keys, judged_text
 from rbr.rules import Rules
-from rbr.steps import STEPS, Context, common, gold_propositions, safety_prompts
+from rbr.settings import VARIANTS, Variant
+from rbr.steps import STEPS, Context, common, gold_propositions, policy_reward, safety_prompts
 from rbr.steps import synthetic_comparisons as comparisons
 
 Completion = tuple[Conversation, str]
@@ -25,36 +27,58 @@ def changed_sections(before: Rules, now: Rules) -> set[str]:
     }
 
 
-def reached_steps(sections: set[str], engine: str) -> list[str]:
-    """Steps that read one of the sections, and the steps after them, in the graph's order.
+Stage = tuple[str, Variant | None]
+
+
+def reached_stages(sections: set[str], engine: str) -> list[Stage]:
+    """Steps (of each variant, where there are) that read one of the sections, and those after them.
 
     Args:
         engine: of the grader. Fitted heads read no wordings: with them the grader is made again, and
             comes out as it was, when the wordings alone differ.
+
+    Returns:
+        In the graph's order.
     """
-    reached: list[str] = []
-    passed_on: set[str] = set()
+    reached: list[Stage] = []
+    # Those that come out changed.
+    other: set[Stage] = set()
     for name, step in STEPS.items():
-        read = sections & set(step.rules)
-        if not read and not set(step.needs) & passed_on:
-            continue
-        reached.append(name)
-        same = name == "grader" and engine == "head" and read == {"propositions"}
-        if not same or set(step.needs) & passed_on:
-            passed_on.add(name)
+        for variant in VARIANTS if step.variants else (None,):
+            read = sections & set(step.rules)
+            before = {need for need in step.needs if _needed(need, variant) & other}
+            if not read and not before:
+                continue
+            reached.append((name, variant))
+            if name == "grader" and engine == "head" and not before and read == {"propositions"}:
+                continue
+            if name == "policy_reward" and variant and not _reward_changes(variant, read, before):
+                continue
+            other.add((name, variant))
     return reached
 
 
-def new_grades(context: Context, before: Rules, now: Rules, reached: Iterable[str]) -> int:
+def _needed(name: str, variant: Variant | None) -> set[Stage]:
+    if not STEPS[name].variants:
+        return {(name, None)}
+    return {(name, variant)} if variant else {(name, own) for own in VARIANTS}
+
+
+def _reward_changes(variant: Variant, sections: set[str], artifacts: set[str]) -> bool:
+    ruled = variant == "rbr" and bool(sections & set(policy_reward.SECTIONS))
+    return ruled or bool(artifacts & set(policy_reward.ARTIFACTS[variant]))
+
+
+def new_grades(context: Context, before: Rules, now: Rules, reached: Iterable[Stage]) -> int:
     """Grades that the grade store lacks: one for each proposition and completion.
 
     Exact where the artifacts of ``before`` are there, since completions are composed from the seed. What
     a trained policy answers is graded on top of it, in PPO and in the report, and not stored.
 
     Args:
-        reached: as ``reached_steps`` says.
+        reached: as ``reached_stages`` says.
     """
-    steps = set(reached)
+    steps = {name for name, _ in reached}
     if not steps & {"synthetic_comparisons", "graded_comparisons", "grader_accuracy"}:
         return 0
     engine = context.settings.grader.engine
@@ -74,15 +98,21 @@ def new_grades(context: Context, before: Rules, now: Rules, reached: Iterable[st
         else:
             lost += 1
     completions, generated = _completions(context, now, steps)
-    store = GradeStore(context.root / ".cache" / "grades.sqlite")
-    try:
-        keys = {key for talk, text in completions for key in grade_keys(judged_by, talk, text)}
-        missing = len(keys) - len(store.get(list(keys)))
-    finally:
-        store.close()
+    keys = {key for talk, text in completions for key in grade_keys(judged_by, talk, text)}
+    missing = len(keys) - _stored(context.root / ".cache" / "grades.sqlite", keys)
     # Other prompts get other answers; to the same ones the base model answers the same.
     of_generated = len(known) + lost if "safety_prompts" in steps else lost
     return missing + lost * len(completions) + generated * of_generated
+
+
+def _stored(path: Path, keys: set[bytes]) -> int:
+    if not path.exists():
+        return 0
+    store = GradeStore(path)
+    try:
+        return len(store.get(list(keys)))
+    finally:
+        store.close()
 
 
 def _graders(context: Context) -> dict[str, str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rbr.errors import RBRError
-from rbr.reach import changed_sections, new_grades, reached_steps
+from rbr.reach import changed_sections, new_grades, reached_stages
 from rbr.rules import Rules, load_rules
 from rbr.steps import Context
 
@@ -20,7 +20,7 @@ class Changes:
     """Attributes:
     lines: one a changed part; none where only comments or layout differ.
     propositions: those that are worded otherwise.
-    stale: steps that are made again, in the graph's order.
+    stale: stages that are made again, as DVC names them, in the graph's order.
     grades: how many grades are asked for anew.
     """
 
@@ -74,12 +74,13 @@ def compare(context: Context, rev: str) -> Changes:
             verb = "changed" if name in new and name in old else "new" if name in new else "gone"
             lines.append(f"{verb:<8} {name}")
     sections = changed_sections(before, now)
-    reached = reached_steps(sections, context.settings.grader.engine)
+    reached = reached_stages(sections, context.settings.grader.engine)
     texts, former = now.grading_texts(), before.grading_texts()
     return Changes(
         lines,
         sorted(name for name in texts if texts[name] != former.get(name)),
         # Compiled whenever a file differs, be it in a comment.
-        (["rules"] if _files(folder) != files else []) + reached,
+        (["rules"] if _files(folder) != files else [])
+        + [f"{name}@{variant}" if variant else name for name, variant in reached],
         new_grades(context, before, now, reached) if reached else 0,
     )

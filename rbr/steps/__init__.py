@@ -22,7 +22,8 @@ class Step:
 
     Attributes:
         folder: ``data`` or ``models``.
-        needs: artifacts read (those per variant: of the same variant, where this one has variants).
+        needs: artifacts that it depends on (those per variant: of the same variant, where this one has variants).
+        named: artifacts read too, whose digests an artifact of ``needs`` holds.
         sources: files or folders read that people write, relative to the root.
         rules: files of ``data/rules`` (the compiled rules) that matter to it.
         settings: sections of the profile that matter to it.
@@ -37,6 +38,7 @@ class Step:
     description: str
     group: str
     needs: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
@@ -196,22 +198,35 @@ STEPS: dict[str, Step] = {
         variants=True,
         kinds=("torch", "trl"),
     ),
+    "policy_reward": Step(
+        "data",
+        "What a variant's policy is trained against: digests of its reward's parts.",
+        "rewards",
+        needs=(
+            "rules",
+            "base_model",
+            "grader",
+            "fitted_weights",
+            "helpful_reward_model",
+            "human_reward_model",
+        ),
+        rules=("propositions", "classes", "features"),
+        variants=True,
+        gate=False,
+    ),
     "ppo_checkpoint": Step(
         "models",
         "Policy after PPO against the variant's reward.",
         "training",
-        needs=(
+        needs=("policy_reward", "sft_checkpoint", "safety_prompts", "helpful_preferences"),
+        named=(
             "rules",
-            "sft_checkpoint",
             "base_model",
             "grader",
-            "safety_prompts",
-            "helpful_preferences",
             "helpful_reward_model",
             "human_reward_model",
             "fitted_weights",
         ),
-        rules=("propositions", "classes", "features"),
         settings=("rl",),
         code=("training/ppo.py", "training/policy.py", "reward.py"),
         variants=True,
