@@ -57,9 +57,9 @@ class Workspace:
 
 
 def needed_stages(name: str, variant: str | None) -> list[str]:
-    """DVC stages whose artifacts a stage reads."""
+    """DVC stages that must stand before this one."""
     stages = []
-    for need in (*STEPS[name].needs, *STEPS[name].named):
+    for need in STEPS[name].needs_of(variant):
         if not STEPS[need].variants:
             stages.append(need)
         elif STEPS[name].variants:
@@ -230,8 +230,8 @@ def require_inputs(workspace: Workspace, name: str, variant: str | None) -> None
     Raises:
         GateError: naming the artifact that is missing or whose gate has not passed.
     """
-    for stage in needed_stages(name, variant):
-        if not workspace.versions.committed(stage) and not workspace.versions.restore(stage):
+    for stage in workspace.versions.uncommitted(needed_stages(name, variant)):
+        if not workspace.versions.restore(stage):
             own = stage.split("@")[0]
             raise GateError(
                 f"'{name}' needs '{stage}', which is missing, changed by hand, or whose gate did not"

@@ -10,16 +10,21 @@ from rbr.files import read_json
 from rbr.grading.base import Conversation
 from rbr.grading.store import GradeStore, grade_keys, judged_text
 from rbr.rules import Rules
+from rbr.rules.compiled import compiled
 from rbr.settings import VARIANTS, Variant
-from rbr.steps import STEPS, Context, common, gold_propositions, policy_reward, safety_prompts
+from rbr.steps import STEPS, Context, common, gold_propositions, safety_prompts
 from rbr.steps import synthetic_comparisons as comparisons
 
 Completion = tuple[Conversation, str]
 
 
-def changed_sections(before: Rules, now: Rules) -> set[str]:
-    """Sections whose compiled file differs: what DVC sees."""
-    old, new = before.sections(), now.sections()
+def changed_sections(before: Rules, now: Rules, engine: str) -> set[str]:
+    """Sections whose compiled file differs: what DVC sees.
+
+    Args:
+        engine: of the grader; decides what of the propositions its fit reads.
+    """
+    old, new = compiled(before, engine), compiled(now, engine)
     return {
         name
         for name in new
@@ -30,43 +35,25 @@ def changed_sections(before: Rules, now: Rules) -> set[str]:
 Stage = tuple[str, Variant | None]
 
 
-def reached_stages(sections: set[str], engine: str) -> list[Stage]:
+def reached_stages(sections: set[str]) -> list[Stage]:
     """Steps (of each variant, where there are) that read one of the sections, and those after them.
-
-    Args:
-        engine: of the grader. Fitted heads read no wordings: with them the grader is made again, and
-            comes out as it was, when the wordings alone differ.
 
     Returns:
         In the graph's order.
     """
     reached: list[Stage] = []
-    # Those that come out changed.
-    other: set[Stage] = set()
     for name, step in STEPS.items():
         for variant in VARIANTS if step.variants else (None,):
-            read = sections & set(step.rules)
-            before = {need for need in step.needs if _needed(need, variant) & other}
-            if not read and not before:
-                continue
-            reached.append((name, variant))
-            if name == "grader" and engine == "head" and not before and read == {"propositions"}:
-                continue
-            if name == "policy_reward" and variant and not _reward_changes(variant, read, before):
-                continue
-            other.add((name, variant))
+            before = {stage for need in step.needs_of(variant) for stage in _needed(need, variant)}
+            if sections & set(step.rules_of(variant)) or before & set(reached):
+                reached.append((name, variant))
     return reached
 
 
-def _needed(name: str, variant: Variant | None) -> set[Stage]:
+def _needed(name: str, variant: Variant | None) -> list[Stage]:
     if not STEPS[name].variants:
-        return {(name, None)}
-    return {(name, variant)} if variant else {(name, own) for own in VARIANTS}
-
-
-def _reward_changes(variant: Variant, sections: set[str], artifacts: set[str]) -> bool:
-    ruled = variant == "rbr" and bool(sections & set(policy_reward.SECTIONS))
-    return ruled or bool(artifacts & set(policy_reward.ARTIFACTS[variant]))
+        return [(name, None)]
+    return [(name, variant)] if variant else [(name, own) for own in VARIANTS]
 
 
 def new_grades(context: Context, before: Rules, now: Rules, reached: Iterable[Stage]) -> int:
@@ -82,10 +69,7 @@ def new_grades(context: Context, before: Rules, now: Rules, reached: Iterable[St
     if not steps & {"synthetic_comparisons", "graded_comparisons", "grader_accuracy"}:
         return 0
     engine = context.settings.grader.engine
-    refitted = "grader" in steps and not (
-        engine == "head"
-        and changed_sections(before, now) & set(STEPS["grader"].rules) == {"propositions"}
-    )
+    refitted = "grader" in steps
     known = _graders(context)
     former = before.grading_texts()
     judged_by, lost = [], 0

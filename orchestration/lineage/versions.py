@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,11 +113,19 @@ class Versions:
             own.dump(update_pipeline=False)
             repo.stage_cache.save(own)
 
-    def committed(self, stage: str) -> bool:
-        """Whether the workspace's output is the one ``dvc.lock`` names."""
+    def uncommitted(self, stages: Collection[str]) -> list[str]:
+        """Those whose output in the workspace is not the one ``dvc.lock`` names."""
+        if not stages:
+            return []
         with self._open() as repo:
-            own = self._stage(repo, stage)
-            return all(bool(out.hash_info) and not out.changed() for out in own.outs)
+            # All at once: reading dvc.lock takes longer than anything else here.
+            found = {own.addressing: own for own in repo.stage.load_all("dvc.yaml")}
+            return [
+                name
+                for name in stages
+                if name not in found
+                or not all(out.hash_info and not out.changed() for out in found[name].outs)
+            ]
 
     def current(self, stage: str) -> bool:
         """Whether inputs, settings, code and output are those of ``dvc.lock``."""

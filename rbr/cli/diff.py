@@ -6,12 +6,14 @@ import io
 import subprocess
 import tarfile
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from rbr.errors import RBRError
 from rbr.reach import changed_sections, new_grades, reached_stages
 from rbr.rules import Rules, load_rules
+from rbr.settings import VARIANTS
 from rbr.steps import Context
 
 
@@ -73,8 +75,7 @@ def compare(context: Context, rev: str) -> Changes:
         if new.get(name) != old.get(name):
             verb = "changed" if name in new and name in old else "new" if name in new else "gone"
             lines.append(f"{verb:<8} {name}")
-    sections = changed_sections(before, now)
-    reached = reached_stages(sections, context.settings.grader.engine)
+    reached = reached_stages(changed_sections(before, now, context.settings.grader.engine))
     texts, former = now.grading_texts(), before.grading_texts()
     return Changes(
         lines,
@@ -84,3 +85,15 @@ def compare(context: Context, rev: str) -> Changes:
         + [f"{name}@{variant}" if variant else name for name, variant in reached],
         new_grades(context, before, now, reached) if reached else 0,
     )
+
+
+def by_step(stages: Iterable[str]) -> list[str]:
+    """``name``, or ``name (variants)`` where not all of its variants are among the stages."""
+    variants: dict[str, list[str]] = {}
+    for stage in stages:
+        name, _, variant = stage.partition("@")
+        variants.setdefault(name, []).append(variant)
+    return [
+        f"{name} ({', '.join(own)})" if own[0] and len(own) < len(VARIANTS) else name
+        for name, own in variants.items()
+    ]

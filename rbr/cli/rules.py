@@ -69,7 +69,7 @@ def diff(
     root: RootOption = None,
 ) -> None:
     """What changed in meaning since a git revision, what is made again, and how many grades."""
-    from rbr.cli.diff import compare
+    from rbr.cli.diff import by_step, compare
 
     changes = compare(open_context(root), rev)
     if as_json:
@@ -79,7 +79,7 @@ def diff(
         console.print(line)
     if not changes.stale:
         return
-    console.print(f"\nmade again: {', '.join(changes.stale)}")
+    console.print(f"\nmade again: {', '.join(by_step(changes.stale))}")
     count = len(changes.propositions)
     console.print(
         f"worded otherwise: {count} proposition{'' if count == 1 else 's'};"

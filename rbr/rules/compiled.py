@@ -24,9 +24,19 @@ SECTIONS = (
 )
 
 
-def write_compiled(folder: Path, rules: Rules) -> None:
+def compiled(rules: Rules, engine: str) -> dict[str, Any]:
+    """What is written: the rules' sections, and ``asked``: what the grader's fit reads of them.
+
+    Args:
+        engine: of the grader. Heads are fitted to labels: they read no wording.
+    """
+    sections = rules.sections()
+    return {**sections, "asked": {} if engine == "head" else sections["propositions"]}
+
+
+def write_compiled(folder: Path, rules: Rules, engine: str) -> None:
     """Write one file a section, and ``hashes.json``, into an existing folder."""
-    for section, value in rules.sections().items():
+    for section, value in compiled(rules, engine).items():
         write_json(folder / f"{section}.json", value)
     write_json(folder / "hashes.json", {**rules.hashes(), "digest": rules.digest})
 

@@ -7,10 +7,11 @@ assets take their dependencies from it, so that both doors walk the same graph.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from rbr.settings import Variant
 from rbr.steps.context import Context, Silent, Tracker
 
 __all__ = ["STEPS", "Context", "Silent", "Step", "Tracker", "run_step"]
@@ -22,13 +23,13 @@ class Step:
 
     Attributes:
         folder: ``data`` or ``models``.
-        needs: artifacts that it depends on (those per variant: of the same variant, where this one has variants).
-        named: artifacts read too, whose digests an artifact of ``needs`` holds.
+        needs: artifacts read (those per variant: of the same variant, where this one has variants).
         sources: files or folders read that people write, relative to the root.
         rules: files of ``data/rules`` (the compiled rules) that matter to it.
         settings: sections of the profile that matter to it.
         code: modules (files or folders under ``rbr``) whose change makes it stale.
         variants: whether there is one artifact per variant.
+        only: of ``needs``, those that some variants alone read (``rules``: its sections too).
         gate: whether a gate must pass before the next step.
         description: shown in the Dagster UI and ``dvc.yaml``.
         group: Dagster group.
@@ -38,14 +39,24 @@ class Step:
     description: str
     group: str
     needs: tuple[str, ...] = ()
-    named: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     code: tuple[str, ...] = ()
     variants: bool = False
+    only: Mapping[str, tuple[Variant, ...]] = field(default_factory=dict)
     gate: bool = True
     kinds: tuple[str, ...] = field(default=("python",))
+
+    def needs_of(self, variant: str | None) -> tuple[str, ...]:
+        """Artifacts that a variant's artifact reads; all of ``needs`` for None."""
+        if variant is None:
+            return self.needs
+        return tuple(need for need in self.needs if variant in self.only.get(need, (variant,)))
+
+    def rules_of(self, variant: str | None) -> tuple[str, ...]:
+        """Sections of the rules that a variant's artifact reads; all of ``rules`` for None."""
+        return self.rules if "rules" in self.needs_of(variant) else ()
 
 
 STEPS: dict[str, Step] = {
@@ -54,6 +65,7 @@ STEPS: dict[str, Step] = {
         "The written rules, compiled: one canonical file a section, so that a comment changes nothing.",
         "policy",
         sources=("rules",),
+        settings=("grader",),
         code=("rules",),
         kinds=("yaml", "pydantic"),
     ),
@@ -113,7 +125,7 @@ STEPS: dict[str, Step] = {
         "The grader, fitted on gold train rows and composed completions with known propositions.",
         "grading",
         needs=("rules", "base_model", "gold_propositions", "safety_prompts"),
-        rules=("names", "propositions", "completions"),
+        rules=("names", "asked", "completions"),
         settings=("grader",),
         code=("grading", "comparisons/compose.py"),
         gate=False,
@@ -196,40 +208,40 @@ STEPS: dict[str, Step] = {
         settings=("sft",),
         code=("training/sft.py",),
         variants=True,
+        only={
+            "safety_prompts": ("rbr",),
+            "synthetic_comparisons": ("rbr",),
+            "human_preferences": ("human",),
+        },
         kinds=("torch", "trl"),
-    ),
-    "policy_reward": Step(
-        "data",
-        "What a variant's policy is trained against: digests of its reward's parts.",
-        "rewards",
-        needs=(
-            "rules",
-            "base_model",
-            "grader",
-            "fitted_weights",
-            "helpful_reward_model",
-            "human_reward_model",
-        ),
-        rules=("propositions", "classes", "features"),
-        variants=True,
-        gate=False,
     ),
     "ppo_checkpoint": Step(
         "models",
         "Policy after PPO against the variant's reward.",
         "training",
-        needs=("policy_reward", "sft_checkpoint", "safety_prompts", "helpful_preferences"),
-        named=(
+        needs=(
             "rules",
+            "sft_checkpoint",
             "base_model",
             "grader",
+            "safety_prompts",
+            "helpful_preferences",
             "helpful_reward_model",
             "human_reward_model",
             "fitted_weights",
         ),
+        rules=("propositions", "classes", "features"),
         settings=("rl",),
         code=("training/ppo.py", "training/policy.py", "reward.py"),
         variants=True,
+        only={
+            "rules": ("rbr",),
+            "base_model": ("rbr",),
+            "grader": ("rbr",),
+            "fitted_weights": ("rbr",),
+            "helpful_reward_model": ("helpful", "rbr"),
+            "human_reward_model": ("human",),
+        },
         kinds=("torch", "trl"),
     ),
     "judge": Step(

@@ -18,7 +18,7 @@ def run(context: Context) -> dict[str, float]:
         raise errors[0]
     rules = load_rules(context.root / "rules")
     with context.output("rules") as folder:
-        write_compiled(folder, rules)
+        write_compiled(folder, rules, context.settings.grader.engine)
         metrics = {
             "propositions": float(len(rules.proposition_names)),
             "response_types": float(len(rules.response_types)),

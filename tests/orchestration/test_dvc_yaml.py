@@ -20,6 +20,17 @@ def test_there_is_a_stage_for_each_artifact_and_per_variant_where_there_are_some
 
 def test_weights_do_not_depend_on_the_wording_of_propositions():
     stages = yaml.safe_load(render())["stages"]
-    assert "data/rules/reward.json" in stages["fitted_weights"]["deps"]
+    assert "data/rules/ranking.json" in stages["fitted_weights"]["deps"]
     assert "data/rules/propositions.json" not in stages["fitted_weights"]["deps"]
-    assert "data/rules/reward.json" not in stages["grader"]["deps"]
+    assert "data/rules/ranking.json" not in stages["grader"]["deps"]
+
+
+def test_a_variant_depends_on_what_its_own_reward_reads():
+    stage = yaml.safe_load(render())["stages"]["ppo_checkpoint"]
+    items = stage["foreach"]
+    assert "data/fitted_weights" in items["rbr"]["own"]
+    assert "models/human_reward_model" not in items["rbr"]["own"]
+    assert set(items["human"]["own"]) - set(stage["do"]["deps"]) == {
+        "models/human_reward_model",
+        "models/sft_checkpoint/human",
+    }
