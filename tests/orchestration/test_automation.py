@@ -100,7 +100,7 @@ def project(rules_folder, tmp_path, root):
     (tmp_path / "profiles").mkdir()
     settings = f"automation: {{quiet_seconds: {QUIET}}}\n"
     (tmp_path / "profiles" / "p.yaml").write_text(settings)
-    with dg.DagsterInstance.local_temp(str(tmp_path / ".dagster")) as instance:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         yield Project(tmp_path, instance)
 
 
