@@ -72,11 +72,11 @@ def needed_stages(name: str, variant: str | None) -> list[str]:
 def reuse(workspace: Workspace, name: str, variant: Variant | None) -> Outcome | None:
     """The artifact, if it was made before from the same inputs and its gate passed."""
     stage = address(name, variant)
-    if not workspace.versions.restore(stage):
+    version = workspace.versions.restore(stage)
+    if version is None:
         return None
     context = Context(workspace.root, workspace.settings, variant)
     folder = context.path(name, variant)
-    version = workspace.versions.data_version(stage)
     gate = None
     if STEPS[name].gate:
         key = gate_key(workspace, version)
@@ -181,10 +181,11 @@ def _release(
     workspace: Workspace, context: Context, run: StepRun, metrics: dict[str, Any], graph_run: str
 ) -> None:
     """Move the champion alias if the gates of all artifacts that it rests on passed."""
-    for stage in all_needed("model_release"):
-        version = workspace.versions.data_version(stage)
-        kept = stored(workspace.root, stage, gate_key(workspace, version))
-        if STEPS[stage.split("@")[0]].gate and not (kept and kept.passed):
+    needed = [name for name in all_needed("model_release") if STEPS[name.split("@")[0]].gate]
+    versions = workspace.versions.data_versions(needed)
+    for stage in needed:
+        kept = stored(workspace.root, stage, gate_key(workspace, versions.get(stage, "none")))
+        if not (kept and kept.passed):
             raise GateError(
                 f"no release: the gate of '{stage}' did not pass for the data that is here;"
                 " materialize it",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from rbr.files import read_json
@@ -42,12 +42,21 @@ def reached_stages(sections: set[str]) -> list[Stage]:
         In the graph's order.
     """
     reached: list[Stage] = []
+    # Those that come out as they were.
+    same: set[Stage] = set()
     for name, step in STEPS.items():
         for variant in VARIANTS if step.variants else (None,):
             before = {stage for need in step.needs_of(variant) for stage in _needed(need, variant)}
-            if sections & set(step.rules_of(variant)) or before & set(reached):
+            if sections & set(step.rules_of(variant)) or before & set(reached) - same:
                 reached.append((name, variant))
+                if name == "human_preferences" and not composed_anew(sections, reached):
+                    same.add((name, variant))
     return reached
+
+
+def composed_anew(sections: set[str], reached: Collection[Stage]) -> bool:
+    """Whether completions are composed otherwise: all that the simulated annotators look at."""
+    return "completions" in sections or ("safety_prompts", None) in reached
 
 
 def _needed(name: str, variant: Variant | None) -> list[Stage]:
@@ -85,7 +94,7 @@ def new_grades(context: Context, before: Rules, now: Rules, reached: Iterable[St
     keys = {key for talk, text in completions for key in grade_keys(judged_by, talk, text)}
     missing = len(keys) - _stored(context.root / ".cache" / "grades.sqlite", keys)
     # Other prompts get other answers; to the same ones the base model answers the same.
-    of_generated = len(known) + lost if "safety_prompts" in steps else lost
+    of_generated = len(now.proposition_names) if "safety_prompts" in steps else lost
     return missing + lost * len(completions) + generated * of_generated
 
 

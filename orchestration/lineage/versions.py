@@ -56,13 +56,13 @@ class Versions:
                 Path(repo.root_dir) / "dvc.yaml",
             ) from error
 
-    def restore(self, stage: str) -> bool:
+    def restore(self, stage: str) -> str | None:
         """Bring an artifact that was made before from the same inputs into the workspace.
 
         Looks at the workspace, then at ``dvc.lock``, then at DVC's run cache.
 
         Returns:
-            False if it must be made; nothing has changed then.
+            Its data version; None if it must be made, and nothing has changed then.
         """
         from dvc.exceptions import DvcException
         from dvc.stage.cache import RunCacheNotFoundError
@@ -70,17 +70,16 @@ class Versions:
         with self._open() as repo:
             own = self._stage(repo, stage)
             if any(not dep.exists for dep in own.deps):
-                return False
+                return None
             with repo.lock:
-                if not own.changed():
-                    return True
-                try:
-                    repo.stage_cache.restore(own)
-                except (RunCacheNotFoundError, DvcException):
-                    return False
-                own.save()
-                own.dump(update_pipeline=False)
-        return True
+                if own.changed():
+                    try:
+                        repo.stage_cache.restore(own)
+                    except (RunCacheNotFoundError, DvcException):
+                        return None
+                    own.save()
+                    own.dump(update_pipeline=False)
+                return str(own.outs[0].hash_info.value)
 
     def inputs(self, stage: str) -> dict[str, str]:
         """Hashes of what a stage reads, settings too, as the workspace has them."""
@@ -143,6 +142,16 @@ class Versions:
                     if found is not None and file.hash_name in ("md5", None):
                         result[f"{kind}:{file.def_path}"] = str(found.value)
             return result
+
+    def data_versions(self, stages: Collection[str]) -> dict[str, str]:
+        """The DVC hashes of several stages' outputs on disk; those that have none are left out."""
+        with self._open() as repo:
+            found = {own.addressing: own.outs[0] for own in repo.stage.load_all("dvc.yaml")}
+            return {
+                name: str(found[name].get_hash().value)
+                for name in stages
+                if name in found and found[name].exists
+            }
 
     def data_version(self, stage: str) -> str:
         """The DVC hash of the stage's output: its Dagster data version."""

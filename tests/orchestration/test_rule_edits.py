@@ -32,12 +32,14 @@ GRADES_ONWARD = {"graded_comparisons", *WEIGHTS_ONWARD}
 COMPARISONS_ONWARD = {
     "synthetic_comparisons",
     "human_preferences",
+    "sft_checkpoint@rbr",
+    *GRADES_ONWARD,
+}
+HUMAN_PREFERENCES_ONWARD = {
     "human_reward_model",
     "sft_checkpoint@human",
-    "sft_checkpoint@rbr",
     "ppo_checkpoint@human",
     "capability_eval@human",
-    *GRADES_ONWARD,
 }
 SAFETY_EVALS = {"baseline_eval", *(f"safety_eval@{variant}" for variant in VARIANTS)}
 GRADER_AND_JUDGE = {"grader", "grader_accuracy", "judge"}
@@ -110,6 +112,7 @@ EDITS = {
         "safety_prompts",
         *GRADER_AND_JUDGE,
         *COMPARISONS_ONWARD,
+        *HUMAN_PREFERENCES_ONWARD,
         *SAFETY_EVALS,
         # Its rollouts answer safety prompts too.
         "ppo_checkpoint@helpful",
