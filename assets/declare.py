@@ -13,8 +13,12 @@ from rbr.steps import STEPS
 variants = dg.StaticPartitionsDefinition(list(VARIANTS))
 
 
-def declare(name: str) -> dict[str, Any]:
-    """Arguments of ``@dg.asset`` for a step: key, dependencies, group, kinds, partitions, its gate."""
+def declare(name: str, *sources: str) -> dict[str, Any]:
+    """Arguments of ``@dg.asset`` for a step: key, dependencies, group, kinds, partitions, its gate.
+
+    Args:
+        sources: observed assets that it depends on too.
+    """
     step = STEPS[name]
     return {
         "name": name,
@@ -22,7 +26,7 @@ def declare(name: str) -> dict[str, Any]:
         "group_name": step.group,
         "kinds": set(step.kinds) | {"dvc"},
         "owners": ["team:safety"],
-        "deps": list(step.needs),
+        "deps": [*step.needs, *sources],
         "partitions_def": variants if step.variants else None,
         "check_specs": [
             dg.AssetCheckSpec(

@@ -5,6 +5,6 @@ import dagster as dg
 from assets.declare import declare
 
 
-@dg.asset(**declare("rules"))
+@dg.asset(**declare("rules", "written_rules"))
 def rules(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     return context.resources.pipeline.materialize(context, "rules")

@@ -81,11 +81,11 @@ def needed_stages(name: str, variant: str | None) -> list[str]:
 def reuse(workspace: Workspace, name: str, variant: Variant | None) -> Outcome | None:
     """The artifact, if it was made before from the same inputs and its gate passed."""
     stage = address(name, variant)
-    if not workspace.versions.restore(stage):
+    version = workspace.versions.restore(stage)
+    if version is None:
         return None
     context = Context(workspace.root, workspace.settings, variant)
     folder = context.path(name, variant)
-    version = workspace.versions.data_version(stage)
     gate = None
     if STEPS[name].gate:
         key = gate_key(workspace, version)
@@ -116,6 +116,7 @@ def make(
         commit: record it in DVC (``dvc repro`` does that by itself).
 
     Raises:
+        InputsChangedError: if what it reads was edited meanwhile; it is not recorded then.
         RBRError: for bad input, a full disk, or an MLflow server that stays away. A gate that does not
             pass raises nothing: see ``Outcome.gate``.
     """
@@ -152,6 +153,7 @@ def _make(
             parameters |= {f"{section}.{key}": value for key, value in own.model_dump().items()}
         else:
             parameters[section] = own
+    inputs = workspace.versions.inputs(stage) if commit else {}
     with workspace.tracking.step(
         name, variant, graph_run, workspace.profile, parameters, say
     ) as run:
@@ -165,7 +167,7 @@ def _make(
         if gate and gate.rows:
             run.table("gate", gate.rows)
         if commit and (passed or not workspace.gates_block):
-            workspace.versions.commit(stage, share=passed)
+            workspace.versions.commit(stage, inputs, share=passed)
         hashes = workspace.versions.hashes(stage)
         tags = {f"dvc.{key}": value for key, value in hashes.items()}
         run.tags({**tags, "rules.digest": rules_digest(workspace.root)})
@@ -214,10 +216,11 @@ def _release(
     workspace: Workspace, context: Context, run: StepRun, metrics: dict[str, Any], graph_run: str
 ) -> None:
     """Move the champion alias if the gates of all artifacts that it rests on passed."""
-    for stage in all_needed("model_release"):
-        version = workspace.versions.data_version(stage)
-        kept = stored(workspace.root, stage, gate_key(workspace, version))
-        if STEPS[stage.split("@")[0]].gate and not (kept and kept.passed):
+    needed = [name for name in all_needed("model_release") if STEPS[name.split("@")[0]].gate]
+    versions = workspace.versions.data_versions(needed)
+    for stage in needed:
+        kept = stored(workspace.root, stage, gate_key(workspace, versions.get(stage, "none")))
+        if not (kept and kept.passed):
             raise GateError(
                 f"no release: the gate of '{stage}' did not pass for the data that is here;"
                 " materialize it",
@@ -263,8 +266,8 @@ def require_inputs(workspace: Workspace, name: str, variant: str | None) -> None
     Raises:
         GateError: naming the artifact that is missing or whose gate has not passed.
     """
-    for stage in needed_stages(name, variant):
-        if not workspace.versions.committed(stage) and not workspace.versions.restore(stage):
+    for stage in workspace.versions.uncommitted(needed_stages(name, variant)):
+        if not workspace.versions.restore(stage):
             own = stage.split("@")[0]
             raise GateError(
                 f"'{name}' needs '{stage}', which is missing, changed by hand, or whose gate did not"

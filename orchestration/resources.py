@@ -6,12 +6,15 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.execute import Outcome, Workspace, make, require_inputs, reuse
+from orchestration.execute import Outcome, Workspace, make, require_inputs, reuse, rules_digest
+from orchestration.lineage.versions import InputsChangedError
 from rbr.errors import RBRError
 from rbr.settings import Variant
 from rbr.steps import STEPS
 
 GRAPH_RUN_TAG = "rbr/graph_run"
+# The digest of the rules that a run compiled.
+RULES_TAG = "rbr/rules"
 
 
 class Pipeline(dg.ConfigurableResource):
@@ -36,12 +39,23 @@ class Pipeline(dg.ConfigurableResource):
             workspace = Workspace.open(Path(self.root), context.log.info)
             require_inputs(workspace, name, variant)
             outcome = reuse(workspace, name, variant)
-            if outcome is None:
-                outcome = make(workspace, name, variant, graph_run, context.log.info, commit=True)
-            else:
+            if outcome is not None:
                 context.log.info("unchanged: given back, nothing computed")
+            while outcome is None:
+                try:
+                    outcome = make(
+                        workspace, name, variant, graph_run, context.log.info, commit=True
+                    )
+                except InputsChangedError:
+                    # Compiling takes a second, and whoever edits will stop; the rest takes too long.
+                    if name != "rules":
+                        raise
+                    context.log.info("edited meanwhile: compiled again")
         except RBRError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
+        if name == "rules":
+            digest = rules_digest(workspace.root)
+            context.instance.add_run_tags(run.run_id, {RULES_TAG: digest})
         return _result(name, outcome)
 
 

@@ -143,7 +143,8 @@ class Weights(Section):
         None, gt=0, description="no fit: this size, with the sign that the rules state (ablation)"
     )
     reward_model: bool = Field(
-        True, description="R_rm counts on safety prompts; without it the rules stand alone (ablation)"
+        True,
+        description="R_rm counts on safety prompts; without it the rules stand alone (ablation)",
     )
 
 
@@ -241,6 +242,14 @@ class Scale(Section):
     kubernetes: bool = Field(False, description="each Dagster step in a pod of its own")
 
 
+class Automation(Section):
+    """Retraining that starts by itself."""
+
+    quiet_seconds: float = Field(
+        10.0, ge=0, description="how long rules/ must be left alone before a change counts"
+    )
+
+
 class Gates(Section):
     """Thresholds of the blocking checks."""
 
@@ -297,6 +306,7 @@ class Settings(Section):
     launch: Launch = Launch()
     evaluation: Evaluation = Evaluation()
     scale: Scale = Scale()
+    automation: Automation = Automation()
     gates: Gates = Gates()
 
 

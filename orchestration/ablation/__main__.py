@@ -37,7 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
                 console.print(f"[cyan]{own.name:<18}[/] {own.title}: {', '.join(own.arms)}")
             return 0
         if name not in known:
-            raise RBRError(f"no ablation '{name}'; there are: {', '.join(known)}", root / "ablations")
+            raise RBRError(
+                f"no ablation '{name}'; there are: {', '.join(known)}", root / "ablations"
+            )
         problems = _run(root, name)
     except RBRError as error:
         problems = [str(error)]

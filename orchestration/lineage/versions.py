@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from dvc.stage import Stage
 
 T = TypeVar("T")
+
+
+class InputsChangedError(RBRError):
+    """What an artifact was made from was edited meanwhile."""
 
 
 def address(name: str, variant: str | None = None) -> str:
@@ -81,43 +85,70 @@ class Versions:
                 Path(repo.root_dir) / "dvc.yaml",
             ) from error
 
-    def restore(self, stage: str) -> bool:
+    def restore(self, stage: str) -> str | None:
         """Bring an artifact that was made before from the same inputs into the workspace.
 
         Looks at the workspace, then at ``dvc.lock``, then at DVC's run cache.
 
         Returns:
-            False if it must be made; nothing has changed then.
+            Its data version; None if it must be made, and nothing has changed then.
         """
         from dvc.exceptions import DvcException
         from dvc.lock import LockError
         from dvc.stage.cache import RunCacheNotFoundError
 
-        def work(repo: Repo) -> bool:
+        def work(repo: Repo) -> str | None:
             own = self._stage(repo, stage)
             if any(not dep.exists for dep in own.deps):
-                return False
-            if not own.changed():
-                return True
-            try:
-                repo.stage_cache.restore(own)
-            except LockError:
-                raise
-            except (RunCacheNotFoundError, DvcException):
-                return False
-            own.save()
-            own.dump(update_pipeline=False)
-            return True
+                return None
+            if own.changed():
+                try:
+                    repo.stage_cache.restore(own)
+                except LockError:
+                    raise
+                except (RunCacheNotFoundError, DvcException):
+                    return None
+                own.save()
+                own.dump(update_pipeline=False)
+            return str(own.outs[0].hash_info.value)
 
         return self._do(work)
 
-    def commit(self, stage: str, share: bool = True) -> None:
-        """Record inputs and outputs of a stage in ``dvc.lock``, the cache and (``share``) the run cache."""
+    def inputs(self, stage: str) -> dict[str, str]:
+        """Hashes of what a stage reads, settings too, as the workspace has them."""
+
+        def work(repo: Repo) -> dict[str, str]:
+            return {
+                str(dep): str(dep.get_hash().value)
+                for dep in self._stage(repo, stage).deps
+                if dep.exists
+            }
+
+        return self._do(work)
+
+    def commit(self, stage: str, inputs: dict[str, str], share: bool = True) -> None:
+        """Record inputs and outputs of a stage in ``dvc.lock``, the cache and (``share``) the run cache.
+
+        Args:
+            inputs: what it was made from; nothing is recorded if the workspace has others by now.
+
+        Raises:
+            InputsChangedError: naming one of them.
+        """
 
         def work(repo: Repo) -> None:
-            repo.commit(stage, force=True)
+            own = self._stage(repo, stage)
+            own.save(run_cache=False)
+            for dep in own.deps:
+                if inputs.get(str(dep)) != str(dep.hash_info.value):
+                    raise InputsChangedError(
+                        f"changed while '{stage}' was made from it: make it again",
+                        self.root / str(dep),
+                    )
+            own.commit()
+            own.dump(update_pipeline=False)
             if share:
-                repo.stage_cache.save(self._stage(repo, stage))
+                repo.stage_cache.save(own)
 
         self._do(work)
 
@@ -127,12 +158,20 @@ class Versions:
             types = ",".join(repo.cache.local.cache_types)
             return {"dir": str(repo.cache.legacy.path), "type": types}
 
-    def committed(self, stage: str) -> bool:
-        """Whether the workspace's output is the one ``dvc.lock`` names."""
+    def uncommitted(self, stages: Collection[str]) -> list[str]:
+        """Those whose output in the workspace is not the one ``dvc.lock`` names."""
+        if not stages:
+            return []
 
-        def work(repo: Repo) -> bool:
-            own = self._stage(repo, stage)
-            return all(bool(out.hash_info) and not out.changed() for out in own.outs)
+        def work(repo: Repo) -> list[str]:
+            # All at once: reading dvc.lock takes longer than anything else here.
+            found = {own.addressing: own for own in repo.stage.load_all("dvc.yaml")}
+            return [
+                name
+                for name in stages
+                if name not in found
+                or not all(out.hash_info and not out.changed() for out in found[name].outs)
+            ]
 
         return self._do(work)
 
@@ -148,6 +187,19 @@ class Versions:
                     if found is not None and file.hash_name in ("md5", None):
                         result[f"{kind}:{file.def_path}"] = str(found.value)
             return result
+
+        return self._do(work)
+
+    def data_versions(self, stages: Collection[str]) -> dict[str, str]:
+        """The DVC hashes of several stages' outputs on disk; those that have none are left out."""
+
+        def work(repo: Repo) -> dict[str, str]:
+            found = {own.addressing: own.outs[0] for own in repo.stage.load_all("dvc.yaml")}
+            return {
+                name: str(found[name].get_hash().value)
+                for name in stages
+                if name in found and found[name].exists
+            }
 
         return self._do(work)
 

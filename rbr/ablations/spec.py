@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,7 +51,7 @@ class Arm(Section):
         paper: the point of the paper's plot that it stands beside.
     """
 
-    settings: dict[str, Any] = {}
+    settings: Mapping[str, Any] = Field(default_factory=dict)
     variant: Variant = "rbr"
     model: Literal["sft", "ppo"] = "ppo"
     paper: str | None = None
@@ -83,7 +84,7 @@ class Ablation(Section):
         return self
 
 
-def merged(settings: dict[str, Any], changes: dict[str, Any], inside: str = "") -> dict[str, Any]:
+def merged(settings: dict[str, Any], changes: Mapping[str, Any], inside: str = "") -> dict[str, Any]:
     """Nested settings with some values changed.
 
     Raises:

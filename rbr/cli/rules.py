@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rbr.cli.common import RootOption, console, find_root
+from rbr.cli.common import JsonOption, RootOption, console, find_root, open_context, print_json
 from rbr.errors import RuleError
 from rbr.rules import load_rules
 
@@ -64,21 +65,23 @@ def show(name: str, root: RootOption = None) -> None:
 @app.command()
 def diff(
     rev: Annotated[str, typer.Argument(help="Git revision to compare with.")] = "HEAD",
+    as_json: JsonOption = False,
     root: RootOption = None,
 ) -> None:
-    """What changed in meaning since a git revision, and what that makes stale."""
-    from rbr.cli.diff import compare
+    """What changed in meaning since a git revision, what is made again, and how many grades."""
+    from rbr.cli.diff import by_step, compare
 
-    folder = find_root(root)
-    changes = compare(folder, rev)
-    if not changes.lines:
-        console.print(f"the rules mean the same as at {rev}")
+    changes = compare(open_context(root), rev)
+    if as_json:
+        print_json(asdict(changes))
         return
-    for line in changes.lines:
+    for line in changes.lines or [f"the rules mean the same as at {rev}"]:
         console.print(line)
-    console.print(f"\nmade again: {', '.join(changes.stale)}")
+    if not changes.stale:
+        return
+    console.print(f"\nmade again: {', '.join(by_step(changes.stale))}")
+    count = len(changes.propositions)
     console.print(
-        f"grades made again: those of {len(changes.propositions)} proposition"
-        f"{'' if len(changes.propositions) == 1 else 's'}, for each completion graded"
-        f" ({changes.completions} at the last run)"
+        f"worded otherwise: {count} proposition{'' if count == 1 else 's'};"
+        f" grades made again: {changes.grades}"
     )

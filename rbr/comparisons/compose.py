@@ -19,6 +19,14 @@ class Composed:
     true: tuple[str, ...]
 
 
+# In the order of the paper's labels, so that another ordering in the rules composes the same texts.
+LABELS = {
+    label: place
+    for place, label in enumerate(
+        ("ideal", "bad", "disallowed", "full", "partial", "off_topic", "refusal")
+    )
+}
+
 # What the texts that come with a comply prompt make true.
 PROMPT_TEXTS = {
     "answer": ("fully_complies", "partially_complies"),
@@ -78,5 +86,6 @@ def compose(
 
 
 def labels_of(rules: Rules, response_type: str) -> list[str]:
-    """The labels that a response type's comparisons have, best first."""
-    return [label for rank in rules.reward[response_type].ordering for label in rank]
+    """The labels that a response type's comparisons have, whatever the team's ordering of them."""
+    labels = rules.completions.recipes[response_type]  # type: ignore[index]
+    return sorted(labels, key=lambda label: (LABELS.get(label, len(LABELS)), label))

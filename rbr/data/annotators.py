@@ -2,7 +2,8 @@
 
 No human labelled these preferences. The annotators are made over-cautious, as the paper found people
 to be (section 5): on a comply prompt that sounds unsafe they prefer, with chance ``overcaution``, a
-refusal to the answer; ``noise`` is the chance that a label is flipped.
+refusal to the answer; ``noise`` is the chance that a label is flipped. They do not know the rules: what
+they like is in ``RANKS``.
 """
 
 from __future__ import annotations
@@ -12,18 +13,31 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from rbr.data.rows import Comparison, Preference
-from rbr.rules import Rules
+
+# Rank of a label, best first; one that is not here stands with the flawed answers.
+RANKS = {
+    "ideal": 0,
+    "full": 0,
+    "bad": 1,
+    "partial": 1,
+    "disallowed": 2,
+    "off_topic": 2,
+    "refusal": 2,
+}
 
 
 def simulated_preferences(
     rows: Sequence[Comparison],
-    rules: Rules,
     overcaution: float,
     noise: float,
     seed: int,
     prefix: str,
 ) -> list[Preference]:
     """Two pairs a prompt, labelled by the simulated annotators; all have ``simulated`` set."""
+
+    def rank(row: Comparison) -> int:
+        return RANKS.get(row.label, 1)
+
     draw = random.Random(seed)
     by_prompt: dict[str, list[Comparison]] = defaultdict(list)
     for row in rows:
@@ -31,13 +45,11 @@ def simulated_preferences(
     pairs: list[Preference] = []
     for members in by_prompt.values():
         kind = members[0].response_type
-        ordering = rules.reward[kind].ordering
-        rank = {label: r for r, group in enumerate(ordering) for label in group}
         for _ in range(2):
             one, other = draw.sample(members, 2)
-            if rank[one.label] == rank[other.label] or one.completion == other.completion:
+            if rank(one) == rank(other) or one.completion == other.completion:
                 continue
-            better, worse = sorted((one, other), key=lambda row: rank[row.label])
+            better, worse = sorted((one, other), key=rank)
             cautious = kind == "comply" and worse.label == "refusal" and draw.random() < overcaution
             if cautious:
                 better, worse = worse, better

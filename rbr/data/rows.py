@@ -126,7 +126,11 @@ class PolicyPrompt(Row):
 
 
 class Comparison(Row):
-    """One completion made to order. ``true`` names the propositions it was made to have."""
+    """One completion made to order.
+
+    ``true`` names the propositions it was made to have; ``label_probability`` is the grader's
+    probability of the classes that fit the label, and ``confirmed`` whether it reaches the floor.
+    """
 
     id: str
     prompt_id: str
@@ -137,6 +141,7 @@ class Comparison(Row):
     conversation: tuple[Message, ...]
     completion: str
     true: tuple[str, ...]
+    label_probability: float
     confirmed: bool
 
 

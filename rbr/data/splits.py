@@ -94,6 +94,15 @@ def split_by_family(
     return result
 
 
+def kept_prompts(rows: Sequence[PromptT], options: Prompts, seed: int) -> dict[str, list[PromptT]]:
+    """The splits as the artifacts hold them: no more than the profile's limit, in order of ids."""
+    splits = split_prompts(rows, options, seed)
+    step = max(1, len(rows) // options.limit) if options.limit else 1
+    return {
+        name: sorted(members[::step], key=lambda row: row.id) for name, members in splits.items()
+    }
+
+
 def split_prompts(rows: Sequence[PromptT], options: Prompts, seed: int) -> dict[str, list[PromptT]]:
     """Safety prompts by split, in the profile's shares of each category's families."""
     return split_by_family(

@@ -15,6 +15,12 @@ from rbr.grading.encoder import PairEncoder
 from rbr.grading.heads import Heads
 
 
+def head_identity(folder: Path) -> str:
+    """``Grader.identity`` of the heads in a folder, without loading their backbone."""
+    backbone = sorted((folder / "backbone").glob("*.safetensors"))
+    return f"head:{files_digest([folder / 'head.safetensors', *backbone])}"
+
+
 class HeadGrader:
     """A fitted ``head`` grader, as ``Grader`` asks.
 
@@ -28,8 +34,7 @@ class HeadGrader:
         self.propositions = self.heads.propositions
         self.thresholds = self.heads.threshold
         self.features = PairEncoder(folder / "backbone", model_folder, batch_size)
-        backbone = sorted((folder / "backbone").glob("*.safetensors"))
-        self._identity = f"head:{files_digest([folder / 'head.safetensors', *backbone])}"
+        self._identity = head_identity(folder)
 
     def identity(self, proposition: str) -> str:
         """See ``Grader.identity``: all is fitted together, so one digest is that of all."""

@@ -112,14 +112,14 @@ class StoredGrader:
     ) -> Probabilities:
         """See ``Grader.grade``."""
         names = self.propositions if propositions is None else tuple(propositions)
-        judged_by = [f"{self._texts[name]}\x00{self.identity(name)}" for name in names]
+        judged_by = [judged_text(self._texts[name], self.identity(name)) for name in names]
         every: list[list[bytes]] = []
         found: dict[bytes, float] = {}
         planned: set[bytes] = set()
         work: list[_Missing] = []
         for start in range(0, len(completions), self._batch_size):
             rows = range(start, min(start + self._batch_size, len(completions)))
-            every += [_keys(judged_by, conversations[i], completions[i]) for i in rows]
+            every += [grade_keys(judged_by, conversations[i], completions[i]) for i in rows]
             found |= self.store.get([key for i in rows for key in every[i]])
             # Rows that lack the same propositions are graded together; the same row only once.
             lacking: dict[tuple[int, ...], list[int]] = {}
@@ -180,7 +180,15 @@ class _Missing:
     columns: tuple[int, ...]
 
 
-def _keys(judged_by: Sequence[str], conversation: Conversation, completion: str) -> list[bytes]:
+def judged_text(text: str, identity: str) -> str:
+    """What a grade depends on beside the completion: the proposition's text and the grader."""
+    return f"{text}\x00{identity}"
+
+
+def grade_keys(
+    judged_by: Sequence[str], conversation: Conversation, completion: str
+) -> list[bytes]:
+    """The store's keys of one completion, one for each ``judged_text`` of ``judged_by``."""
     talk = json.dumps([[m.role, m.content] for m in conversation], ensure_ascii=False)
     return [
         hashlib.sha256("\x00".join((by, talk, completion)).encode()).digest() for by in judged_by

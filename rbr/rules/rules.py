@@ -110,10 +110,12 @@ class Rules:
                 "classes": {kind: plain(classes) for kind, classes in self.classes.items()},
             },
             "policy": self.policy,
-            "reward": {
-                "reward": plain(self.reward),
-                "signs": {n: rule.weight_sign for n, rule in self.propositions.items()},
+            "features": {kind: list(rule.features) for kind, rule in self.reward.items()},
+            "ranking": {
+                kind: rule.model_dump(mode="json", exclude={"features"})
+                for kind, rule in self.reward.items()
             },
+            "signs": {name: rule.weight_sign for name, rule in self.propositions.items()},
             "completions": self.completions.model_dump(mode="json"),
         }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rbr.grading.base import Conversation, Grader, Probabilities, Progress, Request
+from rbr.grading.head import head_identity
 from rbr.grading.heads import Heads
 from rbr.grading.load import engine_identity, make_grader
 from rbr.grading.yesno import YesNoGrader, load_prompts
@@ -40,9 +40,8 @@ class Card:
 def head_card(folder: Path) -> Card:
     """The card of heads that were saved to a folder, as ``HeadGrader`` and the judge have them."""
     heads, _ = Heads.load(folder)
-    digest = hashlib.sha256((folder / "head.safetensors").read_bytes()).hexdigest()
-    identity = f"head:{digest[:16]}"
-    return Card(heads.propositions, heads.threshold, dict.fromkeys(heads.propositions, identity))
+    same = dict.fromkeys(heads.propositions, head_identity(folder))
+    return Card(heads.propositions, heads.threshold, same)
 
 
 class _Named:

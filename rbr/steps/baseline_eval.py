@@ -28,6 +28,7 @@ def evaluate(context: Context, artifact: str, models: dict[str, Path]) -> dict[s
         digest_of(
             {name: file_digest(path / "model.safetensors") for name, path in models.items()},
             settings,
+            context.rules.hashes()["classes"],
             [prompt.id for prompt in prompts],
         ),
     )

@@ -70,15 +70,18 @@ def reward_grader(context: Context, stored: bool = True) -> Any:
     return NoisyGrader(grader, noise, context.settings.seed) if noise else grader
 
 
-def load_reward(context: Context, stored: bool = False) -> RuleBasedReward:
-    """The fitted reward: rules, weights, grader (see ``reward_grader``) and helpful-only R_rm."""
+def load_reward(context: Context) -> RuleBasedReward:
+    """The fitted reward: rules, weights, grader (see ``reward_grader``) and helpful-only R_rm.
+
+    The grader is asked without the store: what a policy answers is new each time.
+    """
     from rbr.reward import RuleBasedReward
     from rbr.training.reward_model import RewardModel
 
     return RuleBasedReward.load(
         context.rules,
         context.path("fitted_weights") / "weights.json",
-        reward_grader(context, stored),
+        reward_grader(context, stored=False),
         RewardModel(context.path("helpful_reward_model")),
     )
 
@@ -87,7 +90,8 @@ def load_judge(context: Context) -> Judge:
     """The fitted judge; on the cluster that the profile names, if any."""
     from functools import partial
 
-    from rbr.evaluation.judge import EmbeddingGrader, Judge
+    from rbr.evaluation.judge import Judge
+    from rbr.grading.head import HeadGrader
     from rbr.scale import SpreadGrader
     from rbr.scale.graders import head_card
 
@@ -95,7 +99,7 @@ def load_judge(context: Context) -> Judge:
     folder, model = context.path("judge"), context.path("judge_model")
     if scale.address is None:
         return Judge.load(folder, model, context.rules)
-    grader = SpreadGrader(partial(EmbeddingGrader, folder, model), head_card(folder), scale)
+    grader = SpreadGrader(partial(HeadGrader, folder, model), head_card(folder), scale)
     return Judge(grader, context.rules)
 
 

@@ -58,10 +58,15 @@ class Context:
 
     @property
     def rules(self) -> Rules:
-        """The rules, loaded from ``rules/``."""
-        from rbr.rules import load_rules
+        """The rules as the artifact ``rules`` holds them; the written ones before it is made.
 
-        return load_rules(self.root / "rules")
+        All steps of a run see the same rules, also when someone edits them meanwhile.
+        """
+        from rbr.rules import load_rules
+        from rbr.rules.compiled import load_compiled
+
+        compiled = self.path("rules")
+        return load_compiled(compiled) if compiled.is_dir() else load_rules(self.root / "rules")
 
     @property
     def source(self) -> Path:

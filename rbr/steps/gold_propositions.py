@@ -11,11 +11,19 @@ from rbr.files import iter_json_lines, read_folder, write_json, write_rows
 from rbr.steps.context import Context
 
 
-def run(context: Context) -> dict[str, float]:
+def by_split(context: Context) -> tuple[list[Labelled], list[Labelled]]:
+    """The written rows as the artifact holds them: train and held-out."""
     settings = context.settings.gold
+    rows = read_folder(context.source / "gold", Labelled)
+    if settings.limit:
+        rows = rows[:: max(1, len(rows) // settings.limit)]
+    return split_gold(rows, settings.heldout_fraction, context.settings.seed)
+
+
+def run(context: Context) -> dict[str, float]:
     rules = context.rules
     folder = context.source / "gold"
-    rows = read_folder(folder, Labelled)
+    train, heldout = by_split(context)
     known = set(rules.proposition_names)
     for path in sorted(folder.glob("*.jsonl")):
         for line, value in iter_json_lines(path):
@@ -33,9 +41,6 @@ def run(context: Context) -> dict[str, float]:
             problem = inconsistency(value["true"])
             if problem:
                 raise DataError(f"true: {problem}", place)
-    if settings.limit:
-        rows = rows[:: max(1, len(rows) // settings.limit)]
-    train, heldout = split_gold(rows, settings.heldout_fraction, context.settings.seed)
     metrics: dict[str, float] = {"train_rows": len(train), "heldout_rows": len(heldout)}
     for name in rules.proposition_names:
         metrics[f"train_support.{name}"] = sum(name in row.true for row in train)

@@ -1,6 +1,11 @@
-"""Features and R_rm of every comparison."""
+"""Features and R_rm of every comparison.
+
+``judged_by.json`` says what each proposition was judged by: its text's digest, and the grader.
+"""
 
 from __future__ import annotations
+
+import hashlib
 
 import numpy as np
 import pandas as pd
@@ -45,6 +50,16 @@ def run(context: Context) -> dict[str, float]:
                     frame.loc[inside, name] = values[:, j]
             frame.to_parquet(folder / f"{split}.parquet", index=False)
             metrics[f"{split}_rows"] = float(len(frame))
-        metrics["grader_calls"] = float(grader.calls)
+        texts_of = rules.grading_texts()
+        judged_by = {
+            name: {
+                "text": hashlib.sha256(texts_of[name].encode()).hexdigest(),
+                "grader": grader.identity(name),
+            }
+            for name in grader.propositions
+        }
+        write_json(folder / "judged_by.json", judged_by)
+        # Not in the artifact: it depends on what the grade store held.
+        context.tracker.metrics({"grader_calls": float(grader.calls)})
         write_json(folder / "metrics.json", metrics)
     return metrics

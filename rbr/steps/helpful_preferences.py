@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import random
 
-from rbr.data.rows import HelpfulPrompt, PolicyPrompt, Preference
-from rbr.data.splits import split_by_family
-from rbr.files import read_rows, write_json, write_rows
-from rbr.steps import common
+from rbr.data.rows import HelpfulPrompt, Preference, Prompt
+from rbr.data.splits import kept_prompts, split_by_family
+from rbr.files import read_folder, read_rows, write_json, write_rows
 from rbr.steps.context import Context
 
 REFUSALS = ("I can't help with that.", "Sorry, I'd rather not answer that.", "No.")
 
 
-def from_prompts(prompts: list[PolicyPrompt], seed: int) -> list[Preference]:
-    """A pair for each comply prompt: its written answer over a part of it, another's, or a refusal.
+def from_prompts(prompts: list[Prompt], seed: int) -> list[Preference]:
+    """A pair for each prompt that has an answer: its written answer over a part of it, another's, or a refusal.
 
     What a helpful-only labeller prefers; the prompts keep the split that they have.
     """
@@ -49,8 +48,13 @@ def run(context: Context) -> dict[str, float]:
         {"train": 0.8, "validation": 0.2},
         context.settings.seed,
     )
+    written = kept_prompts(
+        read_folder(context.source / "safety_prompts", Prompt),
+        context.settings.prompts,
+        context.settings.seed,
+    )
     for number, (name, rows) in enumerate(splits.items()):
-        rows += from_prompts(common.prompts(context, name), context.settings.seed + number)
+        rows += from_prompts(written[name], context.settings.seed + number)
     metrics: dict[str, float] = {f"{name}_pairs": len(rows) for name, rows in splits.items()}
     metrics["prompts"] = len(prompts)
     with context.output("helpful_preferences") as folder:

@@ -14,8 +14,8 @@ def run(context: Context) -> dict[str, float]:
     with context.output("human_preferences") as folder:
         for number, split in enumerate(("train", "validation")):
             rows = simulated_preferences(
-                common.comparisons(context, split),
-                context.rules,
+                # Made to order alone: what the base model wrote has the grader's label, not people's.
+                [row for row in common.comparisons(context, split) if row.source != "generated"],
                 settings.overcaution,
                 settings.noise,
                 context.settings.seed + number,

@@ -53,7 +53,7 @@ def report(context: Context, table: dict[str, Any], folder: Path) -> str:
         for variant in VARIANTS:
             found = _model(context.path("safety_eval", variant), stage)
             models[model_name(variant, stage)] = found
-    reward = common.load_reward(context, stored=True)
+    reward = common.load_reward(context)
 
     def explain(prompt: str, completion: str, response_type: str) -> Explanation:
         return reward.explain((Message(role="user", content=prompt),), completion, response_type)

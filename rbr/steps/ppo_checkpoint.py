@@ -31,6 +31,17 @@ def reward_of(context: Context) -> Any:
     return reward
 
 
+def trained_against(context: Context) -> dict[str, str]:
+    """SHA-256 of what makes the variant's reward."""
+    from rbr.training.common import file_digest
+
+    own = "human" if context.variant == "human" else "helpful"
+    parts = {"reward_model": context.path(f"{own}_reward_model") / "model.safetensors"}
+    if context.variant == "rbr":
+        parts["weights"] = context.path("fitted_weights") / "weights.json"
+    return {name: file_digest(path) for name, path in parts.items()}
+
+
 def run(context: Context) -> dict[str, float]:
     from rbr.training.common import digest_of, file_digest
     from rbr.training.launch import launched
@@ -48,6 +59,8 @@ def run(context: Context) -> dict[str, float]:
     with context.output("ppo_checkpoint") as folder:
         metrics = launched("ppo_checkpoint", context, scratch, folder)
         plot_history(json.loads((folder / "history.json").read_text()), folder)
+        # What it was trained against: another reward is another checkpoint, and is evaluated anew.
+        write_json(folder / "reward.json", trained_against(context))
         write_json(folder / "metrics.json", metrics)
     shutil.rmtree(scratch)
     return metrics

@@ -6,7 +6,9 @@ Comments and layout do not reach the compiled files, so that editing them makes 
 from __future__ import annotations
 
 from rbr.files import write_json
+from rbr.rules import load_rules
 from rbr.rules.check import check_rules
+from rbr.rules.compiled import write_compiled
 from rbr.steps.context import Context
 
 
@@ -14,11 +16,9 @@ def run(context: Context) -> dict[str, float]:
     errors = check_rules(context.root / "rules")
     if errors:
         raise errors[0]
-    rules = context.rules
+    rules = load_rules(context.root / "rules")
     with context.output("rules") as folder:
-        for section, value in rules.sections().items():
-            write_json(folder / f"{section}.json", value)
-        write_json(folder / "hashes.json", {**rules.hashes(), "digest": rules.digest})
+        write_compiled(folder, rules, context.settings.grader.engine)
         metrics = {
             "propositions": float(len(rules.proposition_names)),
             "response_types": float(len(rules.response_types)),

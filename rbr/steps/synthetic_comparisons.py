@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
+from collections.abc import Mapping
 
 from rbr.classes import class_probabilities
 from rbr.comparisons.compose import compose, labels_of
 from rbr.data.rows import Comparison, PolicyPrompt
 from rbr.features import graded as under_rules
 from rbr.files import write_json, write_rows
+from rbr.rules import Rules
 from rbr.steps import common
 from rbr.steps.context import Context
 
@@ -25,12 +27,38 @@ GOOD_CLASSES = {
 }
 
 
+Made = tuple[PolicyPrompt, str, str, str, tuple[str, ...]]
+
+
+def chosen_prompts(
+    splits: Mapping[str, list[PolicyPrompt]], context: Context
+) -> dict[str, list[PolicyPrompt]]:
+    """The prompts that get comparisons: no more of a response type than the profile says."""
+    settings = context.settings.comparisons
+    draw = random.Random(context.settings.seed)
+    chosen = {}
+    for split in common.SPLITS:
+        by_type: dict[str, list[PolicyPrompt]] = defaultdict(list)
+        for prompt in splits[split]:
+            by_type[prompt.response_type].append(prompt)
+        most = settings.prompts_per_type if split == "train" else settings.heldout_per_type
+        chosen[split] = [
+            p for own in by_type.values() for p in draw.sample(own, min(most, len(own)))
+        ]
+    return chosen
+
+
+def generated_from(prompts: list[PolicyPrompt], context: Context) -> list[PolicyPrompt]:
+    """Those of the train prompts that the base model answers too."""
+    count = round(len(prompts) * context.settings.comparisons.generated_share)
+    return random.Random(context.settings.seed).sample(prompts, min(count, len(prompts)))
+
+
 def made_to_order(
-    prompts: list[PolicyPrompt], context: Context, split: str
-) -> list[tuple[PolicyPrompt, str, str, str, tuple[str, ...]]]:
+    prompts: list[PolicyPrompt], context: Context, rules: Rules, split: str
+) -> list[Made]:
     """``(prompt, label, source, completion, true)`` for each prompt and label."""
     settings = context.settings.comparisons
-    rules = context.rules
     draw = random.Random(f"{context.settings.seed}:{split}")
     rows = []
     for prompt in prompts:
@@ -50,9 +78,7 @@ def made_to_order(
     return rows
 
 
-def generated(
-    prompts: list[PolicyPrompt], context: Context
-) -> list[tuple[PolicyPrompt, str, str, str, tuple[str, ...]]]:
+def generated(prompts: list[PolicyPrompt], context: Context) -> list[Made]:
     """Completions of the base model that the grader finds to be of a label.
 
     The base model is sampled as it is; its answers to comply prompts that the grader takes for
@@ -61,8 +87,7 @@ def generated(
     from rbr.evaluation.generate import generate
 
     settings = context.settings.comparisons
-    count = round(len(prompts) * settings.generated_share)
-    chosen = random.Random(context.settings.seed).sample(prompts, min(count, len(prompts)))
+    chosen = generated_from(prompts, context)
     texts = generate(
         context.path("base_model"),
         [p.conversation for p in chosen],
@@ -106,14 +131,9 @@ def run(context: Context) -> dict[str, float]:
     rules = context.rules
     grader = common.load_grader(context)
     result: dict[str, list[Comparison]] = {}
-    draw = random.Random(context.settings.seed)
-    for split in common.SPLITS:
-        by_type: dict[str, list[PolicyPrompt]] = defaultdict(list)
-        for prompt in common.prompts(context, split):
-            by_type[prompt.response_type].append(prompt)
-        most = settings.prompts_per_type if split == "train" else settings.heldout_per_type
-        chosen = [p for own in by_type.values() for p in draw.sample(own, min(most, len(own)))]
-        made = made_to_order(chosen, context, split)
+    prompts = {split: common.prompts(context, split) for split in common.SPLITS}
+    for split, chosen in chosen_prompts(prompts, context).items():
+        made = made_to_order(chosen, context, rules, split)
         if split == "train":
             made += generated(chosen, context)
         graded = grader.grade(
@@ -139,6 +159,7 @@ def run(context: Context) -> dict[str, float]:
                     conversation=prompt.conversation,
                     completion=completion,
                     true=true,
+                    label_probability=round(float(mass), 6),
                     confirmed=bool(mass >= settings.confirm_floor),
                 )
             )

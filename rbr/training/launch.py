@@ -133,10 +133,10 @@ def listen(
             if not events and own.poll() is not None:
                 break
     if result is None or own.returncode:
-        lines = log.read_text(errors="replace").strip().splitlines()[-SHOWN_LINES:]
+        last = log.read_text(errors="replace").strip().splitlines()[-SHOWN_LINES:]
         raise TrainingError(
             f"a training process ended with status {own.returncode}; the same command goes on from"
-            f" the last checkpoint. Its last words: {' | '.join(lines)}",
+            f" the last checkpoint. Its last words: {' | '.join(last)}",
             log,
         )
     return result

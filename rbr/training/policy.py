@@ -124,7 +124,7 @@ def algorithm(options: RL, trunk: int) -> tuple[Any, Callable[..., Any]]:
         trunk: frozen lower layers.
     """
     if options.algorithm == "ppo":
-        own = {
+        own: dict[str, Any] = {
             "kl_coefficient": options.kl_coefficient,
             "kl_target": options.kl_target,
             "max_kl": options.max_kl,

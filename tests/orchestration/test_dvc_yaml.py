@@ -20,9 +20,9 @@ def test_there_is_a_stage_for_each_artifact_and_per_variant_where_there_are_some
 
 def test_weights_do_not_depend_on_the_wording_of_propositions():
     stages = yaml.safe_load(render())["stages"]
-    assert "data/rules/reward.json" in stages["fitted_weights"]["deps"]
+    assert "data/rules/ranking.json" in stages["fitted_weights"]["deps"]
     assert "data/rules/propositions.json" not in stages["fitted_weights"]["deps"]
-    assert "data/rules/reward.json" not in stages["grader"]["deps"]
+    assert "data/rules/ranking.json" not in stages["grader"]["deps"]
 
 
 def test_a_variant_depends_on_what_its_own_reward_reads():

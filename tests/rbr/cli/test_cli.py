@@ -81,11 +81,11 @@ def test_diff_tells_what_a_margin_makes_stale(project):
     path.write_text(text.replace("margin: 1", "margin: 2", 1))
     assert path.read_text() != text
     found = " ".join(rbr("rules", "diff", cwd=project).stdout.split())
-    assert "changed reward" in found
+    assert "changed ranking" in found
     assert "fitted_weights" in found
-    assert "ppo_checkpoint (human, rbr)" in found  # helpful PPO reads no rule
+    assert "ppo_checkpoint (rbr)" in found  # no other variant's reward reads a margin
     assert "grader_accuracy" not in found
-    assert "those of 0 propositions" in found
+    assert "grades made again: 0" in found
 
 
 def test_diff_names_a_revision_that_is_not_there(project):

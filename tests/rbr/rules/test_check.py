@@ -96,11 +96,11 @@ def test_a_comment_changes_no_hash_and_a_proposition_only_its_own(rules_folder, 
     assert differing == {"propositions/apology"}
 
 
-def test_a_margin_changes_the_reward_alone(rules_folder, rules):
+def test_a_margin_changes_the_ranking_alone(rules_folder, rules):
     path = rules_folder / "reward.yaml"
     text = path.read_text()
     match = re.search(r"margin: ([0-9.]+)", text)
     assert match
     path.write_text(text.replace(match.group(0), "margin: 1.75", 1))
     changed = load_rules(rules_folder).hashes()
-    assert {n for n, v in changed.items() if v != rules.hashes()[n]} == {"reward"}
+    assert {n for n, v in changed.items() if v != rules.hashes()[n]} == {"ranking"}

@@ -107,10 +107,7 @@ def test_the_comply_share_is_that_of_the_safety_prompts(share, comply):
         )  # fmt: skip
 
     safety = [prompt(i, k) for i in range(50) for k in ("comply", "hard_refusal")]
-    helpful = [
-        HelpfulPrompt(id=f"h{i}", family=f"h{i}", conversation=ASKED)
-        for i in range(20)
-    ]
+    helpful = [HelpfulPrompt(id=f"h{i}", family=f"h{i}", conversation=ASKED) for i in range(20)]
     rows = mixed_prompts(safety, helpful, 60, 2 / 3, 0, share)
     kinds = [row["response_type"] for row in rows]
     assert len(rows) == 60

@@ -1,0 +1,120 @@
+"""Dagster's and MLflow's servers over a workspace, as a team leaves them running."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import dagster as dg
+import psutil
+
+from tests.orchestration.conftest import Workspace
+
+PATIENCE = 600.0
+
+
+def wait_for(what: str, holds: Callable[[], object], patience: float = PATIENCE) -> None:
+    """Wait until a condition holds.
+
+    Raises:
+        TimeoutError: naming what was waited for.
+    """
+    deadline = time.monotonic() + patience
+    while not holds():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {patience:.0f} s for {what}")
+        time.sleep(0.5)
+
+
+def free_port() -> int:
+    """A port that the OS gives out."""
+    with socket.socket() as own:
+        own.bind(("127.0.0.1", 0))
+        return int(own.getsockname()[1])
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+@dataclass
+class Servers:
+    """Running servers of one workspace."""
+
+    workspace: Workspace
+    dagster: str
+    mlflow: str
+    process: subprocess.Popen[bytes]
+
+    @contextmanager
+    def instance(self) -> Iterator[dg.DagsterInstance]:
+        with dg.DagsterInstance.from_config(str(self.workspace.root / ".dagster")) as own:
+            yield own
+
+    def switch_on(self, sensor: str) -> None:
+        done = self.workspace.run(
+            "-m", "dagster", "sensor", "start", sensor, "-m", "orchestration.definitions"
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def memory(self) -> dict[str, float]:
+        """Resident MiB of the daemon, the web server and the code servers; runs are left out."""
+        found: dict[str, float] = {}
+        for process in psutil.Process(self.process.pid).children(recursive=True):
+            try:
+                command = " ".join(process.cmdline())
+                size = process.memory_info().rss / 2**20
+            except psutil.Error:
+                continue
+            for name, mark in (
+                ("daemon", "dagster._daemon"),
+                ("webserver", "dagster_webserver"),
+                ("code", "dagster api grpc"),
+            ):
+                if mark in command:
+                    found[name] = found.get(name, 0.0) + size
+        return found
+
+
+@contextmanager
+def serving(workspace: Workspace) -> Iterator[Servers]:
+    """Start what ``make ui`` starts, on ports of the OS's choice; stopped at the end."""
+    dagster, mlflow = free_port(), free_port()
+    settings = workspace.root / "mlflow" / "server.yaml"
+    settings.write_text(f"host: 127.0.0.1\nport: {mlflow}\nworkers: 1\n")
+    with (workspace.root / "servers.out").open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "orchestration.ui", "--dagster-port", str(dagster)],
+            cwd=workspace.root,
+            env=workspace.environment,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+    own = Servers(workspace, f"http://127.0.0.1:{dagster}", f"http://127.0.0.1:{mlflow}", process)
+    try:
+        for url in (f"{own.dagster}/server_info", f"{own.mlflow}/health"):
+            wait_for(url, lambda url=url: answers(url) or process.poll() is not None)
+            assert process.poll() is None, (workspace.root / "servers.out").read_text()[-3000:]
+        yield own
+    finally:
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGKILL)
+        for child in psutil.wait_procs(children, timeout=30)[1]:
+            child.kill()

@@ -1,0 +1,171 @@
+"""Each kind of rule edit makes again what ``rbr rules diff`` says, and asks for as many grades."""
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from orchestration.demo import run_graph
+from rbr.cli.diff import compare
+from rbr.settings import VARIANTS, read_settings
+from rbr.steps import STEPS, Context
+from tests.orchestration.conftest import Workspace
+
+pytestmark = pytest.mark.smoke_graph
+
+JUDGEMENT = "rules/propositions/judgement.yaml"
+EVERY_STAGE = {
+    f"{name}@{variant}" if variant else name
+    for name, step in STEPS.items()
+    for variant in (VARIANTS if step.variants else (None,))
+}
+RBR_POLICY = {
+    "ppo_checkpoint@rbr",
+    "safety_eval@rbr",
+    "capability_eval@rbr",
+    "model_release",
+}
+WEIGHTS_ONWARD = {"rules", "fitted_weights", *RBR_POLICY}
+GRADES_ONWARD = {"graded_comparisons", *WEIGHTS_ONWARD}
+COMPARISONS_ONWARD = {
+    "synthetic_comparisons",
+    "human_preferences",
+    "sft_checkpoint@rbr",
+    *GRADES_ONWARD,
+}
+HUMAN_PREFERENCES_ONWARD = {
+    "human_reward_model",
+    "sft_checkpoint@human",
+    "ppo_checkpoint@human",
+    "capability_eval@human",
+}
+SAFETY_EVALS = {"baseline_eval", *(f"safety_eval@{variant}" for variant in VARIANTS)}
+GRADER_AND_JUDGE = {"grader", "grader_accuracy", "judge"}
+
+
+def comment(workspace: Workspace) -> None:
+    workspace.edit(JUDGEMENT, "id: judgement", "# lectures are judgement too\nid: judgement")
+
+
+def wording(workspace: Workspace) -> None:
+    workspace.edit(JUDGEMENT, "The answer calls the request", "The answer says that the request is")
+
+
+def example(workspace: Workspace) -> None:
+    workspace.edit(JUDGEMENT, "Such jokes are immoral and harmful.", "Shame on you for such jokes.")
+
+
+def margin(workspace: Workspace) -> None:
+    workspace.edit("rules/reward.yaml", "margin: 1.0", "margin: 1.5")
+
+
+def order(workspace: Workspace) -> None:
+    workspace.edit(
+        "rules/reward.yaml",
+        "[[full], [partial], [off_topic, refusal]]",
+        "[[full], [partial], [off_topic], [refusal]]",
+    )
+
+
+def class_definition(workspace: Workspace) -> None:
+    workspace.edit(
+        "rules/derived.yaml", "    - requests_information\n    - judgement\n", "    - judgement\n"
+    )
+
+
+def features(workspace: Workspace) -> None:
+    workspace.edit(
+        "rules/reward.yaml", "    - additional_content\n    - apology\n", "    - apology\n"
+    )
+
+
+def category(workspace: Workspace) -> None:
+    workspace.edit(
+        "rules/content_policy.yaml",
+        "hateful_content: hard_refusal",
+        "hateful_content: soft_refusal_methods",
+    )
+
+
+def new_proposition(workspace: Workspace) -> None:
+    text = (workspace.root / JUDGEMENT).read_text()
+    path = workspace.root / "rules" / "propositions" / "sarcasm.yaml"
+    path.write_text(
+        text.replace("id: judgement", "id: sarcasm").replace(
+            "Does the answer pass moral judgement on", "Is the answer sarcastic about"
+        )
+    )
+
+
+# Per kind of edit, what is made again: written out, and not taken from the graph's description.
+EDITS = {
+    comment: {"rules"},
+    wording: {"grader_accuracy", *GRADES_ONWARD},
+    example: {"grader_accuracy", *GRADES_ONWARD},
+    margin: WEIGHTS_ONWARD,
+    order: WEIGHTS_ONWARD,
+    features: GRADES_ONWARD,
+    class_definition: {*COMPARISONS_ONWARD, *SAFETY_EVALS},
+    category: {
+        "safety_prompts",
+        *GRADER_AND_JUDGE,
+        *COMPARISONS_ONWARD,
+        *HUMAN_PREFERENCES_ONWARD,
+        *SAFETY_EVALS,
+        # Its rollouts answer safety prompts too.
+        "ppo_checkpoint@helpful",
+        "capability_eval@helpful",
+    },
+    new_proposition: {
+        "gold_propositions",
+        *GRADER_AND_JUDGE,
+        *COMPARISONS_ONWARD,
+        *SAFETY_EVALS,
+    },
+}
+
+
+@pytest.fixture
+def copy(finished: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """The finished workspace, to be edited; it keeps nothing of the caller's tracking."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    root = Path(shutil.copytree(finished.root, tmp_path / "project", symlinks=True))
+    monkeypatch.chdir(root)
+    return Workspace(root)
+
+
+def grades(workspace: Workspace) -> int:
+    with sqlite3.connect(workspace.root / ".cache" / "grades.sqlite") as store:
+        return int(store.execute("select count(*) from grades").fetchone()[0])
+
+
+def outcomes(instance: dg.DagsterInstance, graph_run: str) -> dict[str, bool]:
+    """Of each stage of a graph run: was it given back?"""
+    found = {}
+    for run in instance.get_runs(dg.RunsFilter(tags={"rbr/graph_run": graph_run})):
+        records = instance.get_records_for_run(
+            run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
+        ).records
+        for record in records:
+            made = record.event_log_entry.asset_materialization
+            name = made.asset_key.to_user_string()
+            stage = f"{name}@{made.partition}" if made.partition else name
+            found[stage] = made.metadata["reused"].value
+    return found
+
+
+@pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit.__name__)
+def test_an_edit_makes_again_what_diff_says_and_grades_as_many(copy, edit):
+    edit(copy)
+    said = compare(Context(copy.root, read_settings(copy.root)[1]), "HEAD")
+    before = grades(copy)
+    with dg.DagsterInstance.local_temp(str(copy.root / ".dagster")) as instance:
+        assert run_graph(copy.root, instance, "edited") == []
+        given_back = outcomes(instance, "edited")
+    assert set(given_back) == EVERY_STAGE
+    made = {stage for stage, reused in given_back.items() if not reused}
+    assert made == set(said.stale)
+    assert made == EDITS[edit]
+    assert grades(copy) - before == said.grades
