@@ -84,7 +84,9 @@ class Ablation(Section):
         return self
 
 
-def merged(settings: dict[str, Any], changes: Mapping[str, Any], inside: str = "") -> dict[str, Any]:
+def merged(
+    settings: dict[str, Any], changes: Mapping[str, Any], inside: str = ""
+) -> dict[str, Any]:
     """Nested settings with some values changed.
 
     Raises:

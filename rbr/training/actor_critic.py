@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from trl.trainer.utils import selective_log_softmax, selective_log_softmax_and_entropy
 
 from rbr.models.trunk import decoder_of, part_of
 
@@ -41,7 +42,7 @@ class ValueHead(nn.Module):
 
 @dataclass(frozen=True)
 class Judged:
-    """What actor and critic say of T completion tokens; each tensor has shape (B, T).
+    """What actor and critic say of T completion tokens; each tensor has shape (B, T), 0 on padding.
 
     Attributes:
         logps: log-probability of each token at the sampling temperature.
@@ -96,7 +97,7 @@ class ActorCritic:
         self, states: torch.Tensor, attention_mask: torch.Tensor, ids: torch.Tensor
     ) -> Judged:
         hidden = self._before(self._upper, states, attention_mask, ids.size(1))
-        logps, entropy = self._logps(hidden, ids)
+        logps, entropy = self._logps(hidden, ids, attention_mask)
         # Without a frozen trunk the critic reads the policy's own last states, and leaves them alone.
         seen = states[:, -ids.size(1) - 1 : -1] if self._shared else hidden.detach()
         return Judged(logps, entropy, self._value(seen))
@@ -106,7 +107,7 @@ class ActorCritic:
     ) -> torch.Tensor:
         self._reference.to(states.device)
         hidden = self._before(self._reference, states, attention_mask, ids.size(1))
-        return self._logps(hidden, ids)[0]
+        return self._logps(hidden, ids, attention_mask)[0]
 
     @staticmethod
     def _before(
@@ -116,11 +117,20 @@ class ActorCritic:
         output = upper(inputs_embeds=states, attention_mask=attention_mask)
         return output.last_hidden_state[:, -length - 1 : -1]  # type: ignore[no-any-return]
 
-    def _logps(self, hidden: torch.Tensor, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        logps = (self._head(hidden).float() / self.temperature).log_softmax(-1)
-        with torch.no_grad():
-            entropy = -(logps.exp() * logps).sum(-1)
-        return logps.gather(-1, ids.unsqueeze(-1)).squeeze(-1), entropy
+    def _logps(
+        self, hidden: torch.Tensor, ids: torch.Tensor, attention_mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        # Of real tokens alone: over a large vocabulary the logits cost as much as all layers.
+        real = attention_mask[:, -ids.size(1) :].bool()
+        logits = self._head(hidden[real]) / self.temperature
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        if torch.is_grad_enabled():
+            found = selective_log_softmax_and_entropy(logits, ids[real], False)
+        else:  # a rollout's entropy is read by nothing
+            logps = selective_log_softmax(logits, ids[real])
+            found = logps, torch.zeros_like(logps)
+        logps, entropy = (v.new_zeros(ids.shape).masked_scatter(real, v) for v in found)
+        return logps, entropy
 
 
 def trunk_states(

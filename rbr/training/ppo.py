@@ -86,6 +86,7 @@ class PPOTrainer(GRPOTrainer):
         self.score_scale: float | None = None
         self._scores = torch.zeros(0)
         self._states: torch.Tensor | None = None
+        self._looked: tuple[torch.Tensor, Judged, torch.Tensor] | None = None
         self._judged: Judged | None = None
         self._clock = time.monotonic()
         self._tokens = 0.0
@@ -105,9 +106,10 @@ class PPOTrainer(GRPOTrainer):
 
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
         """TRL's rollout, then token rewards, values, advantages and returns, all of shape (B, T)."""
+        self._looked = None
         output = super()._generate_and_score_completions(inputs)
         mask, ids = output["completion_mask"], output["completion_ids"]
-        states, old, reference = self._look_at(
+        states, old, reference = self._looked or self._look_at(
             torch.cat([output["prompt_ids"], ids], dim=1),
             torch.cat([output["prompt_mask"], mask], dim=1),
             ids,
@@ -154,10 +156,10 @@ class PPOTrainer(GRPOTrainer):
 
     def _normalised(self, scores: torch.Tensor) -> torch.Tensor:
         centred = centre_by_prompt(scores, self.num_generations)
-        if self.score_scale is None:
-            deviation = float(centred.std()) if len(centred) > 1 else 1.0
-            self.score_scale = max(deviation, 1e-3)
-        return centred / self.score_scale
+        deviation = float(centred.std()) if len(centred) > 1 else 1.0
+        if self.score_scale is None and deviation > 1e-6:  # all alike say nothing of the scale
+            self.score_scale = deviation
+        return centred / (self.score_scale or 1.0)
 
     def _steer(self, kl: float, completions: int) -> None:
         """Adapt the KL coefficient (Ziegler et al. 2019), or stop at ``max_kl``."""
@@ -176,16 +178,26 @@ class PPOTrainer(GRPOTrainer):
         finished: torch.Tensor,
     ) -> None:
         log = self._metrics["train" if self.model.training else "eval"]
-        real = mask > 0
-        spread = returns[real].var()
-        explained = 1 - (returns - values)[real].var() / spread if spread > 0 else torch.tensor(0.0)
+        spread = self._over_all(returns, mask)[1]
+        missed = self._over_all(returns - values, mask)[1]
         # Mean over completions of the summed log ratio: an estimate of KL(policy | SFT) in nats.
         log["kl"].append(kl)
         log["kl_coefficient"].append(self.kl_coefficient)
-        log["value/explained_variance"].append(float(explained))
-        log["value/mean"].append(float(values[real].mean()))
-        log["completions/finished"].append(float(finished.float().mean()))
-        log["completions/distinct"].append(distinct_bigrams(ids, mask))
+        log["value/explained_variance"].append(1 - missed / spread if spread > 0 else 0.0)
+        log["value/mean"].append(self._over_all(values, mask)[0])
+        log["completions/finished"].append(self._over_all(finished.float())[0])
+        distinct = distinct_bigrams(ids, mask).to(values.device)
+        log["completions/distinct"].append(self._over_all(distinct)[0])
+
+    def _over_all(
+        self, values: torch.Tensor, mask: torch.Tensor | None = None
+    ) -> tuple[float, float]:
+        """Mean and variance over the real tokens (or all) of all processes."""
+        mask = torch.ones_like(values) if mask is None else mask.to(values.dtype)
+        count, total = self.accelerator.reduce(torch.stack([mask.sum(), (values * mask).sum()]))
+        mean = total / count.clamp(min=1)
+        squares = self.accelerator.reduce(((values - mean).square() * mask).sum())
+        return float(mean), float(squares / count.clamp(min=1))
 
     # -- updates ---------------------------------------------------------------------------------
 
@@ -198,12 +210,13 @@ class PPOTrainer(GRPOTrainer):
         *args: Any,
         **kwargs: Any,
     ) -> tuple[torch.Tensor, torch.Tensor, None]:
-        """TRL asks for these; in an update they come from the rollout's kept trunk states."""
-        states = self._states
-        if states is None:
-            states = trunk_states(model, input_ids, attention_mask)
-        judged = judge_tokens(model, states, attention_mask, input_ids[:, -logits_to_keep:])
-        self._judged = judged
+        """TRL asks for these in a rollout, and in an update, where its trunk states are there."""
+        ids = input_ids[:, -logits_to_keep:]
+        if self._states is None:
+            self._looked = self._look_at(input_ids, attention_mask, ids)
+            judged = self._looked[1]
+        else:
+            judged = self._judged = judge_tokens(model, self._states, attention_mask, ids)
         return judged.logps, judged.entropy, None
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
@@ -218,7 +231,8 @@ class PPOTrainer(GRPOTrainer):
         )
         value_loss = (errors * inputs["completion_mask"]).sum() / self._tokens_a_share(inputs)
         mode = "train" if self.model.training else "eval"
-        self._metrics[mode]["value/loss"].append(value_loss.item())
+        shared = self.accelerator.reduce(value_loss.detach(), reduction="mean")
+        self._metrics[mode]["value/loss"].append(float(shared))
         return policy_loss + self.args.value_coefficient * value_loss
 
     def _tokens_a_share(self, inputs: dict[str, Any]) -> torch.Tensor:
@@ -272,7 +286,7 @@ class PPOTrainer(GRPOTrainer):
     def _load_from_checkpoint(self, checkpoint: str, model: Any = None) -> None:
         super()._load_from_checkpoint(checkpoint, model)
         kept = json.loads((Path(checkpoint) / "ppo_state.json").read_text())
-        self.score_scale = float(kept["score_scale"])
+        self.score_scale = kept["score_scale"]
         self.kl_coefficient = float(kept["kl_coefficient"])
         self._step = int(kept["step"])
 
@@ -307,11 +321,11 @@ def adapted(coefficient: float, kl: float, target: float, completions: int) -> f
     return coefficient * (1 + error * completions / 10_000)
 
 
-def distinct_bigrams(ids: torch.Tensor, mask: torch.Tensor) -> float:
-    """Mean over completions of distinct / all token pairs: 1 without repetition, near 0 in a loop."""
+def distinct_bigrams(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Distinct / all token pairs of each completion: 1 without repetition, near 0 in a loop."""
     shares = []
     for row, real in zip(ids.tolist(), mask.tolist(), strict=True):
         tokens = [token for token, keep in zip(row, real, strict=True) if keep]
         pairs = list(itertools.pairwise(tokens))
         shares.append(len(set(pairs)) / len(pairs) if pairs else 1.0)
-    return sum(shares) / len(shares)
+    return torch.tensor(shares)
