@@ -25,11 +25,12 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.embedded import model_folder  # noqa: E402
 from rbr.data.rows import Labelled  # noqa: E402
 from rbr.files import read_folder  # noqa: E402
 from rbr.grading.base import Grader  # noqa: E402
 from rbr.grading.yesno import YesNoGrader  # noqa: E402
-from rbr.models import EMBEDDED, fetch, load_tokenizer  # noqa: E402
+from rbr.models import load_tokenizer  # noqa: E402
 from rbr.rules import load_rules  # noqa: E402
 
 
@@ -97,11 +98,7 @@ def main() -> None:
     parser.add_argument("--vllm-python", type=Path, default=ROOT / ".venv-vllm/bin/python")
     parser.add_argument("--only", help="measure one engine and print JSON (for the vllm process)")
     options = parser.parse_args()
-    model = Path(options.model)
-    if options.model in EMBEDDED:
-        model = ROOT / ".cache" / "models" / options.model
-        if not model.exists():
-            fetch(options.model, model)
+    model = model_folder(options.model)
     own = rows(options.rows)
     if options.only:
         print(json.dumps({"seconds": measure(options.only, model, own)}))

@@ -1,7 +1,5 @@
 """A Dagster job an ablation: an op an arm, then the comparison."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -7,6 +7,7 @@ are the same for any number of workers, and a batch whose node dies is simply wo
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 BatchT = TypeVar("BatchT")
 ResultT = TypeVar("ResultT")
+_NAMED = re.compile(r"[\w.]*(Error|Exception|Interrupt): ")
 
 
 def run_batches(
@@ -62,6 +64,13 @@ class _Actor:
         return {"number": row["number"], "result": pickle.dumps(result)}
 
 
+def _cause(error: Exception) -> str:
+    """One line: what went wrong in the worker, under all that Ray says around it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    named = [line for line in lines if _NAMED.match(line) and not line.startswith("ray.")]
+    return (named or lines or [type(error).__name__])[-1]
+
+
 def _on_cluster(
     make: Callable[[], Callable[[BatchT], ResultT]], batches: Sequence[BatchT], scale: Scale
 ) -> Iterator[tuple[int, ResultT]]:
@@ -91,8 +100,7 @@ def _on_cluster(
                 seen.add(number)
                 yield number, result
     except RayError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise RBRError(f"the cluster at '{scale.address}' failed: {reason}") from error
+        raise RBRError(f"the cluster at '{scale.address}' failed: {_cause(error)}") from error
     if len(seen) < len(batches):
         raise RBRError(
             f"the cluster at '{scale.address}' gave back {len(seen)} of {len(batches)} batches: run"

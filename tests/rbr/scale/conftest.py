@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from rbr.data.rows import Message
+from rbr.grading.encoder import POOLED, first_layers
 from rbr.grading.head import HeadGrader
 from rbr.grading.heads import Heads
+from rbr.models.load import load_encoder
 from rbr.models.tiny import make_tiny
 from rbr.scale.cluster import LOOPBACK, QUIET
 from rbr.settings import Scale
@@ -72,21 +74,12 @@ def tiny_model(root, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def head(rules, tiny_model, tmp_path_factory) -> Path:
     """Drawn heads in the form that the ``grader`` step saves."""
+    folder = tmp_path_factory.mktemp("head")
+    first_layers(load_encoder(tiny_model), 2).save_pretrained(folder / "backbone")
     names = rules.proposition_names
-    folder = tmp_path_factory.mktemp("scale") / "head"
-    folder.mkdir()
-    width, count, draw = 3 * 64, len(names), np.random.default_rng(0)
-    Heads(
-        names,
-        draw.normal(size=(count, width)),
-        np.zeros(count),
-        np.zeros(width),
-        np.ones(width),
-        np.ones(count),
-        np.zeros(count),
-        np.full(count, 0.5),
-        tuple([0.1] * count),
-    ).save(folder, {"layers": [2], "engine": "head"})
+    width, flat, draw = POOLED * 64, np.zeros(len(names)), np.random.default_rng(0)
+    weight = draw.normal(size=(len(names), width))
+    Heads(names, weight, flat, flat + 1, flat, flat + 0.5).save(folder, {})
     return folder
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from rbr.data.rows import HelpfulPrompt, Message, PolicyPrompt
 from rbr.reward import RuleBasedReward
-from rbr.settings import read_settings
+from rbr.settings import RL, read_settings
 from rbr.steps import Context, run_step
 from rbr.training.policy import mixed_prompts
 from tests.fakes import FixedGrader, FixedScorer
@@ -108,7 +108,7 @@ def test_the_comply_share_is_that_of_the_safety_prompts(share, comply):
 
     safety = [prompt(i, k) for i in range(50) for k in ("comply", "hard_refusal")]
     helpful = [HelpfulPrompt(id=f"h{i}", family=f"h{i}", conversation=ASKED) for i in range(20)]
-    rows = mixed_prompts(safety, helpful, 60, 2 / 3, 0, share)
+    rows = mixed_prompts(safety, helpful, 60, RL(safety_share=2 / 3, comply_share=share), seed=0)
     kinds = [row["response_type"] for row in rows]
     assert len(rows) == 60
     assert kinds.count("comply") == comply
