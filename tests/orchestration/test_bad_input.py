@@ -1,6 +1,7 @@
 """Bad input: one clear line, exit status 1, nothing half-written, through either door."""
 
 import pytest
+import yaml
 
 from tests.orchestration.conftest import Workspace
 
@@ -75,4 +76,6 @@ def test_through_dagster_a_failed_gate_blocks_and_is_not_recorded(workspace):
     assert "safety_prompts: gate did not pass" in line
     assert "families >= 5000" in line
     assert not (workspace.root / "models" / "grader").exists()
-    assert "safety_prompts" not in (workspace.root / "dvc.lock").read_text()
+    kept = yaml.safe_load((workspace.root / "dvc.lock").read_text())["stages"]
+    assert "rules" in kept
+    assert "safety_prompts" not in kept
