@@ -244,7 +244,13 @@ def _release(
     )
     run.tags({"model.version": number, "against_champion": verdict})
     run.message(f"champion: version {number} ({verdict} against the champion before)")
-    workspace.tracking.finish(graph_run, workspace.profile, metrics, context.path("model_release"))
+    workspace.tracking.finish(
+        graph_run,
+        workspace.profile,
+        rules_digest(workspace.root),
+        metrics,
+        context.path("model_release"),
+    )
 
 
 def all_needed(name: str) -> list[str]:

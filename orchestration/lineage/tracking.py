@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 EXPERIMENT = "rule-based-rewards"
 GRAPH_RUN = "rbr.graph_run"
 PLOT_SUFFIXES = {".png", ".md", ".html"}
+SUMMARY = "summary.json"
 
 
 def git_commit(root: Path) -> str:
@@ -77,7 +78,7 @@ class StepRun:
     def files(self, folder: Path) -> None:
         """Log the plots and texts of an artifact's folder."""
         for path in sorted(folder.iterdir()):
-            if path.suffix in PLOT_SUFFIXES:
+            if path.suffix in PLOT_SUFFIXES or path.name == SUMMARY:
                 self._client.log_artifact(self.run_id, str(path))
 
     def tags(self, values: Mapping[str, str]) -> None:
@@ -189,10 +190,13 @@ class Tracking:
             self.client.set_terminated(run.info.run_id, "KILLED")
 
     def finish(
-        self, graph_run: str, profile: str, metrics: Mapping[str, float], files: Path
+        self, graph_run: str, profile: str, rules: str, metrics: Mapping[str, float], files: Path
     ) -> None:
-        """End the parent run with the release's figures and plots."""
+        """End the parent run with the release's figures and plots, named by the rules' digest too."""
         parent = self.parent(graph_run, profile)
+        name = str(self.client.get_run(parent).info.run_name).split(" rules ")[0]
+        self.client.set_tag(parent, "mlflow.runName", f"{name} rules {rules[:8]}")
+        self.client.set_tag(parent, "rules.digest", rules)
         own = StepRun(self.client, parent, lambda text: None)
         own.metrics(metrics)
         own.files(files)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,29 @@ def run(context: Context) -> dict[str, float]:
         write_json(folder / "comparison.json", table)
         (folder / "model_card.md").write_text(card)
         common.save_plot(figure, folder / "trade_off.png")
+        for name in ("weights", "rewards"):
+            shutil.copy(context.path("fitted_weights") / f"{name}.png", folder)
+        # What a comparison of runs reads: it has MLflow alone, not this workspace.
+        write_json(folder / "summary.json", summary(context, table, base, variants))
         (folder / "report.html").write_text(report(context, table, folder), encoding="utf-8")
         write_json(folder / "metrics.json", metrics)
     return metrics
+
+
+def summary(
+    context: Context, table: dict[str, Any], base: dict[str, Any], variants: dict[str, Any]
+) -> dict[str, Any]:
+    """The table, refusal classes by category of each model, the weights, and the rules' digest."""
+    categories = {"base": base["base"]["refusals"]}
+    for variant, results in variants.items():
+        for stage in ("sft", "ppo"):
+            categories[model_name(variant, stage)] = results[stage]["refusals"]
+    return {
+        "table": table,
+        "categories": categories,
+        "weights": read_json(context.path("fitted_weights") / "weights.json")["weights"],
+        "rules": context.rules.digest,
+    }
 
 
 def report(context: Context, table: dict[str, Any], folder: Path) -> str:

@@ -13,6 +13,7 @@ from rbr.settings import VARIANTS
 from rbr.steps import STEPS
 
 pytestmark = pytest.mark.smoke_graph
+ROOT = Path(__file__).resolve().parents[2]
 
 STAGES = [
     f"{name}@{variant}" if variant else name
@@ -192,6 +193,26 @@ def test_a_changed_margin_makes_again_what_depends_on_it_and_nothing_else(finish
     assert back.returncode == 0, back.stderr
     assert made(back.stdout) == set()
     assert json.loads(finished.run("-m", "dvc", "status", "--json").stdout) == {}
+
+
+def test_the_two_versions_of_the_rules_are_compared_in_mlflow(finished):
+    done = finished.run(str(ROOT / "mlflow" / "compare.py"), "--out", "compared")
+    assert done.returncode == 0, done.stderr
+    page = (finished.root / "compared" / "comparison.html").read_text()
+    db = finished.root / "mlflow" / "mlflow.db"
+    runs = sqlite3.connect(db).execute(
+        "select run_uuid, name from runs where name like 'smoke%rules%' and status = 'FINISHED'"
+    )
+    ids, names = zip(*runs.fetchall(), strict=True)
+    assert len(set(names)) == 2
+    for run_id, name in zip(ids, names, strict=True):
+        assert page.count(name) >= 3
+        assert run_id in done.stdout
+    assert "RBR PPO (" in page  # it differs, and stands there once a run
+    assert "helpful PPO (" not in page
+    nothing = finished.run(str(ROOT / "mlflow" / "compare.py"), "no such run")
+    assert nothing.returncode == 1
+    assert nothing.stderr.startswith("error: no finished run is named 'no such run'")
 
 
 def test_dvc_repro_and_dagster_agree(finished):

@@ -1,0 +1,170 @@
+"""Compare graph runs that MLflow holds: ``python mlflow/compare.py [RUN RUN ...]``.
+
+RUN is the name or the id of a parent run (a whole graph run); without any, the last two that finished.
+Renders one page (trade-off with intervals and lines of equal F1*, the models side by side, refusals by
+category, weights, rewards by label), logs it to MLflow as a run of its own, and says where MLflow's own
+compare view of the runs is. Reads MLflow alone, so it works from any machine that reaches the server.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import io
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, StrictUndefined
+
+from orchestration.lineage.tracking import SUMMARY, Tracking
+from rbr.errors import RBRError
+from rbr.release import trade_off
+from rbr.steps.common import axes
+
+HERE = Path(__file__).resolve().parent
+PLOTS = ("weights.png", "rewards.png")
+
+
+@dataclass(frozen=True)
+class GraphRun:
+    """A finished graph run: its summary (see ``rbr.steps.model_release``) and plots."""
+
+    run_id: str
+    name: str
+    summary: dict[str, Any]
+    plots: dict[str, bytes]
+
+
+def find(tracking: Tracking, asked: list[str]) -> list[GraphRun]:
+    """The runs asked for by name or id, or the last two.
+
+    Raises:
+        RBRError: if there is none of that name, or fewer than two.
+    """
+    parents = tracking.client.search_runs(
+        [tracking.experiment], "tags.`rbr.step` = 'graph' and attributes.status = 'FINISHED'"
+    )
+    names = [str(run.info.run_name) for run in parents]
+    if asked:
+        chosen = []
+        for word in asked:
+            own = [run for run in parents if word in (run.info.run_id, run.info.run_name)]
+            if len(own) != 1:
+                told = "several finished runs are" if own else "no finished run is"
+                raise RBRError(f"{told} named '{word}'; there are: {', '.join(names) or 'none'}")
+            chosen += own
+    else:
+        chosen = parents[:2][::-1]
+    if len(chosen) < 2:
+        raise RBRError(f"comparing takes two finished graph runs; there are: {names or 'none'}")
+    return [_read(tracking, run) for run in chosen]
+
+
+def _read(tracking: Tracking, run: Any) -> GraphRun:
+    held = {file.path for file in tracking.client.list_artifacts(run.info.run_id)}
+    if SUMMARY not in held:
+        raise RBRError(
+            f"run '{run.info.run_name}' has no {SUMMARY}: it was made by a former version"
+        )
+
+    def content(name: str) -> bytes:
+        return Path(tracking.client.download_artifacts(run.info.run_id, name)).read_bytes()
+
+    return GraphRun(
+        run.info.run_id,
+        str(run.info.run_name),
+        json.loads(content(SUMMARY)),
+        {name: content(name) for name in PLOTS if name in held},
+    )
+
+
+def rows(runs: list[GraphRun]) -> list[dict[str, Any]]:
+    """The models of all runs; a model that is the same in all of them is told once."""
+    found: list[dict[str, Any]] = []
+    for model in runs[0].summary["table"]["rows"]:
+        name = model["model"]
+        own = [
+            next((row for row in run.summary["table"]["rows"] if row["model"] == name), None)
+            for run in runs
+        ]
+        if all(row == model for row in own):
+            found.append(model)
+            continue
+        pairs = zip(runs, own, strict=True)
+        found += [{**row, "model": f"{name} ({run.name})"} for run, row in pairs if row]
+    return found
+
+
+def changed_weights(runs: list[GraphRun]) -> list[tuple[str, str, list[float | None]]]:
+    """Response type, feature and its weight in each run, where the runs differ."""
+    by_run = [run.summary["weights"] for run in runs]
+    kinds = sorted({kind for weights in by_run for kind in weights})
+    found = []
+    for kind in kinds:
+        for feature in sorted({name for weights in by_run for name in weights.get(kind, {})}):
+            values = [weights.get(kind, {}).get(feature) for weights in by_run]
+            if len({None if v is None else round(v, 6) for v in values}) > 1:
+                found.append((kind, feature, values))
+    return found
+
+
+def render(runs: list[GraphRun]) -> tuple[str, bytes]:
+    """The page, and the trade-off plot as PNG."""
+    table = runs[0].summary["table"] | {"rows": rows(runs)}
+    figure, plot = axes(9, 7.5)
+    trade_off(table, plot[0][0])
+    picture = io.BytesIO()
+    figure.tight_layout()
+    figure.savefig(picture, format="png", dpi=110)
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters["picture"] = lambda content: base64.b64encode(content).decode()
+    page = environment.from_string((HERE / "compare.html").read_text("utf-8")).render(
+        runs=runs, table=table, trade_off=picture.getvalue(), weights=changed_weights(runs)
+    )
+    return page, picture.getvalue()
+
+
+def log(tracking: Tracking, runs: list[GraphRun], page: str, picture: bytes) -> str:
+    """Keep the comparison in MLflow; returns its run's id."""
+    run = tracking.client.create_run(
+        tracking.experiment,
+        run_name=" | ".join(run.name for run in runs),
+        tags={"rbr.step": "comparison", "rbr.compared": ",".join(run.run_id for run in runs)},
+    )
+    tracking.client.log_text(run.info.run_id, page, "comparison.html")
+    tracking.client.log_text(run.info.run_id, json.dumps(rows(runs), indent=1), "comparison.json")
+    tracking.client.set_terminated(run.info.run_id, "FINISHED")
+    return str(run.info.run_id)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="names or ids of parent runs")
+    parser.add_argument("--out", type=Path, help="folder for comparison.html and trade_off.png")
+    options = parser.parse_args(arguments)
+    try:
+        tracking = Tracking(Path.cwd().resolve())
+        runs = find(tracking, options.runs)
+        page, picture = render(runs)
+        out = options.out or Path(".cache") / "comparison"
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "comparison.html").write_text(page, encoding="utf-8")
+        (out / "trade_off.png").write_bytes(picture)
+        kept = log(tracking, runs, page, picture)
+    except RBRError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    ids = quote(json.dumps([run.run_id for run in runs]))
+    experiments = quote(json.dumps([tracking.experiment]))
+    print(f"{out / 'comparison.html'}; in MLflow: run {kept}")
+    print(f"MLflow's own view: /#/compare-runs?runs={ids}&experiments={experiments}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
