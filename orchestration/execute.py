@@ -13,6 +13,7 @@ from orchestration.gates.run import store, stored
 from orchestration.gates.suites import Champion, predecessor
 from orchestration.lineage.tracking import StepRun, Tracking
 from orchestration.lineage.versions import Versions, address
+from orchestration.notify import notify
 from rbr import registry
 from rbr.errors import GateError, RBRError
 from rbr.evaluation.paired import compare
@@ -164,6 +165,9 @@ def _make(
         gate = _gate(workspace, context, name) if STEPS[name].gate else None
         passed = gate is None or gate.passed
         run.tags({"gate": "none" if gate is None else "passed" if passed else "failed"})
+        if gate and not passed and workspace.gates_block:
+            told = f"the gate of {stage} did not pass: {'; '.join(gate.failures)}"
+            notify("gate_failed", told, {"artifact": stage, "run": run.run_id}, say)
         if gate and gate.rows:
             run.table("gate", gate.rows)
         if commit and (passed or not workspace.gates_block):
@@ -243,7 +247,8 @@ def _release(
         context.path("safety_eval", "rbr") / "ppo.jsonl",
     )
     run.tags({"model.version": number, "against_champion": verdict})
-    run.message(f"champion: version {number} ({verdict} against the champion before)")
+    told = f"champion: version {number} ({verdict} against the champion before)"
+    notify("released", told, {"version": str(number), "run": run.run_id}, run.message)
     workspace.tracking.finish(
         graph_run,
         workspace.profile,

@@ -19,6 +19,7 @@ from rbr.errors import DataError, Place, RBRError
 
 RowT = TypeVar("RowT", bound=BaseModel)
 FORMER = ".former"
+MAX_LINE = 4_000_000
 _REFUSING = {
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG,
     errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG,
@@ -142,7 +143,13 @@ def iter_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
     """
     try:
         with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
+            lines = iter(lambda: file.readline(MAX_LINE + 1), "")
+            for number, line in enumerate(lines, start=1):
+                if len(line) > MAX_LINE:
+                    raise DataError(
+                        f"a line of over {MAX_LINE} characters: no row is that long",
+                        Place(path, number),
+                    )
                 if line.strip():
                     try:
                         yield number, json.loads(line)

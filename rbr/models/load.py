@@ -49,6 +49,7 @@ def load_encoder(folder: Path | str, dtype: str = "float32") -> PreTrainedModel:
 def _load(kind: str, folder: Path | str, dtype: str) -> Any:
     import torch
     import transformers
+    from safetensors import SafetensorError
 
     try:
         model = getattr(transformers, kind).from_pretrained(
@@ -57,7 +58,7 @@ def _load(kind: str, folder: Path | str, dtype: str) -> Any:
             trust_remote_code=False,
             use_safetensors=True,
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise ModelError(
             f"cannot load the model '{folder}' ({reason}): give a folder with config.json and"
