@@ -33,7 +33,7 @@ def _graph_run(context: dg.OpExecutionContext) -> str:
 
 def _arm(root: Path, ablation: Ablation, arm: str) -> dg.OpDefinition:
     @dg.op(
-        name=slug(arm) if slug(arm)[:1].isalpha() else f"arm_{slug(arm)}",
+        name=f"{ablation.name}_{slug(arm)}",  # an op's name is its repository's
         description=f"Arm '{arm}': {ablation.arms[arm].settings or 'nothing changed'}.",
         out=dg.Out(dg.Nothing),
     )
@@ -47,7 +47,11 @@ def _arm(root: Path, ablation: Ablation, arm: str) -> dg.OpDefinition:
 
 
 def _job(root: Path, ablation: Ablation) -> dg.JobDefinition:
-    @dg.op(ins={"arms": dg.In(dg.Nothing)}, description="The arms side by side, and the paper's.")
+    @dg.op(
+        name=f"compare_{ablation.name}",
+        ins={"arms": dg.In(dg.Nothing)},
+        description="The arms side by side, and the paper's.",
+    )
     def compare(context: dg.OpExecutionContext) -> dg.Output[str]:
         folder, _ = conclude(root, ablation, _graph_run(context), context.log.info)
         metadata = {

@@ -4,6 +4,7 @@ import dagster as dg
 import pytest
 
 from orchestration.definitions import definitions
+from rbr.ablations import read_ablations
 from rbr.settings import VARIANTS
 from rbr.steps import STEPS
 
@@ -11,6 +12,16 @@ from rbr.steps import STEPS
 @pytest.fixture(scope="module")
 def defs(root):
     return definitions(root)
+
+
+def test_a_code_server_can_load_all_of_it(defs):
+    dg.Definitions.validate_loadable(defs)
+
+
+def test_each_ablation_is_a_job_with_an_op_an_arm(defs, root):
+    for name, ablation in read_ablations(root).items():
+        job = defs.resolve_job_def(f"ablation_{name}")
+        assert len(job.nodes) == len(ablation.arms) + 1
 
 
 def test_every_artifact_is_an_asset_with_its_dependencies(defs):

@@ -9,18 +9,14 @@ import pytest
 
 from orchestration.demo import run_graph
 from rbr.cli.diff import compare
-from rbr.settings import VARIANTS, read_settings
-from rbr.steps import STEPS, Context
+from rbr.settings import read_settings
+from rbr.steps import Context
 from tests.orchestration.conftest import Workspace
+from tests.orchestration.stages import EVERY_STAGE, outcomes
 
 pytestmark = pytest.mark.smoke_graph
 
 JUDGEMENT = "rules/propositions/judgement.yaml"
-EVERY_STAGE = {
-    f"{name}@{variant}" if variant else name
-    for name, step in STEPS.items()
-    for variant in (VARIANTS if step.variants else (None,))
-}
 RBR_POLICY = {
     "ppo_checkpoint@rbr",
     "safety_eval@rbr",
@@ -139,21 +135,6 @@ def copy(finished: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def grades(workspace: Workspace) -> int:
     with sqlite3.connect(workspace.root / ".cache" / "grades.sqlite") as store:
         return int(store.execute("select count(*) from grades").fetchone()[0])
-
-
-def outcomes(instance: dg.DagsterInstance, graph_run: str) -> dict[str, bool]:
-    """Of each stage of a graph run: was it given back?"""
-    found = {}
-    for run in instance.get_runs(dg.RunsFilter(tags={"rbr/graph_run": graph_run})):
-        records = instance.get_records_for_run(
-            run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
-        ).records
-        for record in records:
-            made = record.event_log_entry.asset_materialization
-            name = made.asset_key.to_user_string()
-            stage = f"{name}@{made.partition}" if made.partition else name
-            found[stage] = made.metadata["reused"].value
-    return found
 
 
 @pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit.__name__)

@@ -1,0 +1,121 @@
+"""The pages as a person uses them, in Debian's Chromium: materialize, edit a rule, compare two runs.
+
+Screenshots are kept in .cache/screenshots/.
+"""
+
+import shutil
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from rbr.cli.diff import compare
+from rbr.settings import read_settings
+from rbr.steps import Context
+from tests.orchestration.conftest import Workspace
+from tests.orchestration.servers import serving, wait_for
+from tests.orchestration.stages import outcomes
+
+sync_api = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium")
+SCREENSHOTS = Path(__file__).resolve().parents[2] / ".cache" / "screenshots"
+
+pytestmark = [
+    pytest.mark.smoke_graph,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
+]
+
+
+@pytest.fixture
+def page():
+    """A page of a headless browser, patient enough for a busy machine."""
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
+        own = browser.new_page(viewport={"width": 1500, "height": 950})
+        own.set_default_timeout(120_000)
+        yield own
+        browser.close()
+
+
+@pytest.fixture
+def servers(finished, tmp_path, monkeypatch):
+    """Dagster's and MLflow's servers over a copy of the finished workspace."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    root = Path(shutil.copytree(finished.root, tmp_path / "project", symlinks=True))
+    # DVC has every artifact; Dagster has seen none.
+    shutil.rmtree(root / ".dagster")
+    with serving(Workspace(root)) as own:
+        yield own
+
+
+def shoot(page, name):
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=str(SCREENSHOTS / f"{name}.png"))
+
+
+def runs_of(instance, **filters):
+    return instance.get_runs(dg.RunsFilter(**filters))
+
+
+def test_a_person_materializes_an_asset_edits_a_rule_and_compares_two_runs(servers, page):
+    with servers.instance() as instance:
+        materialize(page, servers, instance)
+        edit_a_rule(page, servers, instance)
+    compare_in_mlflow(page, servers)
+
+
+def runs_of(instance, **filters):
+    return instance.get_runs(dg.RunsFilter(**filters))
+
+
+def materialize(page, servers, instance):
+    """One asset, by its button; its check turns green."""
+    address = f"{servers.dagster}/assets/safety_prompts?view=checks"
+    page.goto(address)
+    page.get_by_text("This is a").wait_for()  # of the check, which was never evaluated here
+    assert page.get_by_text("Passed").count() == 0
+    page.get_by_role("button", name="Materialize", exact=True).click()
+    wait_for("the run's end", lambda: any(run.is_finished for run in runs_of(instance)))
+    assert runs_of(instance)[0].is_success
+    page.goto(address)
+    page.get_by_text("Passed").wait_for()
+    shoot(page, "dagster-check")
+
+
+def edit_a_rule(page, servers, instance):
+    """The sensor is switched on by its switch; the edit runs by itself, as far as it reaches."""
+    workspace = servers.workspace
+    page.goto(f"{servers.dagster}/automation")
+    row = page.get_by_text("rules_changed", exact=True).locator("xpath=../../../../..")
+    switch = row.locator("label").last
+    switch.click()
+    sync_api.expect(switch.locator("input")).to_be_checked()
+    shoot(page, "dagster-automation")
+    workspace.edit("rules/reward.yaml", "margin: 1", "margin: 2")
+    said = compare(Context(workspace.root, read_settings(workspace.root)[1]), "HEAD")
+    assert "fitted_weights" in said.stale
+    wait_for("the release", lambda: runs_of(instance, job_name="release"))
+    wait_for("its end", lambda: runs_of(instance, job_name="release")[0].is_finished)
+    [released] = runs_of(instance, job_name="release")
+    assert released.is_success
+    given_back = outcomes(instance, released.tags["rbr/graph_run"])
+    assert set(given_back) == EVERY_STAGE
+    assert {stage for stage, reused in given_back.items() if not reused} == set(said.stale)
+    page.goto(f"{servers.dagster}/runs")
+    page.get_by_text("release").first.wait_for()
+    shoot(page, "dagster-runs")
+
+
+def compare_in_mlflow(page, servers):
+    """The two graph runs, chosen in the list."""
+    page.goto(f"{servers.mlflow}/#/experiments/1/runs")
+    boxes = page.get_by_label("Press Space to toggle row selection (unchecked)")
+    boxes.first.wait_for()
+    assert boxes.count() >= 2
+    for _ in range(2):
+        boxes.first.check()  # it is no longer among the unchecked ones
+    page.get_by_role("button", name="Compare", exact=True).click()
+    page.get_by_text("rules.digest").first.wait_for()
+    shoot(page, "mlflow-compare")
