@@ -4,10 +4,10 @@ BIN := .venv/bin
 # The pipeline's stages call `python`; this makes it the environment's.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup vllm demo test lint ui clean
+.PHONY: help setup vllm demo test lint ui prod-up prod-down prod-status clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
 
 setup: .venv/installed ## make .venv with the pinned packages
 
@@ -39,6 +39,15 @@ lint: setup ## ruff and mypy
 
 ui: setup ## Dagster on http://127.0.0.1:3000 and MLflow on http://127.0.0.1:5000
 	@$(BIN)/python -m orchestration.ui
+
+prod-up: setup ## start production (production.yaml): MLflow with a login, Dagster, on PostgreSQL
+	@$(BIN)/python -m orchestration.production up
+
+prod-down: setup ## stop it
+	@$(BIN)/python -m orchestration.production down
+
+prod-status: setup ## say how its services are
+	@$(BIN)/python -m orchestration.production status
 
 clean: ## remove what runs made here (data and models stay in DVC's cache)
 	rm -rf .dagster gx .cache/unfinished .cache/gates

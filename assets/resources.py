@@ -15,7 +15,7 @@ POOLS: dict[str, tuple[str, ...]] = {
     "gpu": ("judge", "baseline_eval", "safety_eval", "capability_eval"),
 }
 GPU = "nvidia.com/gpu"
-# For an 8B policy; `rbr plan` computes the memory of other sizes.
+# For an 8B policy.
 REQUESTS: dict[str | None, dict[str, str]] = {
     "grader": {"cpu": "8", "memory": "64Gi", GPU: "4"},
     "training": {"cpu": "16", "memory": "128Gi", GPU: "8"},

@@ -88,8 +88,9 @@ def test_the_graph_completes_whatever_is_killed_under_it(production, capsys):
     roots = {production.launch("variant", own): f"variant {own}" for own in VARIANTS}
     wait(lambda: len(running(production)) == 2, 120, production.logs)
     services = json.loads((production.root / ".prod/processes.json").read_text())
-    os.kill(int(services["daemon"][0]), signal.SIGKILL)
-    log("killed the daemon")
+    for name in ("daemon", "mlflow"):
+        os.kill(int(services[name][0]), signal.SIGKILL)
+        log(f"killed {name}")
     assert production.call("up").returncode == 0
     production.postgres.restart()
     log("restarted PostgreSQL")

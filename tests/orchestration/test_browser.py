@@ -3,6 +3,7 @@
 Screenshots are kept in .cache/screenshots/.
 """
 
+import re
 import shutil
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from rbr.settings import read_settings
 from rbr.steps import Context
 from tests.orchestration.conftest import Workspace
 from tests.orchestration.servers import serving, wait_for
-from tests.orchestration.stages import outcomes
+from tests.orchestration.stages import EVERY_STAGE, outcomes
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium")
@@ -66,17 +67,13 @@ def test_a_person_materializes_an_asset_edits_a_rule_and_compares_two_runs(serve
     compare_in_mlflow(page, servers)
 
 
-def runs_of(instance, **filters):
-    return instance.get_runs(dg.RunsFilter(**filters))
-
-
 def materialize(page, servers, instance):
     """One asset, by its button; its check turns green."""
     address = f"{servers.dagster}/assets/safety_prompts?view=checks"
     page.goto(address)
     page.get_by_text("This is a").wait_for()  # of the check, which was never evaluated here
     assert page.get_by_text("Passed").count() == 0
-    page.get_by_role("button", name="Materialize", exact=True).click()
+    page.get_by_role("button", name=re.compile("Materialize")).first.click()
     wait_for("the run's end", lambda: any(run.is_finished for run in runs_of(instance)))
     assert runs_of(instance)[0].is_success
     page.goto(address)
