@@ -74,6 +74,8 @@ def materialize(page, servers, instance):
     page.get_by_text("This is a").wait_for()  # of the check, which was never evaluated here
     assert page.get_by_text("Passed").count() == 0
     page.get_by_role("button", name=re.compile("Materialize")).first.click()
+    # Dagster has not seen what it reads; DVC has.
+    page.get_by_role("button", name="Confirm").click()
     wait_for("the run's end", lambda: any(run.is_finished for run in runs_of(instance)))
     assert runs_of(instance)[0].is_success
     page.goto(address)
@@ -86,9 +88,11 @@ def edit_a_rule(page, servers, instance):
     workspace = servers.workspace
     page.goto(f"{servers.dagster}/automation")
     row = page.get_by_text("rules_changed", exact=True).locator("xpath=../../../../..")
+    # The first is the row's own checkbox; the switch comes when the sensor's state is known.
+    sync_api.expect(row.locator("label")).to_have_count(2, timeout=120_000)
     switch = row.locator("label").last
     switch.click()
-    sync_api.expect(switch.locator("input")).to_be_checked()
+    sync_api.expect(switch.locator("input")).to_be_checked(timeout=120_000)
     shoot(page, "dagster-automation")
     workspace.edit("rules/reward.yaml", "margin: 1", "margin: 2")
     said = compare(Context(workspace.root, read_settings(workspace.root)[1]), "HEAD")
