@@ -22,7 +22,7 @@ from tests.orchestration.servers import serving, wait_for
 
 pytestmark = pytest.mark.smoke_graph
 
-EDITS = int(os.environ.get("RBR_EDITS", "8"))
+EDITS = int(os.environ.get("RBR_EDITS", "5"))
 # A person saves one file every few seconds.
 SECONDS_BETWEEN = 3.0
 KINDS = ("hard_refusal", "soft_refusal_disclosure", "soft_refusal_methods")

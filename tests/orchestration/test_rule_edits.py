@@ -1,5 +1,6 @@
 """Each kind of rule edit makes again what ``rbr rules diff`` says, and asks for as many grades."""
 
+import os
 import shutil
 import sqlite3
 from pathlib import Path
@@ -137,7 +138,13 @@ def grades(workspace: Workspace) -> int:
         return int(store.execute("select count(*) from grades").fetchone()[0])
 
 
-@pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit.__name__)
+# They reach what others reach too: CI's time is for one of each reach.
+LONG = pytest.mark.skipif(not os.environ.get("RBR_LONG"), reason="RBR_LONG=1 runs it")
+ALIKE = {example, order, features, class_definition}
+CASES = [pytest.param(edit, marks=LONG if edit in ALIKE else ()) for edit in EDITS]
+
+
+@pytest.mark.parametrize("edit", CASES, ids=lambda edit: edit.__name__)
 def test_an_edit_makes_again_what_diff_says_and_grades_as_many(copy, edit):
     edit(copy)
     said = compare(Context(copy.root, read_settings(copy.root)[1]), "HEAD")
