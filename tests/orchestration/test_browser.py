@@ -89,9 +89,7 @@ def edit_a_rule(page, servers, instance):
     workspace = servers.workspace
     page.goto(f"{servers.dagster}/automation")
     row = page.get_by_text("rules_changed", exact=True).locator("xpath=../../../../..")
-    # The first is the row's own checkbox; the switch comes when the sensor's state is known.
-    sync_api.expect(row.locator("label")).to_have_count(2, timeout=120_000)
-    switch = row.locator("label").last
+    switch = row.locator("label[class*=Switch]")  # the row's other one chooses it
     switch.click()
     sync_api.expect(switch.locator("input")).to_be_checked(timeout=120_000)
     shoot(page, "dagster-automation")
