@@ -93,7 +93,7 @@ def edit_a_rule(page, servers, instance):
     switch.click()
     sync_api.expect(switch.locator("input")).to_be_checked(timeout=120_000)
     shoot(page, "dagster-automation")
-    workspace.edit("rules/reward.yaml", "margin: 1", "margin: 2")
+    workspace.edit("rules/reward.yaml", "margin: 1.0", "margin: 1.25")
     said = compare(Context(workspace.root, read_settings(workspace.root)[1]), "HEAD")
     assert "fitted_weights" in said.stale
     wanted = load_rules(workspace.root / "rules").digest
