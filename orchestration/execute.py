@@ -253,6 +253,7 @@ def _release(
         graph_run,
         workspace.profile,
         rules_digest(workspace.root),
+        workspace.settings.model_dump(mode="json"),
         metrics,
         context.path("model_release"),
     )

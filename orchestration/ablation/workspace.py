@@ -10,15 +10,13 @@ import configparser
 import re
 import shutil
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from orchestration import dvc_yaml
 from orchestration.execute import Workspace
-from orchestration.lineage.tracking import Tracking
+from orchestration.lineage.tracking import Tracking, flat
 from orchestration.lineage.versions import Versions
 from rbr.ablations import Ablation, changed_profile
 from rbr.files import replacing
@@ -63,15 +61,6 @@ class ArmTracking(Tracking):
 def slug(text: str) -> str:
     """A name that folders and Dagster's ops allow: ``noise 0.1`` -> ``noise_0_1``."""
     return re.sub(r"\W+", "_", text).strip("_").lower()
-
-
-def flat(nested: Mapping[str, Any], inside: str = "") -> dict[str, Any]:
-    """``{"rl": {"steps": 3}}`` -> ``{"rl.steps": 3}``."""
-    result: dict[str, Any] = {}
-    for key, value in nested.items():
-        deeper = isinstance(value, Mapping)
-        result |= flat(value, f"{inside}{key}.") if deeper else {f"{inside}{key}": value}
-    return result
 
 
 def folder_of(root: Path, ablation: Ablation, arm: str) -> Path:

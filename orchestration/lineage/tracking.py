@@ -47,6 +47,15 @@ def artifacts_location(root: Path) -> str:
     return (root / (named or "mlflow/artifacts")).as_uri()
 
 
+def flat(nested: Mapping[str, Any], inside: str = "") -> dict[str, Any]:
+    """``{"rl": {"steps": 3}}`` -> ``{"rl.steps": 3}``."""
+    result: dict[str, Any] = {}
+    for key, value in nested.items():
+        deeper = isinstance(value, Mapping)
+        result |= flat(value, f"{inside}{key}.") if deeper else {f"{inside}{key}": value}
+    return result
+
+
 class StepRun:
     """The tracker of one step: writes to its nested run, and passes messages on."""
 
@@ -190,10 +199,21 @@ class Tracking:
             self.client.set_terminated(run.info.run_id, "KILLED")
 
     def finish(
-        self, graph_run: str, profile: str, rules: str, metrics: Mapping[str, float], files: Path
+        self,
+        graph_run: str,
+        profile: str,
+        rules: str,
+        settings: Mapping[str, Any],
+        metrics: Mapping[str, float],
+        files: Path,
     ) -> None:
-        """End the parent run with the release's figures and plots, named by the rules' digest too."""
+        """End the parent run with the release's figures and plots, named by the rules' digest too.
+
+        Its parameters are the settings and the rules: MLflow's compare view shows what differs.
+        """
         parent = self.parent(graph_run, profile)
+        for key, value in {"rules": rules[:12], **flat(settings)}.items():
+            self.client.log_param(parent, key, value)
         name = str(self.client.get_run(parent).info.run_name).split(" rules ")[0]
         self.client.set_tag(parent, "mlflow.runName", f"{name} rules {rules[:8]}")
         self.client.set_tag(parent, "rules.digest", rules)

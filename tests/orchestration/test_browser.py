@@ -126,5 +126,5 @@ def compare_in_mlflow(page, servers):
     for _ in range(2):
         boxes.first.check()  # it is no longer among the unchecked ones
     page.get_by_role("button", name="Compare", exact=True).click()
-    page.get_by_text("rules.digest").first.wait_for()
+    page.get_by_text("Comparing 2 Runs").wait_for()
     shoot(page, "mlflow-compare")
