@@ -13,7 +13,11 @@ from rbr.settings import VARIANTS
 from rbr.steps import STEPS
 from tests.servers import wait
 
-pytestmark = pytest.mark.smoke_graph
+pytestmark = [
+    pytest.mark.smoke_graph,
+    # A quarter of an hour: for a change of how runs are started, retried or recorded.
+    pytest.mark.skipif(not os.environ.get("RBR_FAULTS"), reason="RBR_FAULTS=1 runs it"),
+]
 
 # Each kill costs an attempt; the environment asks for more, or for other points.
 KILLS = int(os.environ.get("RBR_FAULT_KILLS", "4"))
