@@ -22,6 +22,7 @@ from orchestration.definitions import definitions
 from orchestration.execute import Workspace
 from orchestration.home import use_home
 from orchestration.jobs import per_variant, shared
+from orchestration.lost import PROCESS_TAG, report_lost_runs
 from orchestration.resources import GRAPH_RUN_TAG
 from rbr.errors import RBRError
 from rbr.files import read_json
@@ -67,6 +68,7 @@ def run_graph(root: Path, instance: dg.DagsterInstance, graph_run: str) -> list[
     Returns:
         Problems, one line each; empty if all went well. Stops at the first part that fails.
     """
+    report_lost_runs(instance)
     defs = definitions(root, loggers={"console": terminal})
     parts: list[tuple[str, str | None]] = [("shared", None)]
     # The project's own variant first; those that it is compared with after it.
@@ -80,7 +82,7 @@ def run_graph(root: Path, instance: dg.DagsterInstance, graph_run: str) -> list[
             instance=instance,
             run_config={"loggers": {"console": {}}},
             partition_key=variant,
-            tags={GRAPH_RUN_TAG: graph_run},
+            tags={GRAPH_RUN_TAG: graph_run, PROCESS_TAG: str(os.getpid())},
             raise_on_error=False,
         )
         problems = problems_of(result)

@@ -10,10 +10,12 @@ import sys
 import time
 from pathlib import Path
 
+import dagster as dg
 import yaml
 
 from orchestration.home import use_home
 from orchestration.lineage.tracking import artifacts_location
+from orchestration.lost import report_lost_runs
 from rbr.registry import tracking_address
 
 
@@ -24,6 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     root = Path.cwd()
     use_home(root)
+    with dg.DagsterInstance.get() as instance:
+        report_lost_runs(instance)
     mlflow = yaml.safe_load((root / "mlflow" / "server.yaml").read_text())
     environment = {
         **os.environ,

@@ -48,7 +48,7 @@ def _tidy(target: Path) -> None:
     """Remove what killed processes left beside ``target``; put the former one back if it is gone."""
     for left in target.parent.glob(f".{target.name}.*-*.*"):
         owner = left.name.removeprefix(f".{target.name}.").split("-")[0]
-        if not owner.isdigit() or left.suffix not in (".partial", FORMER) or _lives(int(owner)):
+        if not owner.isdigit() or left.suffix not in (".partial", FORMER) or lives(int(owner)):
             continue
         if left.suffix == FORMER and not target.exists():
             left.rename(target)  # killed between the two renames
@@ -58,7 +58,8 @@ def _tidy(target: Path) -> None:
             left.unlink(missing_ok=True)
 
 
-def _lives(pid: int) -> bool:
+def lives(pid: int) -> bool:
+    """Whether there is a process of that number."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -6,6 +6,7 @@ What was made before is given back, so a second call computes nothing and a kill
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import uuid
 from pathlib import Path
@@ -18,6 +19,7 @@ from orchestration.console import console, terminal
 from orchestration.definitions import definitions
 from orchestration.demo import problems_of, quiet
 from orchestration.home import use_home
+from orchestration.lost import PROCESS_TAG
 from orchestration.resources import GRAPH_RUN_TAG
 from rbr.ablations import read_ablations
 from rbr.errors import RBRError
@@ -63,7 +65,10 @@ def _run(root: Path, name: str) -> list[str]:
         result = defs.resolve_job_def(job_name(name)).execute_in_process(
             instance=instance,
             run_config={"loggers": {"console": {}}},
-            tags={GRAPH_RUN_TAG: f"ablation-{name}-{uuid.uuid4().hex[:12]}"},
+            tags={
+                GRAPH_RUN_TAG: f"ablation-{name}-{uuid.uuid4().hex[:12]}",
+                PROCESS_TAG: str(os.getpid()),
+            },
             raise_on_error=False,
         )
     return problems_of(result) or ([] if result.success else ["failed: see the Dagster UI"])

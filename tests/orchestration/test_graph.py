@@ -241,6 +241,11 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(finished):
     assert not made(done.stdout) & {"rules", "grader", "fitted_weights", "sft_checkpoint"}
     history = json.loads((finished.root / "models/ppo_checkpoint/rbr/history.json").read_text())
     assert len(history) == 60
+    # Dagster's queue would wait for ever for a run that nobody ends.
+    db = finished.root / ".dagster" / "history" / "runs.db"
+    states = [row[0] for row in sqlite3.connect(db).execute("select status from runs")]
+    assert states.count("FAILURE") == 1
+    assert set(states) == {"SUCCESS", "FAILURE"}
     (finished.root / "profiles" / "smoke.yaml").write_text(before)
 
 
