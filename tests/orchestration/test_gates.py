@@ -7,6 +7,7 @@ import pytest
 
 from orchestration.gates import evaluate
 from orchestration.gates.suites import SUITES, Champion, predecessor
+from orchestration.gates.suites.training import gain
 from rbr.evaluation.paired import Difference
 from rbr.settings import read_settings
 from rbr.steps import STEPS, Context
@@ -113,6 +114,12 @@ def test_a_collapsed_policy_is_found(context):
     path = own.path("ppo_checkpoint", "rbr") / "metrics.json"
     change(path, lambda values: {**values, "kl_last": 1e9})
     assert "kl_last" in failed(own, "ppo_checkpoint")
+
+
+def test_the_gain_is_that_of_the_halves():
+    assert gain([1.5, 0.5, 1.0, 1.25]) == pytest.approx(0.125)
+    assert gain([9.0, 0.0, 1.0, 0.0, 1.0]) == pytest.approx((0 + 1) / 2 - 9 / 2)
+    assert gain([3.0]) == 0.0
 
 
 def test_a_feature_that_is_missing_is_found(context):

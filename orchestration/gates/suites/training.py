@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -23,7 +24,8 @@ def sft_checkpoint(context: Context) -> list[Part]:
 def ppo_checkpoint(context: Context) -> list[Part]:
     gates = context.settings.gates
     row = frames.metrics(context, "ppo_checkpoint")
-    row["gain"] = row["reward_last"] - row["reward_first"]
+    history = read_json(context.path("ppo_checkpoint", context.variant) / "history.json")
+    row["gain"] = gain([entry["reward"] for entry in history])
     row["length_ratio"] = row["length_last"] / row["length_first"]
     return [
         Part(
@@ -37,6 +39,15 @@ def ppo_checkpoint(context: Context) -> list[Part]:
             ],
         )
     ]
+
+
+def gain(rewards: Sequence[float]) -> float:
+    """Mean reward of the later half of the rollouts less that of the earlier half.
+
+    One rollout is a dozen prompts, each time others: the last less the first is mostly chance.
+    """
+    half = len(rewards) // 2
+    return sum(rewards[-half:]) / half - sum(rewards[:half]) / half if half else 0.0
 
 
 def judge(context: Context) -> list[Part]:
