@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -53,7 +53,8 @@ class Versions:
             repo = Repo(str(self.root))
         except DvcException as error:
             raise RBRError(f"not a DVC repository ({error}): run `dvc init`", self.root) from error
-        with repo, held(repo, self.root, self.say):
+        # DVC takes paths of stages from the current folder: an ablation's arm has a root of its own.
+        with repo, chdir(self.root), held(repo, self.root, self.say):
             mend(self.root)
             yield repo
             keep(self.root)

@@ -250,6 +250,22 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(finished):
     (finished.root / "profiles" / "smoke.yaml").write_text(before)
 
 
+def test_an_ablation_compares_its_arms_and_leaves_the_workspace_alone(finished):
+    lock = (finished.root / "dvc.lock").read_bytes()
+    done = finished.run("-m", "orchestration.ablation", "fixed_weights")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    folder = finished.root / ".cache" / "ablations" / "fixed_weights"
+    compared = json.loads((folder / "comparison.json").read_text())
+    assert (folder / "ablation.png").stat().st_size > 10_000
+    # Arms make what the changed setting reaches; the rest is given back.
+    for arm, made_there in (("size_1", True), ("fitted", False)):
+        made_steps = json.loads((folder / arm / "result.json").read_text())["made"]
+        assert ("fitted_weights" in made_steps) == made_there
+        assert not {"grader", "synthetic_comparisons", "sft_checkpoint"} & set(made_steps)
+    assert compared
+    assert (finished.root / "dvc.lock").read_bytes() == lock
+
+
 def test_inputs_are_those_of_the_same_variant():
     assert "sft_checkpoint@rbr" in needed_stages("ppo_checkpoint", "rbr")
     assert {f"safety_eval@{v}" for v in VARIANTS} <= set(needed_stages("model_release", None))
