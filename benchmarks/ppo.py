@@ -67,6 +67,17 @@ class Clock:
         return [b - a for a, b in zip(self.ends, self.ends[1:], strict=False)]
 
 
+def timed(clock: Clock) -> Any:
+    """The callback by which a trainer ticks the clock."""
+    from transformers import TrainerCallback
+
+    class Timed(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            clock.tick(state.global_step)
+
+    return Timed()
+
+
 def scored(model: Path) -> Any:
     """The reward model: a random head over the same model."""
     import torch
@@ -81,17 +92,13 @@ def ours(model: Path, rollouts: int, trained: float) -> list[float]:
     """Seconds a rollout of this project's trainer; ``trained`` is the share of layers trained."""
     import torch
     from datasets import Dataset
-    from transformers import PrinterCallback, TrainerCallback
+    from transformers import PrinterCallback
 
     from rbr.models.load import load_causal, load_tokenizer
     from rbr.models.trunk import train_upper_layers
     from rbr.training.ppo import PPOConfig, PPOTrainer
 
     clock = Clock(MINI_BATCHES * EPOCHS)
-
-    class Timed(TrainerCallback):
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            clock.tick(state.global_step)
 
     policy, tokenizer = load_causal(model), load_tokenizer(model)
     layers = policy.config.num_hidden_layers
@@ -131,7 +138,7 @@ def ours(model: Path, rollouts: int, trained: float) -> list[float]:
             processing_class=tokenizer,
         )
         trainer.remove_callback(PrinterCallback)
-        trainer.add_callback(Timed())
+        trainer.add_callback(timed(clock))
         trainer.train()
     return clock.seconds()
 
@@ -144,15 +151,10 @@ def peers(model: Path, rollouts: int) -> list[float]:
         AutoModelForSequenceClassification,
         AutoTokenizer,
         PrinterCallback,
-        TrainerCallback,
     )
     from trl.experimental.ppo import PPOConfig, PPOTrainer
 
     clock = Clock(1)
-
-    class Timed(TrainerCallback):
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            clock.tick(state.global_step)
 
     tokenizer = AutoTokenizer.from_pretrained(model, padding_side="left")
     policy, reference = (AutoModelForCausalLM.from_pretrained(model) for _ in range(2))
@@ -188,7 +190,7 @@ def peers(model: Path, rollouts: int) -> list[float]:
             eval_dataset=Dataset.from_list(rows[:BATCH]),
         )
         trainer.remove_callback(PrinterCallback)
-        trainer.add_callback(Timed())
+        trainer.add_callback(timed(clock))
         trainer.train()
     return clock.seconds()
 

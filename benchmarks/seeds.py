@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
 import shutil
 import statistics
 import sys
@@ -52,28 +51,16 @@ def trained(root: Path, seed: int, folder: Path) -> None:
 def evaluated(root: Path, model: Path, kept: Path) -> list[Any]:
     """Judgements on the prompts that the graph evaluates on."""
     settings = read_settings(root)[1]
-    context = Context(root, settings, "rbr", Silent())
-    own = settings.evaluation
-    prompts = common.prompts(context, "eval")
-    random.Random(settings.seed).shuffle(prompts)
+    context = Context(root, settings, "rbr")
+    own, prompts = settings.evaluation, common.evaluated_prompts(context)
     judge = common.load_judge(context)
     result, rows = evaluate_model(
-        model, prompts[: own.prompts], judge, own.max_new_tokens, own.batch_size, own.bootstrap,
+        model, prompts, judge, own.max_new_tokens, own.batch_size, own.bootstrap,
         kept=kept, scale=settings.scale,
     )  # fmt: skip
     write_json(model / "results.json", result)
     write_rows(model / "rows.jsonl", rows)
     return [as_judged(row) for row in rows]
-
-
-class Silent:
-    """A tracker that keeps nothing."""
-
-    def metrics(self, values: Any, step: int | None = None) -> None: ...
-
-    def table(self, name: str, rows: Any) -> None: ...
-
-    def message(self, text: str) -> None: ...
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from jinja2 import Environment, StrictUndefined
 from orchestration.lineage.tracking import SUMMARY, Tracking
 from rbr.errors import RBRError
 from rbr.release import trade_off
-from rbr.steps.common import axes
+from rbr.steps.common import axes, save_plot
 
 HERE = Path(__file__).resolve().parent
 PLOTS = ("weights.png", "rewards.png")
@@ -118,8 +118,7 @@ def render(runs: list[GraphRun]) -> tuple[str, bytes]:
     figure, plot = axes(9, 7.5)
     trade_off(table, plot[0][0])
     picture = io.BytesIO()
-    figure.tight_layout()
-    figure.savefig(picture, format="png", dpi=110)
+    save_plot(figure, picture)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters["picture"] = lambda content: base64.b64encode(content).decode()
     page = environment.from_string((HERE / "compare.html").read_text("utf-8")).render(
@@ -128,7 +127,7 @@ def render(runs: list[GraphRun]) -> tuple[str, bytes]:
     return page, picture.getvalue()
 
 
-def log(tracking: Tracking, runs: list[GraphRun], page: str, picture: bytes) -> str:
+def log(tracking: Tracking, runs: list[GraphRun], page: str) -> str:
     """Keep the comparison in MLflow; returns its run's id."""
     run = tracking.client.create_run(
         tracking.experiment,
@@ -155,7 +154,7 @@ def main(arguments: list[str] | None = None) -> int:
         out.mkdir(parents=True, exist_ok=True)
         (out / "comparison.html").write_text(page, encoding="utf-8")
         (out / "trade_off.png").write_bytes(picture)
-        kept = log(tracking, runs, page, picture)
+        kept = log(tracking, runs, page)
     except RBRError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

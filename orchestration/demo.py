@@ -7,13 +7,10 @@ killed one goes on.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 import uuid
-import warnings
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 
@@ -21,45 +18,11 @@ from orchestration.console import console, terminal
 from orchestration.definitions import definitions
 from orchestration.execute import Workspace
 from orchestration.home import use_home
+from orchestration.in_process import run_job, status_of
 from orchestration.jobs import per_variant, shared
-from orchestration.lost import PROCESS_TAG, report_lost_runs
-from orchestration.resources import GRAPH_RUN_TAG
-from rbr.errors import RBRError
+from orchestration.lost import report_lost_runs
 from rbr.files import read_json
 from rbr.settings import VARIANTS
-
-
-def quiet() -> None:
-    """Libraries' own bars and notes; what the steps say is shown instead."""
-    import logging
-
-    warnings.filterwarnings("ignore")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TQDM_DISABLE", "1")
-    logging.getLogger("py.warnings").setLevel(logging.ERROR)
-
-
-def problems_of(result: dg.ExecuteInProcessResult) -> list[str]:
-    """What stopped a run: failed steps and gates, one line each."""
-    found = []
-    for event in result.all_events:
-        if event.is_step_failure:
-            data = event.step_failure_data
-            cause: Any = data.error
-            while cause is not None and cause.cause is not None:
-                cause = cause.cause
-            told = data.user_failure_data.description if data.user_failure_data else None
-            text = told or (cause.message.strip() if cause else "failed")
-            if "DagsterAssetCheckFailedError" in text:
-                continue  # told below, with what failed
-            found.append(f"{event.step_key}: {text}")
-        elif event.event_type_value == "ASSET_CHECK_EVALUATION":
-            check = event.asset_check_evaluation_data
-            if not check.passed:
-                failed = check.metadata["failed"].value
-                found.append(f"{check.asset_key.to_user_string()}: gate did not pass: {failed}")
-    return found
 
 
 def run_graph(root: Path, instance: dg.DagsterInstance, graph_run: str) -> list[str]:
@@ -78,16 +41,9 @@ def run_graph(root: Path, instance: dg.DagsterInstance, graph_run: str) -> list[
         names = {"shared": shared, "variant": per_variant, "release": ["model_release"]}[job]
         title = f"{job} {variant}" if variant else job
         console.rule(f"[bold]{title}[/] · {len(names)} artifacts", align="left")
-        result = defs.resolve_job_def(job).execute_in_process(
-            instance=instance,
-            run_config={"loggers": {"console": {}}},
-            partition_key=variant,
-            tags={GRAPH_RUN_TAG: graph_run, PROCESS_TAG: str(os.getpid())},
-            raise_on_error=False,
-        )
-        problems = problems_of(result)
-        if problems or not result.success:
-            return problems or [f"{title} failed: see the run in the Dagster UI"]
+        problems = run_job(defs, instance, job, graph_run, variant)
+        if problems:
+            return problems
     return []
 
 
@@ -123,22 +79,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, default=Path.cwd())
     root = parser.parse_args(arguments).root.resolve()
     started = time.monotonic()
-    quiet()
-    try:
+
+    def work() -> list[str]:
         workspace = Workspace.open(root)
         console.print(f"profile {workspace.profile}; stop with Ctrl-C, the same command goes on")
         use_home(root)
         with dg.DagsterInstance.get() as instance:
-            problems = run_graph(root, instance, f"demo-{uuid.uuid4().hex[:12]}")
-    except RBRError as error:
-        problems = [str(error)]
-    except KeyboardInterrupt:
-        console.print("stopped; the same command goes on from here")
-        return 130
-    for problem in problems:
-        print(f"error: {problem}", file=sys.stderr)
-    if problems:
-        return 1
+            return run_graph(root, instance, f"demo-{uuid.uuid4().hex[:12]}")
+
+    status = status_of(work)
+    if status:
+        return status
     show(root)
     console.print(f"\n{(time.monotonic() - started) / 60:.1f} minutes")
     return 0

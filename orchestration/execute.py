@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from orchestration.gates.suites import Champion, predecessor
 from orchestration.lineage.tracking import StepRun, Tracking
 from orchestration.lineage.versions import Versions, address
 from orchestration.notify import notify
+from orchestration.watch import made_rules
 from rbr import registry
 from rbr.errors import GateError, RBRError
 from rbr.evaluation.paired import compare
@@ -102,6 +104,25 @@ def gate_key(workspace: Workspace, version: str) -> str:
     return f"{version} {json.dumps(workspace.settings.gates.model_dump(), sort_keys=True)}"
 
 
+@contextmanager
+def refused_writes_told(name: str, root: Path) -> Iterator[None]:
+    """Turn a full disk or a folder that cannot be written, wherever it is met, into one line."""
+    try:
+        yield
+    except RBRError:
+        raise
+    except Exception as error:
+        reason = unwritable(error)
+        if reason is None:
+            raise
+        where = getattr(error, "filename", None) or root
+        raise RBRError(
+            f"cannot write for '{name}' ({reason}): free the space or grant the permission; what was"
+            " there before is untouched",
+            Path(str(where)),
+        ) from error
+
+
 def make(
     workspace: Workspace,
     name: str,
@@ -121,66 +142,43 @@ def make(
         RBRError: for bad input, a full disk, or an MLflow server that stays away. A gate that does not
             pass raises nothing: see ``Outcome.gate``.
     """
-    try:
-        return _make(workspace, name, variant, graph_run, say, commit)
-    except RBRError:
-        raise
-    except Exception as error:
-        reason = unwritable(error)
-        if reason is None:
-            raise
-        where = getattr(error, "filename", None) or workspace.root
-        raise RBRError(
-            f"cannot write for '{name}' ({reason}): free the space or grant the permission; what was"
-            " there before is untouched",
-            Path(str(where)),
-        ) from error
-
-
-def _make(
-    workspace: Workspace,
-    name: str,
-    variant: Variant | None,
-    graph_run: str,
-    say: Callable[[str], None],
-    commit: bool,
-) -> Outcome:
-    stage = address(name, variant)
-    settings = workspace.settings
-    parameters: dict[str, Any] = {"seed": settings.seed}
-    for section in STEPS[name].settings:
-        own = getattr(settings, section)
-        if isinstance(own, Section):
-            parameters |= {f"{section}.{key}": value for key, value in own.model_dump().items()}
-        else:
-            parameters[section] = own
-    inputs = workspace.versions.inputs(stage) if commit else {}
-    with workspace.tracking.step(
-        name, variant, graph_run, workspace.profile, parameters, say
-    ) as run:
-        context = Context(workspace.root, settings, variant, run)
-        metrics = run_step(name, context)
-        run.metrics(metrics)
-        run.files(context.path(name, variant))
-        gate = _gate(workspace, context, name) if STEPS[name].gate else None
-        passed = gate is None or gate.passed
-        run.tags({"gate": "none" if gate is None else "passed" if passed else "failed"})
-        if gate and not passed and workspace.gates_block:
-            told = f"the gate of {stage} did not pass: {'; '.join(gate.failures)}"
-            notify("gate_failed", told, {"artifact": stage, "run": run.run_id}, say)
-        if gate and gate.rows:
-            run.table("gate", gate.rows)
-        if commit and (passed or not workspace.gates_block):
-            workspace.versions.commit(stage, inputs, share=passed)
-        hashes = workspace.versions.hashes(stage)
-        tags = {f"dvc.{key}": value for key, value in hashes.items()}
-        run.tags({**tags, "rules.digest": rules_digest(workspace.root)})
-        version = workspace.versions.data_version(stage)
-        if gate:
-            store(workspace.root, stage, gate_key(workspace, version), gate)
-        if name == "model_release" and passed:
-            _release(workspace, context, run, metrics, graph_run)
-    return Outcome(context.path(name, variant), metrics, gate, version, False, run.run_id, tags)
+    with refused_writes_told(name, workspace.root):
+        stage = address(name, variant)
+        settings = workspace.settings
+        parameters: dict[str, Any] = {"seed": settings.seed}
+        for section in STEPS[name].settings:
+            own = getattr(settings, section)
+            if isinstance(own, Section):
+                parameters |= {f"{section}.{key}": value for key, value in own.model_dump().items()}
+            else:
+                parameters[section] = own
+        inputs = workspace.versions.inputs(stage) if commit else {}
+        with workspace.tracking.step(
+            name, variant, graph_run, workspace.profile, parameters, say
+        ) as run:
+            context = Context(workspace.root, settings, variant, run)
+            metrics = run_step(name, context)
+            run.metrics(metrics)
+            run.files(context.path(name, variant))
+            gate = _gate(workspace, context, name) if STEPS[name].gate else None
+            passed = gate is None or gate.passed
+            run.tags({"gate": "none" if gate is None else "passed" if passed else "failed"})
+            if gate and not passed and workspace.gates_block:
+                told = f"the gate of {stage} did not pass: {'; '.join(gate.failures)}"
+                notify("gate_failed", told, {"artifact": stage, "run": run.run_id}, say)
+            if gate and gate.rows:
+                run.table("gate", gate.rows)
+            if commit and (passed or not workspace.gates_block):
+                workspace.versions.commit(stage, inputs, share=passed)
+            hashes = workspace.versions.hashes(stage)
+            tags = {f"dvc.{key}": value for key, value in hashes.items()}
+            run.tags({**tags, "rules.digest": rules_digest(workspace.root)})
+            version = workspace.versions.data_version(stage)
+            if gate:
+                store(workspace.root, stage, gate_key(workspace, version), gate)
+            if name == "model_release" and passed:
+                _release(workspace, context, run, metrics, graph_run)
+        return Outcome(context.path(name, variant), metrics, gate, version, False, run.run_id, tags)
 
 
 def _gate(workspace: Workspace, context: Context, name: str) -> gates.Gate:
@@ -210,10 +208,7 @@ def _champion(workspace: Workspace, context: Context) -> Champion | None:
 
 def rules_digest(root: Path) -> str:
     """Digest of the compiled rules, ``none`` before they are compiled."""
-    path = root / "data" / "rules" / "hashes.json"
-    if not path.exists():
-        return "none"
-    return str(read_json(path)["digest"])
+    return made_rules(root).get("digest", "none")
 
 
 def _release(

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,17 @@ class RBRError(Exception):
         self.message = " ".join(message.split())
         self.place = Place(place) if isinstance(place, Path) else place
         super().__init__(f"{self.place}: {self.message}" if self.place else self.message)
+
+
+def first_problem(error: ValidationError, whole: str = "") -> str:
+    """The first thing that a model of pydantic finds wrong: ``key: what``; its input is not shown.
+
+    Args:
+        whole: named where no single key is at fault.
+    """
+    first = error.errors(include_input=False)[0]
+    key = ".".join(str(part) for part in first["loc"]) or whole
+    return f"{key}: {first['msg']}" if key else first["msg"]
 
 
 class RuleError(RBRError):

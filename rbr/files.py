@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from rbr.errors import DataError, Place, RBRError
+from rbr.errors import DataError, Place, RBRError, first_problem
 
 RowT = TypeVar("RowT", bound=BaseModel)
 FORMER = ".former"
@@ -176,9 +176,7 @@ def read_rows(path: Path, kind: type[RowT]) -> list[RowT]:
         try:
             row = kind.model_validate(value)
         except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"]) or "row"
-            raise DataError(f"{field}: {first['msg']}", Place(path, number)) from error
+            raise DataError(first_problem(error, "row"), Place(path, number)) from error
         identity = getattr(row, "id", None)
         if identity is not None and identity in seen:
             raise DataError(

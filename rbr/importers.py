@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from rbr.data.rows import Labelled, Message, PolicyPrompt, Preference, Row
-from rbr.errors import DataError, Place
+from rbr.errors import DataError, Place, first_problem
 from rbr.files import iter_json_lines
 
 OPENAI_RESPONSE_TYPES = {
@@ -222,9 +222,7 @@ def read_foreign(kind: str, source: str, split: str = "train") -> Imported:
             message = f"no field {error} in this row; is it of format '{kind}'?"
             result.errors.append(DataError(message, Place(path, number)))
         except ValidationError as error:
-            first = error.errors()[0]
-            name = ".".join(str(part) for part in first["loc"]) or "row"
-            result.errors.append(DataError(f"{name}: {first['msg']}", Place(path, number)))
+            result.errors.append(DataError(first_problem(error, "row"), Place(path, number)))
         except (ValueError, TypeError, AttributeError) as error:
             result.errors.append(DataError(str(error), Place(path, number)))
     return result

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from rbr.errors import Place, RBRError
+from rbr.errors import Place, RBRError, first_problem
 
 Variant = Literal["helpful", "human", "rbr"]
 VARIANTS: tuple[Variant, ...] = ("helpful", "human", "rbr")
@@ -367,6 +367,4 @@ def read_settings(root: Path, profile: str | None = None) -> tuple[str, Settings
     try:
         return name, Settings.model_validate(written)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise RBRError(f"{key}: {first['msg']}", root / "profiles" / f"{name}.yaml") from error
+        raise RBRError(first_problem(error), root / "profiles" / f"{name}.yaml") from error

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from orchestration.production.databases import report_lost_runs, require_databases
+from orchestration.production.databases import report_lost_workers, require_databases
 from orchestration.production.processes import Processes
 from orchestration.production.services import (
     Service,
@@ -37,7 +37,7 @@ def up(root: Path, settings: Production) -> None:
         if not processes.alive(service.name):
             processes.stop(service.name)  # what a dead one left of its session
             if service.name == "code server":
-                report_lost_runs(own)
+                report_lost_workers(own)
             processes.start(service.name, service.command, own, root)
         _wait(service, processes, settings.start_timeout)
         print(f"healthy  {service.name:<12} {service.address}", flush=True)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+from orchestration.lost import report_lost_runs
 from orchestration.production.settings import FILE, Postgres
 from rbr.errors import RBRError
 
@@ -45,11 +46,10 @@ def require_databases(settings: Postgres) -> None:
         connection.close()
 
 
-def report_lost_runs(environment: dict[str, str]) -> None:
-    """Tell Dagster that runs which a former code server started have no worker any more.
+def report_lost_workers(environment: dict[str, str]) -> None:
+    """Tell Dagster, before a code server starts, that the workers of a former one are gone.
 
-    Its own code server reports the death of workers; when it dies itself, nobody does. The daemon
-    then starts them again.
+    The daemon then starts their runs again. In a process of its own, which has production's stores.
     """
     subprocess.run(
         [sys.executable, "-m", "orchestration.production.databases"], env=environment, check=True
@@ -59,13 +59,9 @@ def report_lost_runs(environment: dict[str, str]) -> None:
 def _report() -> None:
     import dagster as dg
 
-    started_by_code_server = ".dagster/grpc_info"
-    unfinished = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
     with dg.DagsterInstance.get() as instance:
-        for run in instance.get_runs(dg.RunsFilter(statuses=unfinished)):
-            if started_by_code_server in run.tags:
-                instance.report_run_failed(run, "its worker went away with the code server")
-                print(f"run {run.run_id} lost its worker: it will be started again", flush=True)
+        for run_id in report_lost_runs(instance, workers=True):
+            print(f"run {run_id} lost its worker: it will be started again", flush=True)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from orchestration import notify
 from orchestration.home import instance_settings
 from orchestration.production.settings import Production
 
@@ -68,8 +69,8 @@ def environment(root: Path, settings: Production) -> dict[str, str]:
     }
     webhook = settings.notifications.webhook.value()
     if webhook:
-        own["RBR_WEBHOOK_URL"] = webhook
-        own["RBR_WEBHOOK_ALLOW_PRIVATE"] = str(settings.notifications.allow_private).lower()
+        own[notify.URL] = webhook
+        own[notify.ALLOW_PRIVATE] = str(settings.notifications.allow_private).lower()
     return own
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from rbr.errors import RBRError
+from orchestration.notify import URL
+from rbr.errors import RBRError, first_problem
 from rbr.settings import Section, read_yaml
 
 FILE = "production.yaml"
@@ -60,7 +61,7 @@ class Dagster(Section):
 class Notifications(Section):
     """Where failed gates, failed runs and releases are told."""
 
-    webhook: Secret = Secret(env="RBR_WEBHOOK_URL")
+    webhook: Secret = Secret(env=URL)
     allow_private: bool = False
 
 
@@ -100,6 +101,4 @@ def read_production(root: Path) -> Production:
     try:
         return Production.model_validate(read_yaml(path))
     except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise RBRError(f"{key}: {first['msg']}", path) from error
+        raise RBRError(first_problem(error), path) from error

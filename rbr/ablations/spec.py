@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from rbr.errors import RBRError
+from rbr.errors import RBRError, first_problem
 from rbr.settings import Section, Settings, Variant, read_profile, read_yaml
 
 
@@ -114,7 +114,7 @@ def read_ablations(root: Path) -> dict[str, Ablation]:
         try:
             found[path.stem] = Ablation.model_validate({**read_yaml(path), "name": path.stem})
         except ValidationError as error:
-            raise RBRError(_first(error), path) from error
+            raise RBRError(first_problem(error), path) from error
     return found
 
 
@@ -132,14 +132,8 @@ def changed_profile(root: Path, ablation: Ablation, arm: str) -> tuple[str, dict
         Settings.model_validate(changed)
     except ValidationError as error:
         place = root / "ablations" / f"{ablation.name}.yaml"
-        raise RBRError(f"arm '{arm}': {_first(error)}", place) from error
+        raise RBRError(f"arm '{arm}': {first_problem(error)}", place) from error
     except ValueError as error:
         place = root / "profiles" / f"{name}.yaml"
         raise RBRError(f"{error}, which '{ablation.name}' changes: write it out", place) from error
     return name, changed
-
-
-def _first(error: ValidationError) -> str:
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    return f"{key}: {first['msg']}" if key else first["msg"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,7 @@ def evaluate(context: Context, artifact: str, models: dict[str, Path]) -> dict[s
     from rbr.training.common import digest_of, file_digest
 
     settings = context.settings.evaluation
-    prompts = common.prompts(context, "eval")
-    # All categories in their shares, whatever the file's order.
-    random.Random(context.settings.seed).shuffle(prompts)
-    prompts = prompts[: settings.prompts]
+    prompts = common.evaluated_prompts(context)
     judge = common.load_judge(context)
     scratch = context.scratch(
         artifact,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,14 @@ SPLITS = ("train", "validation", "eval")
 
 def prompts(context: Context, split: str) -> list[PolicyPrompt]:
     return read_rows(context.path("safety_prompts") / f"{split}.jsonl", PolicyPrompt)
+
+
+def evaluated_prompts(context: Context) -> list[PolicyPrompt]:
+    """The held-out prompts that evaluations ask, at most ``evaluation.prompts``."""
+    rows = prompts(context, "eval")
+    # All categories in their shares, whatever the file's order.
+    random.Random(context.settings.seed).shuffle(rows)
+    return rows[: context.settings.evaluation.prompts]
 
 
 def gold(context: Context, split: str) -> list[Labelled]:
@@ -120,7 +129,7 @@ class Reporter:
 
 
 def save_plot(figure: Any, path: Any) -> None:
-    """Write a figure as PNG and close it."""
+    """Write a figure as PNG to a path or a file, and close it."""
     import matplotlib.pyplot as plt
 
     figure.tight_layout()

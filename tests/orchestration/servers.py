@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ import dagster as dg
 import psutil
 
 from tests.orchestration.conftest import Workspace
+from tests.servers import free_port
 
 PATIENCE = 600.0
 
@@ -32,13 +32,6 @@ def wait_for(what: str, holds: Callable[[], object], patience: float = PATIENCE)
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited {patience:.0f} s for {what}")
         time.sleep(0.5)
-
-
-def free_port() -> int:
-    """A port that the OS gives out."""
-    with socket.socket() as own:
-        own.bind(("127.0.0.1", 0))
-        return int(own.getsockname()[1])
 
 
 def answers(url: str) -> bool:
