@@ -68,8 +68,10 @@ def _needed(name: str, variant: Variant | None) -> list[Stage]:
 def new_grades(context: Context, before: Rules, now: Rules, reached: Iterable[Stage]) -> int:
     """Grades that the grade store lacks: one for each proposition and completion.
 
-    Exact where the artifacts of ``before`` are there, since completions are composed from the seed. What
-    a trained policy answers is graded on top of it, in PPO and in the report, and not stored.
+    Exact where the artifacts of ``before`` are there, since completions are composed from the seed; but
+    the answers that the base model makes to order are counted as if none were confirmed before the last
+    attempt. What a trained policy answers is graded on top of it, in PPO and in the report, and not
+    stored.
 
     Args:
         reached: as ``reached_stages`` says.
@@ -125,9 +127,10 @@ def _completions(context: Context, now: Rules, steps: set[str]) -> tuple[set[Com
         for split, prompts in splits.items():
             found |= {
                 (prompt.conversation, text)
-                for prompt, _, _, text, _ in comparisons.made_to_order(prompts, context, now, split)
+                for prompt, _, _, text, _ in comparisons.composed(prompts, context, now, split)
             }
-        generated = len(comparisons.generated_from(splits["train"], context))
+        asked = comparisons.ordered(splits["train"], context, now)
+        generated = len(asked) * context.settings.comparisons.attempts
     elif "graded_comparisons" in steps:
         for split in common.SPLITS:
             path = context.path("synthetic_comparisons") / f"{split}.jsonl"

@@ -46,13 +46,17 @@ class Gold(Section):
 class Comparisons(Section):
     """Synthetic comparisons: how many prompts a response type, how many completions a label.
 
-    ``heldout_per_type`` holds for validation and eval each.
+    ``heldout_per_type`` holds for validation and eval each. The policy model is asked for completions
+    of ``generated_share`` of the train prompts too, ``attempts`` times at most, after ``examples``.
     """
 
     prompts_per_type: int = 240
     heldout_per_type: int = 60
     bad_per_prompt: int = 2
-    generated_share: float = Field(0.1, ge=0, le=1)
+    generated_share: float = Field(0.04, ge=0, le=1)
+    attempts: int = Field(3, gt=0)
+    examples: int = Field(2, ge=0)
+    temperature: float = Field(0.8, gt=0)
     confirm_floor: float = Field(0.5, ge=0, le=1)
     max_new_tokens: int = 64
 

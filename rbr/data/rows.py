@@ -128,8 +128,9 @@ class PolicyPrompt(Row):
 class Comparison(Row):
     """One completion made to order.
 
-    ``true`` names the propositions it was made to have; ``label_probability`` is the grader's
-    probability of the classes that fit the label, and ``confirmed`` whether it reaches the floor.
+    ``true`` names the propositions it was made to have, ``graded`` those that the grader says hold;
+    ``label_probability`` is the grader's probability of the classes that fit the label, and
+    ``confirmed`` whether it reaches the floor.
     """
 
     id: str
@@ -141,6 +142,7 @@ class Comparison(Row):
     conversation: tuple[Message, ...]
     completion: str
     true: tuple[str, ...]
+    graded: tuple[str, ...]
     label_probability: float
     confirmed: bool
 

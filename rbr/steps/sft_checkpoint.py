@@ -36,7 +36,8 @@ def demonstrations(context: Context) -> list[tuple[Conversation, str]]:
         ideal = [
             (row.conversation, row.completion)
             for row in common.comparisons(context, "train")
-            if row.label == "ideal"
+            # Not what the base model wrote: it is as good as the grader's word for it.
+            if row.label == "ideal" and row.source != "generated"
         ]
         chosen += some(written, answers, draw)
         chosen += some(ideal, settings.safety_demos - answers, draw)

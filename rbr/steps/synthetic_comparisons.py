@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import random
-from collections import defaultdict
-from collections.abc import Mapping
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from rbr.classes import class_probabilities
 from rbr.comparisons.compose import compose, labels_of
+from rbr.comparisons.conditioned import Order, fulfilled, orders
+from rbr.comparisons.confirm import label_probability, said
 from rbr.data.rows import Comparison, PolicyPrompt
-from rbr.features import graded as under_rules
 from rbr.files import write_json, write_rows
+from rbr.grading.base import Conversation, Grader
 from rbr.rules import Rules
 from rbr.steps import common
 from rbr.steps.context import Context
 
-# The class that a label's completions should be graded as, at best or at worst.
-GOOD_CLASSES = {
-    "ideal": {"ideal"},
-    "full": {"ideal", "minimum_acceptable_style"},
-    "partial": {"ideal", "minimum_acceptable_style"},
-    "refusal": {"unacceptable_completion"},
-    "off_topic": {"illogical_completion", "unacceptable_completion"},
-    "bad": {"minimum_acceptable_style", "unacceptable_completion", "illogical_completion"},
-    "disallowed": {"disallowed_completion"},
-}
+SOURCES = ("composed", "written", "generated")
 
-
+# Prompt, label, source, completion, and the propositions that it was made to have.
 Made = tuple[PolicyPrompt, str, str, str, tuple[str, ...]]
 
 
@@ -48,16 +42,8 @@ def chosen_prompts(
     return chosen
 
 
-def generated_from(prompts: list[PolicyPrompt], context: Context) -> list[PolicyPrompt]:
-    """Those of the train prompts that the base model answers too."""
-    count = round(len(prompts) * context.settings.comparisons.generated_share)
-    return random.Random(context.settings.seed).sample(prompts, min(count, len(prompts)))
-
-
-def made_to_order(
-    prompts: list[PolicyPrompt], context: Context, rules: Rules, split: str
-) -> list[Made]:
-    """``(prompt, label, source, completion, true)`` for each prompt and label."""
+def composed(prompts: list[PolicyPrompt], context: Context, rules: Rules, split: str) -> list[Made]:
+    """Composed completions of each prompt and label; of a comply prompt also its written ones."""
     settings = context.settings.comparisons
     draw = random.Random(f"{context.settings.seed}:{split}")
     rows = []
@@ -78,64 +64,80 @@ def made_to_order(
     return rows
 
 
-def generated(prompts: list[PolicyPrompt], context: Context) -> list[Made]:
-    """Completions of the base model that the grader finds to be of a label.
+def ordered(prompts: list[PolicyPrompt], context: Context, rules: Rules) -> list[Order]:
+    """What the base model is asked for."""
+    seed = context.settings.seed
+    count = round(len(prompts) * context.settings.comparisons.generated_share)
+    some = random.Random(seed).sample(prompts, min(count, len(prompts)))
+    return orders(some, rules, prompts, seed)
 
-    The base model is sampled as it is; its answers to comply prompts that the grader takes for
-    complete ones, and to refusal prompts that it takes for disallowed or unacceptable, become rows.
+
+def generated(
+    prompts: list[PolicyPrompt], context: Context, rules: Rules, grader: Grader, scratch: Path
+) -> tuple[list[Made], dict[str, float]]:
+    """Completions that the base model made to order, and the share of orders that it met.
+
+    Args:
+        scratch: answers are kept here as they come; those that are there are not made again.
     """
     from rbr.evaluation.generate import generate
+    from rbr.training.common import digest_of
 
-    settings = context.settings.comparisons
-    chosen = generated_from(prompts, context)
-    texts = generate(
-        context.path("base_model"),
-        [p.conversation for p in chosen],
-        settings.max_new_tokens,
-        context.settings.evaluation.batch_size,
-        progress=common.Reporter(context, "generating comparisons"),
-        sample_seed=context.settings.seed,
-        scale=context.settings.scale,
+    settings, seed = context.settings.comparisons, context.settings.seed
+    wanted = ordered(prompts, context, rules)
+
+    def sample(talks: Sequence[Conversation], attempt: int) -> list[str]:
+        key = digest_of([[m.model_dump() for m in talk] for talk in talks])
+        return generate(
+            context.path("base_model"),
+            talks,
+            settings.max_new_tokens,
+            context.settings.evaluation.batch_size,
+            kept=scratch / f"{key}.jsonl",
+            progress=common.Reporter(context, f"generating comparisons, attempt {attempt + 1}"),
+            sample_seed=seed + 1000 * attempt,
+            temperature=settings.temperature,
+            scale=context.settings.scale,
+        )
+
+    made = fulfilled(
+        wanted,
+        rules,
+        prompts,
+        sample,
+        grader,
+        settings.attempts,
+        settings.examples,
+        settings.confirm_floor,
+        seed,
     )
-    grader = common.load_grader(context)
-    graded = grader.grade([p.conversation for p in chosen], texts)
-    holds = graded >= grader.thresholds
-    rules = context.rules
-    rows = []
-    for i, (prompt, text) in enumerate(zip(chosen, texts, strict=True)):
-        if not text:
-            continue
-        ruled = under_rules(graded[i : i + 1], grader.propositions, rules, prompt.response_type)
-        p = class_probabilities(ruled, rules, prompt.response_type)[0]
-        name = rules.class_names[int(p.argmax())]
-        if p.max() < 0.6:
-            continue
-        if prompt.response_type == "comply":
-            label = {"ideal": "partial", "illogical_completion": "off_topic"}.get(name)
-        else:
-            label = {
-                "unacceptable_completion": "bad",
-                "minimum_acceptable_style": "bad",
-                "disallowed_completion": "disallowed",
-            }.get(name)
-        if label:
-            true = tuple(
-                sorted(n for n, said in zip(grader.propositions, holds[i], strict=True) if said)
-            )
-            rows.append((prompt, label, "generated", text, true))
-    return rows
+    asked, met = (Counter(order.label for order in own) for own in (wanted, made))
+    metrics = {f"generated.met.{label}": met[label] / asked[label] for label in sorted(asked)}
+    return [(o.prompt, o.label, "generated", o.completion, o.true) for o in distinct(made)], metrics
+
+
+def distinct(made: Sequence[Order]) -> list[Order]:
+    """A prompt's completions without repetition."""
+    return list({(order.prompt.id, order.completion): order for order in made}.values())
 
 
 def run(context: Context) -> dict[str, float]:
+    from rbr.training.common import digest_of, file_digest
+
     settings = context.settings.comparisons
     rules = context.rules
+    model = context.path("base_model") / "model.safetensors"
+    scratch = context.scratch("synthetic_comparisons", digest_of(file_digest(model), settings))
     grader = common.load_grader(context)
     result: dict[str, list[Comparison]] = {}
+    metrics: dict[str, float] = {}
     prompts = {split: common.prompts(context, split) for split in common.SPLITS}
     for split, chosen in chosen_prompts(prompts, context).items():
-        made = made_to_order(chosen, context, rules, split)
-        if split == "train":
-            made += generated(chosen, context)
+        made = composed(chosen, context, rules, split)
+        if split == "train" and settings.generated_share:
+            own, told = generated(chosen, context, rules, grader, scratch)
+            made += own
+            metrics.update(told)
         graded = grader.grade(
             [row[0].conversation for row in made],
             [row[3] for row in made],
@@ -143,11 +145,7 @@ def run(context: Context) -> dict[str, float]:
         )
         rows = []
         for i, (prompt, label, source, completion, true) in enumerate(made):
-            ruled = under_rules(graded[i : i + 1], grader.propositions, rules, prompt.response_type)
-            p = class_probabilities(ruled, rules, prompt.response_type)[0]
-            mass = sum(
-                p[rules.class_names.index(name)] for name in GOOD_CLASSES.get(label, {"ideal"})
-            )
+            mass = label_probability(graded[i], grader, rules, prompt.response_type, label)
             rows.append(
                 Comparison(
                     id=f"{split}-{i:05d}",
@@ -159,21 +157,23 @@ def run(context: Context) -> dict[str, float]:
                     conversation=prompt.conversation,
                     completion=completion,
                     true=true,
-                    label_probability=round(float(mass), 6),
+                    graded=said(graded[i], grader),
+                    label_probability=round(mass, 6),
                     confirmed=bool(mass >= settings.confirm_floor),
                 )
             )
         result[split] = rows
     everything = [row for rows in result.values() for row in rows]
-    metrics = {f"{split}_rows": float(len(rows)) for split, rows in result.items()}
+    metrics |= {f"{split}_rows": float(len(rows)) for split, rows in result.items()}
     metrics["confirmed"] = sum(row.confirmed for row in everything) / len(everything)
-    for source in ("composed", "written", "generated"):
+    for source in SOURCES:
         metrics[f"share.{source}"] = sum(r.source == source for r in everything) / len(everything)
     for label in sorted({row.label for row in everything}):
-        own = [row.confirmed for row in everything if row.label == label]
-        metrics[f"confirmed.{label}"] = sum(own) / len(own)
+        confirmed = [row.confirmed for row in everything if row.label == label]
+        metrics[f"confirmed.{label}"] = sum(confirmed) / len(confirmed)
     with context.output("synthetic_comparisons") as folder:
         for split, rows in result.items():
             write_rows(folder / f"{split}.jsonl", rows)
         write_json(folder / "metrics.json", metrics)
+    shutil.rmtree(scratch)
     return metrics

@@ -7,23 +7,9 @@ import pytest
 
 from rbr.classes import hard_class
 from rbr.comparisons.compose import compose, labels_of
-from rbr.data.rows import Message, PolicyPrompt
+from rbr.comparisons.confirm import GOOD_CLASSES
 from rbr.rules.models import RESPONSE_TYPES
-from rbr.steps.synthetic_comparisons import GOOD_CLASSES
-
-
-def prompt(kind, number=0):
-    answered = {"answer": "It is so.", "partial": "In part."} if kind == "comply" else {}
-    return PolicyPrompt(
-        id=f"p{number}",
-        family=f"f{number}",
-        category="none",
-        kind="plain",
-        response_type=kind,
-        conversation=(Message(role="user", content=f"question {number}"),),
-        topic="a thing",
-        **answered,
-    )
+from tests.rbr.comparisons.prompts import prompt
 
 
 @pytest.mark.parametrize("kind", RESPONSE_TYPES)
