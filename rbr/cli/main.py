@@ -10,6 +10,7 @@ import typer
 from rbr.cli import data, grader, models, release, rules
 from rbr.cli.evaluate import evaluate
 from rbr.cli.explain import explain
+from rbr.cli.plan import plan
 from rbr.cli.serve import serve
 from rbr.errors import RBRError
 
@@ -27,6 +28,7 @@ app.add_typer(release.app, name="release")
 app.command()(evaluate)
 app.command()(explain)
 app.command()(grader.grade)
+app.command()(plan)
 app.command()(serve)
 
 

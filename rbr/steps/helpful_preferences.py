@@ -38,9 +38,9 @@ def from_prompts(prompts: list[Prompt], seed: int) -> list[Preference]:
     return pairs
 
 
-def run(context: Context) -> dict[str, float]:
+def pairs_by_split(context: Context) -> dict[str, list[Preference]]:
+    """The written pairs, and those made from prompts' answers."""
     pairs = read_rows(context.source / "helpful_preferences.jsonl", Preference)
-    prompts = read_rows(context.source / "helpful_prompts.jsonl", HelpfulPrompt)
     splits = split_by_family(
         pairs,
         lambda row: row.family,
@@ -55,6 +55,12 @@ def run(context: Context) -> dict[str, float]:
     )
     for number, (name, rows) in enumerate(splits.items()):
         rows += from_prompts(written[name], context.settings.seed + number)
+    return splits
+
+
+def run(context: Context) -> dict[str, float]:
+    splits = pairs_by_split(context)
+    prompts = read_rows(context.source / "helpful_prompts.jsonl", HelpfulPrompt)
     metrics: dict[str, float] = {f"{name}_pairs": len(rows) for name, rows in splits.items()}
     metrics["prompts"] = len(prompts)
     with context.output("helpful_preferences") as folder:

@@ -86,7 +86,11 @@ def generated(
     settings, seed = context.settings.comparisons, context.settings.seed
     wanted = ordered(prompts, context, rules)
 
+    times = 0
+
     def sample(talks: Sequence[Conversation], attempt: int) -> list[str]:
+        nonlocal times
+        times += len(talks)
         key = digest_of([[m.model_dump() for m in talk] for talk in talks])
         return generate(
             context.path("base_model"),
@@ -113,6 +117,7 @@ def generated(
     )
     asked, met = (Counter(order.label for order in own) for own in (wanted, made))
     metrics = {f"generated.met.{label}": met[label] / asked[label] for label in sorted(asked)}
+    metrics["generated.attempts"] = times / max(1, len(wanted))
     return [(o.prompt, o.label, "generated", o.completion, o.true) for o in distinct(made)], metrics
 
 
