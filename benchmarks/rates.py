@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import json
 import os
 import platform
 import random
+import sqlite3
 import sys
 import tempfile
 import time
@@ -34,7 +36,7 @@ from rbr.comparisons.conditioned import asked, orders, shown  # noqa: E402
 from rbr.data.rows import CapabilityItem, CapabilityText  # noqa: E402
 from rbr.evaluation.capability import capability  # noqa: E402
 from rbr.evaluation.generate import Batch, Generator  # noqa: E402
-from rbr.files import read_rows  # noqa: E402
+from rbr.files import read_json, read_rows  # noqa: E402
 from rbr.grading.encoder import PairTokenizer  # noqa: E402
 from rbr.grading.fit import TrainingRows, training_rows  # noqa: E402
 from rbr.grading.head import HeadGrader  # noqa: E402
@@ -45,7 +47,7 @@ from rbr.plan.amounts import amounts  # noqa: E402
 from rbr.plan.measured import Lengths  # noqa: E402
 from rbr.plan.work import Count  # noqa: E402
 from rbr.plan.workspace import shapes  # noqa: E402
-from rbr.settings import read_settings  # noqa: E402
+from rbr.settings import VARIANTS, read_settings  # noqa: E402
 from rbr.steps import Context, common, run_step, sft_checkpoint  # noqa: E402
 from rbr.steps import helpful_reward_model as reward_step  # noqa: E402
 from rbr.training.launch import launched  # noqa: E402
@@ -131,9 +133,14 @@ class Bench:
             row["completion"]
             for row in _json_lines(self.context.path("baseline_eval") / "base.jsonl")
         ]
+        answered = [
+            row["completion"]
+            for v in VARIANTS
+            for path in sorted(self.context.path("safety_eval", v).glob("*.jsonl"))
+            for row in _json_lines(path)
+        ]
         history = [
-            _json(self.context.path("ppo_checkpoint", v) / "history.json")
-            for v in ("helpful", "human", "rbr")
+            read_json(self.context.path("ppo_checkpoint", v) / "history.json") for v in VARIANTS
         ]
         texts = read_rows(self.context.source / "capability_text.jsonl", CapabilityText)
         items = self.items()
@@ -164,6 +171,7 @@ class Bench:
                 for a in (p.chosen, p.rejected)
             ),
             generated=mean(self.count(a) for a in answers),
+            answered=mean(self.count(a) for a in answered),
             rollout=mean(
                 row["completions/mean_length"] for own_history in history for row in own_history
             ),
@@ -304,7 +312,7 @@ class Bench:
         context = Context(self.context.root, settings, "rbr", tracker)
         folder, scratch = self.folder("ppo-model"), self.folder("ppo")
         wall = timed(lambda: launched("ppo_checkpoint", context, scratch, folder))
-        history = _json(folder / "history.json")
+        history = read_json(folder / "history.json")
         own = lengths.model_copy(
             update={"rollout": mean(row["completions/mean_length"] for row in history)}
         )
@@ -359,15 +367,7 @@ def picked(rows: TrainingRows, order: Sequence[int]) -> TrainingRows:
     )
 
 
-def _json(path: Path) -> Any:
-    import json
-
-    return json.loads(path.read_text())
-
-
 def _json_lines(path: Path) -> list[Any]:
-    import json
-
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
@@ -397,7 +397,7 @@ def measure(root: Path) -> dict[str, Any]:
     files = [bench.context.path(n) for n in ("synthetic_comparisons", "graded_comparisons")]
     size = sum(p.stat().st_size for folder in files for p in folder.iterdir())
     rows = sum(len(common.comparisons(bench.context, s)) for s in common.SPLITS)
-    made = _json(bench.context.path("synthetic_comparisons") / "metrics.json")
+    made = read_json(bench.context.path("synthetic_comparisons") / "metrics.json")
     return {
         "profile": bench.profile,
         "machine": f"{os.cpu_count()} cores of {processor()}, torch {torch.__version__}, 32 bits",
@@ -412,8 +412,6 @@ def measure(root: Path) -> dict[str, Any]:
 
 
 def grades(store: Path) -> int:
-    import sqlite3
-
     with sqlite3.connect(store) as base:
         return int(base.execute("select count(*) from grades").fetchone()[0])
 

@@ -16,7 +16,7 @@ class Lengths(Section):
 
     ``prompt`` of safety prompts, ``rl_prompt`` of those that RL takes; ``composed``, ``gold``, ``answer``
     of completions; ``demonstration`` and ``preference`` with their prompts; ``generated`` of what the
-    base model answers, ``ordered`` of a prompt with instructions and examples, ``question`` of a
+    base model answers, ``answered`` of what trained policies do, ``ordered`` of a prompt with instructions and examples, ``question`` of a
     proposition's grading prompt with its examples. ``judge`` is the judge's tokens for one of the
     policy's.
     """
@@ -28,6 +28,7 @@ class Lengths(Section):
     demonstration: float
     preference: float
     generated: float
+    answered: float
     rollout: float
     ordered: float
     question: float

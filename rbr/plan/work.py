@@ -203,12 +203,13 @@ class Count:
 
     def _evaluation(self, step: str, models: int) -> Iterator[Work]:
         options, rows = self.settings.evaluation, models * self.amounts.evaluated
+        kept = self.lengths.generated if step == "baseline_eval" else self.lengths.answered
         yield self._generated(
             step,
             rows,
             self.lengths.prompt,
-            self.lengths.generated,
+            kept,
             options.max_new_tokens,
             options.batch_size,
         )
-        yield self._judged(step, rows, self.lengths.generated)
+        yield self._judged(step, rows, kept)
