@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # Of a conversation its end, of an answer its two ends: what is longer is left out in between.
 PROMPT_TOKENS = 160
 COMPLETION_TOKENS = (200, 56)
-POOLED = 5
+POOLED = 4
 
 
 @dataclass(frozen=True)
@@ -111,11 +111,9 @@ def pooled(
     attention_mask: torch.Tensor,
     completion_mask: torch.Tensor,
 ) -> torch.Tensor:
-    """Mean, maximum and last of the answer's states, the mean of the conversation's, and how both agree.
+    """Mean, maximum and last of the answer's states, and the mean of the conversation's.
 
-    The maximum is there for propositions that hold where one sentence says them; the product of both
-    means for whether the answer is one to this conversation (as sentence-pair classifiers have it: Conneau
-    et al. 2017, "InferSent").
+    The maximum is there for propositions that hold where one sentence says them.
 
     Args:
         input_ids, attention_mask, completion_mask: (n, width), padded on the right.
@@ -132,16 +130,12 @@ def pooled(
     inside = completion_mask.unsqueeze(-1)
     before = (attention_mask - completion_mask).unsqueeze(-1)
     rows = torch.arange(len(states), device=states.device)
-    answer = (states * inside).sum(1) / inside.sum(1)
-    asked = (states * before).sum(1) / before.sum(1).clamp(min=1)
-    unit = nn.functional.normalize
     return torch.cat(
         [
-            answer,
+            (states * inside).sum(1) / inside.sum(1),
             states.masked_fill(inside == 0, torch.finfo(states.dtype).min).amax(1),
             states[rows, attention_mask.sum(1) - 1],
-            asked,
-            unit(answer, dim=1) * unit(asked, dim=1) * states.size(-1) ** 0.5,
+            (states * before).sum(1) / before.sum(1).clamp(min=1),
         ],
         dim=1,
     )
