@@ -75,11 +75,14 @@ class Human(Section):
 class Tuning(Section):
     """Fine-tuning of the first ``layers`` layers of a backbone, with heads, on gold and composed rows.
 
+    Of them the last ``trained_layers`` are trained, all for None: what lower layers know of which words
+    go together stays as it came.
     ``gold_epochs`` says how often each gold row is seen; a composed row is seen once. The gold rows of
     ``validation_fraction`` of the conversations are kept for calibration and thresholds.
     """
 
     layers: int = Field(8, gt=0)
+    trained_layers: int | None = Field(None, gt=0)
     gold_epochs: int = Field(6, gt=0)
     learning_rate: float = 1e-4
     head_learning_rate: float = 2e-3

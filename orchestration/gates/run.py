@@ -6,7 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,12 +109,16 @@ def evaluate(context: Context, artifact: str, extra: Sequence[Part] = ()) -> Gat
 
     from orchestration.gates.suites import SUITES
 
-    parts = [*SUITES[artifact](context), *extra]
+    # A frame that was cut out of another has its row numbers; what is told of a row goes by position.
+    parts = [
+        replace(part, frame=part.frame.reset_index(drop=True))
+        for part in (*SUITES[artifact](context), *extra)
+    ]
     project = _context(context.root)
     source = project.data_sources.add_or_update_pandas("artifacts")
     name = f"{artifact}-{context.variant}" if context.variant else artifact
     rows: list[dict[str, Any]] = []
-    for part in parts:
+    for number, part in enumerate(parts, 1):
         title = f"{name}.{part.name}"
         batch = source.add_dataframe_asset(title).add_batch_definition_whole_dataframe("all")
         suite = project.suites.add_or_update(
@@ -127,7 +131,7 @@ def evaluate(context: Context, artifact: str, extra: Sequence[Part] = ()) -> Gat
             gx.Checkpoint(
                 name=title,
                 validation_definitions=[definition],
-                actions=[UpdateDataDocsAction(name="data docs")] if part is parts[-1] else [],
+                actions=[UpdateDataDocsAction(name="data docs")] if number == len(parts) else [],
                 result_format="SUMMARY",
             )
         )

@@ -37,23 +37,34 @@ class Pair:
     start: int
 
 
-def first_layers(model: PreTrainedModel, count: int) -> PreTrainedModel:
-    """Drop all but the first ``count`` layers of a backbone (all are kept where it has no more).
+def layers_of(model: PreTrainedModel) -> nn.ModuleList:
+    """The layers of a backbone, lowest first.
 
     Raises:
         ModelError: if the architecture's layers cannot be found.
     """
-    holder, name = (model, "layers") if hasattr(model, "layers") else (model, "encoder")
-    if name == "encoder":
-        holder, name = getattr(model, "encoder", None), "layer"
-    layers = getattr(holder, name, None)
+    layers = getattr(model, "layers", None)
+    if layers is None:
+        layers = getattr(getattr(model, "encoder", None), "layer", None)
     if layers is None:
         raise ModelError(
             f"{type(model).__name__} has no layers that can be cut: use an architecture of the Llama"
             " family or of BERT's"
         )
-    kept = layers[:count]
-    setattr(holder, name, kept)
+    return layers
+
+
+def first_layers(model: PreTrainedModel, count: int) -> PreTrainedModel:
+    """Drop all but the first ``count`` layers of a backbone (all are kept where it has no more).
+
+    Raises:
+        ModelError: see ``layers_of``.
+    """
+    kept = layers_of(model)[:count]
+    if hasattr(model, "layers"):
+        model.layers = kept
+    else:
+        model.encoder.layer = kept
     model.config.num_hidden_layers = len(kept)
     if getattr(model.config, "layer_types", None):
         model.config.layer_types = model.config.layer_types[: len(kept)]

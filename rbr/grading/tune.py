@@ -18,7 +18,15 @@ from datasets import Dataset
 from torch import nn
 from transformers import Trainer, TrainingArguments
 
-from rbr.grading.encoder import POOLED, Pair, PairEncoder, PairTokenizer, first_layers, pooled
+from rbr.grading.encoder import (
+    POOLED,
+    Pair,
+    PairEncoder,
+    PairTokenizer,
+    first_layers,
+    layers_of,
+    pooled,
+)
 from rbr.grading.heads import Heads, calibrated
 from rbr.models.load import load_encoder, load_tokenizer
 from rbr.training.common import TrackerCallback, common_arguments, going_on
@@ -157,6 +165,9 @@ def fine_tune(
     backbone = first_layers(load_encoder(model), options.layers)
     # Rare words keep the meaning they came with: the gold rows hold too few of them.
     backbone.get_input_embeddings().requires_grad_(False)
+    if options.trained_layers is not None:
+        for layer in layers_of(backbone)[: -options.trained_layers]:
+            layer.requires_grad_(False)
     net = PairClassifier(backbone, len(propositions)).train()
     labels = rows.labels(propositions)
     pairs = tokens(rows.conversations, rows.completions)

@@ -34,6 +34,11 @@ def running(production):
     return [run for run in production.runs() if run["status"] == "STARTED"]
 
 
+def root_of(run):
+    """The run that this one retries; a first attempt names none."""
+    return run["rootRunId"] or run["runId"]
+
+
 def begun(production, run_id):
     """Steps that a run began."""
     events = production.events(run_id)
@@ -46,7 +51,7 @@ def kill_at(production, points, roots, draw, log):
     while left:
         for run in running(production):
             steps = begun(production, run["runId"])
-            reached = [p for p in left if p[0] == run["rootRunId"] and p[1] in steps]
+            reached = [p for p in left if p[0] == root_of(run) and p[1] in steps]
             worker = production.worker(run["runId"]) if reached else None
             if worker is None:
                 continue
@@ -55,12 +60,14 @@ def kill_at(production, points, roots, draw, log):
             at = begun(production, run["runId"])[-1]
             worker.kill()
             left.remove(reached[0])
-            log(f"killed the worker of {roots[run['rootRunId']]} in {at}, {delay:.1f} s into it")
+            log(f"killed the worker of {roots[root_of(run)]} in {at}, {delay:.1f} s into it")
             wait(
                 lambda lost=run["runId"]: lost not in {r["runId"] for r in running(production)},
                 120,
                 production.logs,
             )
+        done = {root_of(run) for run in production.runs() if run["status"] == "SUCCESS"}
+        assert not [p for p in left if p[0] in done], f"came to its end alive: {left}"
         time.sleep(0.1)
 
 
