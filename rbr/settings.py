@@ -81,7 +81,7 @@ class Tuning(Section):
     ``validation_fraction`` of the conversations are kept for calibration and thresholds.
     """
 
-    layers: int = Field(8, gt=0)
+    layers: int = Field(16, gt=0)
     trained_layers: int | None = Field(None, gt=0)
     gold_epochs: int = Field(6, gt=0)
     learning_rate: float = 1e-4
