@@ -45,7 +45,7 @@ from rbr.grading.tune import fine_tune  # noqa: E402
 from rbr.models.load import chat_texts, load_tokenizer, prompt_text  # noqa: E402
 from rbr.plan.amounts import amounts  # noqa: E402
 from rbr.plan.measured import Lengths  # noqa: E402
-from rbr.plan.work import Count  # noqa: E402
+from rbr.plan.work import Count, tuned  # noqa: E402
 from rbr.plan.workspace import shapes  # noqa: E402
 from rbr.settings import VARIANTS, read_settings  # noqa: E402
 from rbr.steps import Context, common, run_step, sft_checkpoint  # noqa: E402
@@ -225,7 +225,7 @@ class Bench:
         samples = took * tracker.values["tuning/train_samples_per_second"]
         tokens = PairTokenizer(load_tokenizer(self.context.path(model)))
         each = mean(len(p.ids) for p in tokens(rows.conversations, rows.completions))
-        return 6 * samples * each * options.layers * shape.layer / took
+        return samples * each * tuned(options, shape) / took
 
     def read(self, folder: str, model: str) -> tuple[float, float]:
         """Operations and seconds of a grader with heads."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import Field, ValidationError
 
 from rbr.errors import RBRError, first_problem
 from rbr.plan.shapes import Shape
 from rbr.settings import Section, read_yaml
+
+Read = TypeVar("Read", bound=Section)
 
 
 class Lengths(Section):
@@ -103,15 +106,8 @@ class Wanted(Section):
 
 
 def read_measured(path: Path) -> Measured:
-    """Read a file that ``benchmarks/rates.py`` wrote.
-
-    Raises:
-        RBRError: naming the file and the key at fault.
-    """
-    try:
-        return Measured.model_validate(read_yaml(path))
-    except ValidationError as error:
-        raise RBRError(first_problem(error), path) from error
+    """Read a file that ``benchmarks/rates.py`` wrote; raises as ``read_wanted`` does."""
+    return _read(path, Measured)
 
 
 def read_wanted(path: Path) -> Wanted:
@@ -120,7 +116,11 @@ def read_wanted(path: Path) -> Wanted:
     Raises:
         RBRError: naming the file and the key at fault.
     """
+    return _read(path, Wanted)
+
+
+def _read(path: Path, kind: type[Read]) -> Read:
     try:
-        return Wanted.model_validate(read_yaml(path))
+        return kind.model_validate(read_yaml(path))
     except ValidationError as error:
         raise RBRError(first_problem(error), path) from error

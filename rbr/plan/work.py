@@ -14,7 +14,7 @@ from typing import Literal
 from rbr.plan.amounts import Amounts
 from rbr.plan.measured import Lengths
 from rbr.plan.shapes import Shape
-from rbr.settings import VARIANTS, Settings
+from rbr.settings import VARIANTS, Settings, Tuning
 
 Kind = Literal[
     "tune",
@@ -56,6 +56,13 @@ class Models:
     policy: Shape
     grader: Shape
     judge: Shape
+
+
+def tuned(options: Tuning, shape: Shape) -> float:
+    """Operations a token of tuning a backbone's first layers, the upper ones of them trained."""
+    layers = min(options.layers, shape.num_hidden_layers)
+    trained = layers if options.trained_layers is None else min(options.trained_layers, layers)
+    return shape.layer * (2 * layers + 4 * trained)
 
 
 class Count:
@@ -129,13 +136,11 @@ class Count:
         if self.settings.grader.engine == "head":
             shape, options = self.models.grader, self.settings.grader.tuning
             tokens = own.gold_seen * gold + own.composed_seen * composed
-            layers = min(options.layers, shape.num_hidden_layers)
-            yield Work("grader", "tune", tokens, 6 * tokens * layers * shape.layer, grader=True)
+            yield Work("grader", "tune", tokens, tokens * tuned(options, shape), grader=True)
         shape, options = self.models.judge, self.settings.judge.tuning
         tokens = own.judge_gold_seen * gold + own.judge_composed_seen * composed
         tokens *= lengths.judge
-        layers = min(options.layers, shape.num_hidden_layers)
-        yield Work("judge", "judge_tune", tokens, 6 * tokens * layers * shape.layer)
+        yield Work("judge", "judge_tune", tokens, tokens * tuned(options, shape))
         yield self._judged("judge", own.gold_heldout + own.gold_kept, gold - lengths.prompt)
         yield self._graded("grader_accuracy", own.gold_heldout, gold - lengths.prompt)
 

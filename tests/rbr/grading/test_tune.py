@@ -8,9 +8,11 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from rbr.data.rows import Message
+from rbr.grading.encoder import first_layers
 from rbr.grading.fit import TrainingRows
 from rbr.grading.head import HeadGrader
 from rbr.grading.tune import fine_tune, training_order, validation_part
+from rbr.models.load import load_encoder
 from rbr.settings import Settings, Tuning
 from rbr.steps.context import Silent
 
@@ -68,6 +70,21 @@ def test_what_is_written_in_the_answer_is_learnt(saved, tiny):
 def test_the_same_seed_gives_the_same_grader(tuned, tiny, tmp_path):
     again = tune(tiny, tmp_path / "again")
     np.testing.assert_array_equal(again.heads.weight, tuned.heads.weight)
+
+
+def test_frozen_layers_stay_as_they_came(tiny, tmp_path):
+    options = OPTIONS.model_copy(update={"trained_layers": 1})
+    own = rows()
+    weights = np.ones((len(own.completions), len(NAMES)))
+    made = fine_tune(tiny, own, weights, NAMES, options, Settings(), tmp_path, Silent(), 0)
+    before = first_layers(load_encoder(tiny), options.layers).state_dict()
+    changed = {
+        name for name, value in made.backbone.state_dict().items() if (value != before[name]).any()
+    }
+    last = len(made.backbone.layers) - 1
+    assert last > 0
+    assert changed
+    assert all(name.startswith((f"layers.{last}.", "norm.")) for name in changed)
 
 
 def test_a_stopped_training_goes_on_from_its_checkpoint(tuned, tiny, tmp_path):
