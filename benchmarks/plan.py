@@ -1,10 +1,10 @@
 """A plan against the run it planned: tokens and seconds of each step, and their ratios.
 
-    python benchmarks/plan.py [--root .] [--run ID]
+    python benchmarks/plan.py [--root .] [--since 2026-01-31T12:00] [--without STEP ...]
 
-The workspace's run (an MLflow parent run; by default the newest that made every step) gives seconds, and
-tokens where trainers count them; the other tokens are counted in what the run left in data/. `rbr plan` is
-computed from deploy/plans/<profile>.yaml, which benchmarks/rates.py measured apart from that run.
+The workspace's MLflow runs give seconds, and tokens where trainers count them; the other tokens are counted
+in what the runs left in data/. Of each step the newest run counts. `rbr plan` is computed from
+deploy/plans/<profile>.yaml, which benchmarks/rates.py measured apart from them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,29 +36,19 @@ from rbr.settings import VARIANTS, read_settings  # noqa: E402
 from rbr.steps import Context, common  # noqa: E402
 
 
-def children(client: MlflowClient, run: Run) -> dict[str, Run]:
-    """Steps of a graph run, by the names that DVC gives them."""
-    found = {}
-    for child in client.search_runs(
-        [run.info.experiment_id],
-        f"tags.`mlflow.parentRunId` = '{run.info.run_id}' and attributes.status = 'FINISHED'",
-        max_results=1000,
-    ):
-        name, _, variant = child.info.run_name.partition(" ")
-        found[f"{name}@{variant}" if variant else name] = child
-    return found
-
-
-def newest(client: MlflowClient, wanted: str | None) -> dict[str, Run]:
-    """Steps of the run that is compared with."""
+def newest(client: MlflowClient, since: float) -> dict[str, Run]:
+    """Of each step, by the name that DVC gives it, the newest run that computed it."""
+    found: dict[str, Run] = {}
     experiments = [e.experiment_id for e in client.search_experiments()]
-    runs = [client.get_run(wanted)] if wanted else client.search_runs(experiments, max_results=500)
-    for run in runs:
-        if "mlflow.parentRunId" not in run.data.tags:
-            found = children(client, run)
-            if wanted or set(stages()) <= set(found):
-                return found
-    raise SystemExit("no MLflow run here made every step: run `make demo` in a fresh workspace")
+    for run in client.search_runs(
+        experiments,
+        f"attributes.status = 'FINISHED' and attributes.start_time > {int(1000 * since)}",
+        max_results=5000,
+        order_by=["attributes.start_time DESC"],
+    ):
+        name, _, variant = run.info.run_name.partition(" ")
+        found.setdefault(f"{name}@{variant}" if variant else name, run)
+    return {stage: found[stage] for stage in stages() if stage in found}
 
 
 class Tokens:
@@ -77,16 +68,17 @@ class Tokens:
 
     def found(self) -> Iterator[tuple[str, str, float]]:
         """Step, kind of work, tokens."""
-        for step in ("helpful_reward_model", "human_reward_model"):
-            yield step, "reward_model", self.steps[step].data.metrics["reward_model/num_tokens"]
         epochs = self.context.settings.rl.epochs
+        for step, run in self.steps.items():
+            counted = run.data.metrics
+            if "reward_model/num_tokens" in counted:
+                yield step, "reward_model", counted["reward_model/num_tokens"]
+            elif "sft/num_tokens" in counted:
+                yield step, "sft", counted["sft/num_tokens"]
+            elif "ppo/num_tokens" in counted:
+                yield step, "generate", counted["ppo/num_tokens"]
+                yield step, "ppo", (1 + epochs) * counted["ppo/num_tokens"]
         for variant in VARIANTS:
-            step = f"sft_checkpoint@{variant}"
-            yield step, "sft", self.steps[step].data.metrics["sft/num_tokens"]
-            step = f"ppo_checkpoint@{variant}"
-            tokens = self.steps[step].data.metrics["ppo/num_tokens"]
-            yield step, "generate", tokens
-            yield step, "ppo", (1 + epochs) * tokens
             yield f"safety_eval@{variant}", "generate", self._answers("safety_eval", variant)
         yield "baseline_eval", "generate", self._answers("baseline_eval", None)
         rows = [row for split in common.SPLITS for row in common.comparisons(self.context, split)]
@@ -126,12 +118,15 @@ class Tokens:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, default=ROOT)
-    parser.add_argument("--run", help="an MLflow parent run")
+    parser.add_argument("--since", default="1970-01-01", help="leave out runs before this time")
+    parser.add_argument("--without", nargs="*", default=[], help="steps that other work slowed")
     options = parser.parse_args()
     root = options.root.resolve()
     profile, settings = read_settings(root)
     context = Context(root, settings)
-    steps = newest(Tracking(root).client, options.run)
+    since = datetime.fromisoformat(options.since).replace(tzinfo=UTC).timestamp()
+    steps = newest(Tracking(root).client, since)
+    steps = {stage: run for stage, run in steps.items() if stage not in options.without}
     measured = ROOT / PLANS / f"{profile}.yaml"
     rates = read_measured(measured)
     parts = Count(
@@ -147,11 +142,13 @@ def main() -> None:
     print(f"{'step':34}{'':14}{'planned':>12}{'measured':>12}{'ratio':>8}   seconds")
     both = [0.0, 0.0]
     for line in report(root, measured=measured).lines:
+        if line.step not in steps:
+            continue
         info = steps[line.step].info
         took = (info.end_time - info.start_time) / 1000
         both = [both[0] + line.seconds, both[1] + took]
         print(f"{line.step:48}{line.seconds:12,.0f}{took:12,.0f}{line.seconds / took:8.2f}")
-    print(f"{'all':48}{both[0]:12,.0f}{both[1]:12,.0f}{both[0] / both[1]:8.2f}")
+    print(f"{'all of these':48}{both[0]:12,.0f}{both[1]:12,.0f}{both[0] / both[1]:8.2f}")
 
 
 if __name__ == "__main__":
