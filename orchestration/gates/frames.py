@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,12 @@ def conversation_text(frame: pd.DataFrame) -> pd.Series:
 def leaks(frame: pd.DataFrame) -> pd.DataFrame:
     """One row a family: the number of splits that it is in (a leak if above 1)."""
     return frame.groupby("family")["split"].nunique().rename("splits").reset_index()
+
+
+def sizes(frame: pd.DataFrame, splits: Sequence[str]) -> pd.DataFrame:
+    """One row a split: the number of its rows."""
+    counts = frame["split"].value_counts().reindex(list(splits), fill_value=0)
+    return pd.DataFrame({"split": counts.index, "rows": counts.to_numpy()})
 
 
 def repeated_across(frame: pd.DataFrame) -> pd.DataFrame:

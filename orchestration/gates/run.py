@@ -77,7 +77,7 @@ def _found(result: Any, part: Part) -> str:
     first = result.result.get("partial_unexpected_list", [])[:2]
     where = result.result.get("partial_unexpected_index_list", [])[:1]
     named = ""
-    for key in ("id", "proposition", "label", "response_type", "family", "prompt"):
+    for key in ("id", "proposition", "label", "response_type", "family", "prompt", "split"):
         if where and key in part.frame and key != column:
             named = f", {key} {part.frame[key].iloc[where[0]]}"
             break
@@ -121,9 +121,7 @@ def evaluate(context: Context, artifact: str, extra: Sequence[Part] = ()) -> Gat
     for number, part in enumerate(parts, 1):
         title = f"{name}.{part.name}"
         batch = source.add_dataframe_asset(title).add_batch_definition_whole_dataframe("all")
-        suite = project.suites.add_or_update(
-            gx.ExpectationSuite(title, expectations=part.expectations)
-        )
+        suite = project.suites.add_or_update(gx.ExpectationSuite(title, expectations=part.checked))
         definition = project.validation_definitions.add_or_update(
             gx.ValidationDefinition(name=title, data=batch, suite=suite)
         )

@@ -309,6 +309,8 @@ STEPS: dict[str, Step] = {
             "ppo_checkpoint",
             "judge",
             "grader",
+            # Nothing else reads it: its gate must stop a release.
+            "grader_accuracy",
             "helpful_reward_model",
             "fitted_weights",
         ),

@@ -16,9 +16,10 @@ from rbr.steps import STEPS, Context
 SPLITS = ("train", "validation", "eval")
 # Of so little data; the other thresholds are the settings' own.
 GATES = {
-    "family_min": 6,
+    "family_min": 8,
     "prompts_min": 18,
     "eval_prompts_min": 6,
+    "lookalike_share_min": 0.7,
     "gold_rows_min": 12,
     "gold_train_support": 4,
     "gold_heldout_support": 2,
@@ -181,7 +182,7 @@ def comparisons(rules: Rules, split: str) -> list[dict[str, Any]]:
 
 
 def graded(rules: Rules) -> pd.DataFrame:
-    """Two rows of each response type; features of the other types are missing, as in the real ones."""
+    """Two rows of two response types; features of the other type are missing, as in the real ones."""
     return pd.DataFrame(
         [
             {
@@ -190,7 +191,7 @@ def graded(rules: Rules) -> pd.DataFrame:
                 "reward_model": 0.5,
                 **dict.fromkeys(rules.feature_names(kind), 0.25),
             }
-            for kind in rules.response_types
+            for kind in ("hard_refusal", "comply")
             for i in range(2)
         ]
     )

@@ -9,6 +9,7 @@ from orchestration.gates.suites.parts import (
     Expectation,
     Part,
     between,
+    no_empty_split,
     no_leak,
     one_of,
     present,
@@ -76,6 +77,7 @@ def safety_prompts(context: Context) -> list[Part]:
                 one_of("split", frames.SPLITS),
             ],
         ),
+        no_empty_split(rows, frames.SPLITS),
         no_leak(rows),
         Part(
             "near duplicates",
@@ -129,6 +131,7 @@ def gold_propositions(context: Context) -> list[Part]:
             pd.DataFrame({"rows": [len(rows)]}),
             [between("rows", gates.gold_rows_min, None, "gold rows")],
         ),
+        no_empty_split(rows, ("train", "heldout")),
         Part(
             "rows",
             rows[["id", "response_type", "completion", "split", "text"]],
@@ -151,8 +154,9 @@ def gold_propositions(context: Context) -> list[Part]:
     ]
 
 
-def _pairs(context: Context, artifact: str) -> tuple[pd.DataFrame, list[Part]]:
-    rows = frames.split_files(context.path(artifact), ("train", "validation"))
+def _pairs(context: Context, artifact: str) -> list[Part]:
+    splits = ("train", "validation")
+    rows = frames.split_files(context.path(artifact), splits)
     rows["same"] = rows["chosen"] == rows["rejected"]
     rows["longer_chosen"] = (
         (rows["chosen"].str.len() > rows["rejected"].str.len()).astype(float).mean()
@@ -164,14 +168,18 @@ def _pairs(context: Context, artifact: str) -> tuple[pd.DataFrame, list[Part]]:
         between("longer_chosen", 0.15, 0.9, "share of pairs whose longer answer is preferred"),
     ]
     columns = ["id", "family", "split", "chosen", "rejected", "same", "longer_chosen", "simulated"]
-    return rows, [Part("pairs", rows[columns], expectations), no_leak(rows)]
+    return [
+        Part("pairs", rows[columns], expectations),
+        no_empty_split(rows, splits),
+        no_leak(rows),
+    ]
 
 
 def helpful_preferences(context: Context) -> list[Part]:
-    return _pairs(context, "helpful_preferences")[1]
+    return _pairs(context, "helpful_preferences")
 
 
 def human_preferences(context: Context) -> list[Part]:
-    _, (pairs, leak) = _pairs(context, "human_preferences")
+    pairs, *others = _pairs(context, "human_preferences")
     labelled = one_of("simulated", [True], "no human labelled these: they must say so")
-    return [Part(pairs.name, pairs.frame, [*pairs.expectations, labelled]), leak]
+    return [Part(pairs.name, pairs.frame, [*pairs.expectations, labelled]), *others]

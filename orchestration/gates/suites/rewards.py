@@ -7,7 +7,15 @@ import numpy as np
 import pandas as pd
 
 from orchestration.gates import frames
-from orchestration.gates.suites.parts import Part, between, no_leak, one_of, present, unique
+from orchestration.gates.suites.parts import (
+    Part,
+    between,
+    no_empty_split,
+    no_leak,
+    one_of,
+    present,
+    unique,
+)
 from rbr.files import read_json
 from rbr.steps import Context
 
@@ -69,6 +77,7 @@ def synthetic_comparisons(context: Context) -> list[Part]:
             total,
             [between("confirmed", gates.comparison_confirmed_min, 1, "confirmed by the grader")],
         ),
+        no_empty_split(rows, frames.SPLITS),
         no_leak(rows),
     ]
 
@@ -95,8 +104,10 @@ def human_reward_model(context: Context) -> list[Part]:
 
 def graded_comparisons(context: Context) -> list[Part]:
     folder = context.path("graded_comparisons")
-    rows = pd.concat([pd.read_parquet(folder / f"{s}.parquet") for s in frames.SPLITS])
-    parts = []
+    rows = pd.concat(
+        [pd.read_parquet(folder / f"{s}.parquet").assign(split=s) for s in frames.SPLITS]
+    )
+    parts = [no_empty_split(rows, frames.SPLITS)]
     for kind, own in rows.groupby("response_type"):
         names = context.rules.feature_names(str(kind))
         why = "a feature is a probability"

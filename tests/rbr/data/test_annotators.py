@@ -23,6 +23,7 @@ def rows(count):
                     conversation=(Message(role="user", content=f"q {i}"),),
                     completion=completion,
                     true=(),
+                    graded=(),
                     label_probability=1.0,
                     confirmed=True,
                 )
