@@ -1,6 +1,6 @@
 """A plan against the run it planned: tokens and seconds of each step, and their ratios.
 
-    python benchmarks/plan.py [--root .] [--since 2026-01-31T12:00] [--without STEP ...]
+    python benchmarks/plan.py [--root .] [--since 2026-01-31T12:00] [--until 2026-01-31T13:00] [--without STEP ...]
 
 The workspace's MLflow runs give seconds, and tokens where trainers count them; the other tokens are counted
 in what the runs left in data/. Of each step the newest run counts. `rbr plan` is computed from
@@ -36,13 +36,14 @@ from rbr.settings import VARIANTS, read_settings  # noqa: E402
 from rbr.steps import Context, common  # noqa: E402
 
 
-def newest(client: MlflowClient, since: float) -> dict[str, Run]:
+def newest(client: MlflowClient, since: float, until: float) -> dict[str, Run]:
     """Of each step, by the name that DVC gives it, the newest run that computed it."""
     found: dict[str, Run] = {}
     experiments = [e.experiment_id for e in client.search_experiments()]
     for run in client.search_runs(
         experiments,
-        f"attributes.status = 'FINISHED' and attributes.start_time > {int(1000 * since)}",
+        f"attributes.status = 'FINISHED' and attributes.start_time > {int(1000 * since)}"
+        f" and attributes.start_time < {int(1000 * until)}",
         max_results=5000,
         order_by=["attributes.start_time DESC"],
     ):
@@ -119,13 +120,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, default=ROOT)
     parser.add_argument("--since", default="1970-01-01", help="leave out runs before this time")
+    parser.add_argument("--until", default="9999-01-01", help="leave out runs from this time on")
     parser.add_argument("--without", nargs="*", default=[], help="steps that other work slowed")
     options = parser.parse_args()
     root = options.root.resolve()
     profile, settings = read_settings(root)
     context = Context(root, settings)
-    since = datetime.fromisoformat(options.since).replace(tzinfo=UTC).timestamp()
-    steps = newest(Tracking(root).client, since)
+    since, until = (
+        datetime.fromisoformat(time).replace(tzinfo=UTC).timestamp()
+        for time in (options.since, options.until)
+    )
+    steps = newest(Tracking(root).client, since, until)
     steps = {stage: run for stage, run in steps.items() if stage not in options.without}
     measured = ROOT / PLANS / f"{profile}.yaml"
     rates = read_measured(measured)
