@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from rbr.steps import STEPS, Context
+from rbr.steps import Context
+from tests.orchestration.made import own
 
 NAN = float("nan")
 
@@ -28,10 +29,10 @@ class Bad:
     found: str
 
     def apply(self, made: Context) -> Context:
-        own = Context(made.root, made.settings, "rbr" if STEPS[self.artifact].variants else None)
-        folder = own.path(self.artifact, own.variant)
+        context = own(made, self.artifact)
+        folder = context.path(self.artifact, context.variant)
         change(made.root / self.file[1:] if self.file[0] == "/" else folder / self.file, self.edit)
-        return own
+        return context
 
     def __str__(self) -> str:
         return f"{self.artifact}-{self.fails}-{self.found}"

@@ -42,6 +42,11 @@ def make_all(source: Path, root: Path) -> Context:
     return Context(root, read_settings(root)[1])
 
 
+def own(made: Context, artifact: str) -> Context:
+    """The context of an artifact's gate: of the rbr variant, where there are variants."""
+    return Context(made.root, made.settings, "rbr" if STEPS[artifact].variants else None)
+
+
 def write(path: Path, value: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".parquet":

@@ -21,7 +21,7 @@ from rbr.evaluation.paired import Difference
 from rbr.settings import Gates, Settings, read_settings
 from rbr.steps import STEPS, Context
 from tests.orchestration.bad_data import BAD, CANNOT_FAIL, NAN, change
-from tests.orchestration.made import make_all
+from tests.orchestration.made import make_all, own
 
 GATED = [name for name, step in STEPS.items() if step.gate]
 
@@ -65,10 +65,6 @@ def outcome_of(good, tmp_path_factory):
         return folder, gates.evaluate(bad.apply(Context(folder, good.settings)), bad.artifact)
 
     return ask
-
-
-def own(context, artifact):
-    return Context(context.root, context.settings, "rbr" if STEPS[artifact].variants else None)
 
 
 @pytest.fixture(scope="module")
@@ -158,9 +154,9 @@ def test_every_threshold_is_tested():
     assert set(THRESHOLDS) | NO_LIMIT == set(Gates.model_fields)
 
 
-@pytest.mark.parametrize("artifact", sorted({own for _, own, _ in THRESHOLDS.values()}))
+@pytest.mark.parametrize("artifact", sorted({gated for _, gated, _ in THRESHOLDS.values()}))
 def test_thresholds_are_the_profiles(made, artifact):
-    limits = {name: limit for name, (limit, own_, _) in THRESHOLDS.items() if own_ == artifact}
+    limits = {name: limit for name, (limit, gated, _) in THRESHOLDS.items() if gated == artifact}
     if artifact == "synthetic_comparisons":
         path = made.path(artifact) / "train.jsonl"
         change(path, lambda rows: [{**rows[0], "confirmed": False}, *rows[1:]])
