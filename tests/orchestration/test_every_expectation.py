@@ -3,6 +3,7 @@
 import functools
 import shutil
 from contextlib import nullcontext
+from dataclasses import replace
 from fnmatch import fnmatchcase as like
 from types import SimpleNamespace
 
@@ -301,3 +302,20 @@ def test_nothing_is_released_after_a_failed_gate(tmp_path, monkeypatch, failed):
     store(tmp_path, failed, execute.gate_key(workspace, "v"), gates.Gate(True))
     execute._release(*given)
     assert moved == [1]
+
+
+def test_a_verdict_holds_for_its_data_thresholds_and_code(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        execute.gates, "evaluate", lambda context, name: asked.append(name) or gates.Gate(True)
+    )
+    workspace = execute.Workspace(tmp_path, "made", Settings(), None, None)
+    for _ in range(2):
+        assert execute.gate_of(workspace, "sft_checkpoint@rbr", "v").passed
+    assert asked == ["sft_checkpoint"]
+    execute.gate_of(workspace, "sft_checkpoint@rbr", "other data")
+    stricter = replace(workspace, settings=Settings(gates=Gates(sft_loss_ratio_max=0.5)))
+    execute.gate_of(stricter, "sft_checkpoint@rbr", "other data")
+    monkeypatch.setattr(execute.gates, "code_digest", lambda: "other code")
+    execute.gate_of(stricter, "sft_checkpoint@rbr", "other data")
+    assert len(asked) == 4

@@ -23,9 +23,21 @@ from rbr.steps import Context
 def grader_accuracy(context: Context) -> list[Part]:
     gates = context.settings.gates
     table = frames.json_lines(context.path("grader_accuracy") / "per_proposition.jsonl")
+    # A file without rows is a frame without columns.
+    table = table.reindex(columns=["proposition", "accuracy"])
     mean = table[table["proposition"] == "mean"].reset_index(drop=True)
     table = table[table["proposition"] != "mean"].reset_index(drop=True)
+    wanted = len(context.rules.proposition_names)
+    sizes = pd.DataFrame({"propositions": [len(table)], "means": [len(mean)]})
     return [
+        Part(
+            "measured",
+            sizes,
+            [
+                between("propositions", wanted, wanted, "each proposition is measured"),
+                between("means", 1, 1, "and their mean"),
+            ],
+        ),
         Part(
             "propositions",
             table,

@@ -48,8 +48,10 @@ def gain(rewards: Sequence[float]) -> tuple[float, float]:
 
     One rollout is a dozen prompts, each time others: the last less the first is mostly chance, and over
     few rollouts so is the halves' difference. The upper end is by Welch's standard error of the two
-    means; it is the difference itself where a half has one rollout.
+    means; it is the difference itself where a half has one rollout, and NaN without any rollout.
     """
+    if not rewards:
+        return math.nan, math.nan
     half = len(rewards) // 2
     if not half:
         return 0.0, 0.0
