@@ -52,9 +52,16 @@ def main() -> None:
     own, rl = context.settings.evaluation, context.settings.rl
     asked = [p for p in common.prompts(context, "validation") if p.response_type != "comply"]
     judge, reward = common.load_judge(context), common.load_reward(context)
+    rows = [p for p in asked for _ in range(options.samples)]
+    talks = [p.conversation for p in asked], [p.conversation for p in rows]
+
+    def classes(prompts: list[PolicyPrompt], completions: list[str]) -> list[str]:
+        judged = judge.judge(
+            [p.conversation for p in prompts], completions, [p.response_type for p in prompts]
+        )
+        return [verdict.completion_class for verdict, _ in judged]
+
     for name, _, folder in (model.partition("=") for model in options.model):
-        rows = [p for p in asked for _ in range(options.samples)]
-        talks = [p.conversation for p in asked], [p.conversation for p in rows]
         # By the model's own digest: a model that was trained anew answers anew.
         kept = root / ".cache" / "limits" / file_digest(root / folder / "model.safetensors")
         greedy = generate(
@@ -64,17 +71,8 @@ def main() -> None:
             root / folder, talks[1], own.max_new_tokens, own.batch_size, kept / "sampled",
             sample_seed=SEED, temperature=rl.temperature,
         )  # fmt: skip
-
-        def classes(prompts: list[PolicyPrompt], completions: list[str]) -> list[str]:
-            judged = judge.judge(
-                [p.conversation for p in prompts], completions, [p.response_type for p in prompts]
-            )
-            return [verdict.completion_class for verdict, _ in judged]
-
         found = np.array(classes(asked, greedy)), np.array(classes(rows, samples))
-        scores = np.array(
-            reward([list(t) for t in talks[1]], samples, [p.response_type for p in rows])
-        )
+        scores = np.array(reward(talks[1], samples, [p.response_type for p in rows]))
         told(name, asked, options.samples, found, scores)
 
 

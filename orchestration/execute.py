@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from orchestration import gates
 from orchestration.gates.run import store, stored
@@ -89,20 +89,14 @@ def reuse(workspace: Workspace, name: str, variant: Variant | None) -> Outcome |
         return None
     context = Context(workspace.root, workspace.settings, variant)
     folder = context.path(name, variant)
-    gate = gate_of(workspace, stage, version) if STEPS[name].gate else None
+    gate = None
+    if STEPS[name].gate:
+        key = gate_key(workspace, version)
+        gate = stored(workspace.root, stage, key)
+        if gate is None:
+            gate = gates.evaluate(context, name)
+            store(workspace.root, stage, key, gate)
     return Outcome(folder, read_json(folder / "metrics.json"), gate, version, reused=True)
-
-
-def gate_of(workspace: Workspace, stage: str, version: str) -> gates.Gate:
-    """The outcome of an artifact's gate: the kept one, or that of checking it now."""
-    key = gate_key(workspace, version)
-    gate = stored(workspace.root, stage, key)
-    if gate is None:
-        name, _, variant = stage.partition("@")
-        own = cast("Variant | None", variant or None)
-        gate = gates.evaluate(Context(workspace.root, workspace.settings, own), name)
-        store(workspace.root, stage, key, gate)
-    return gate
 
 
 def gate_key(workspace: Workspace, version: str) -> str:
@@ -225,7 +219,8 @@ def _release(
     needed = [name for name in all_needed("model_release") if STEPS[name.split("@")[0]].gate]
     versions = workspace.versions.data_versions(needed)
     for stage in needed:
-        if stage not in versions or not gate_of(workspace, stage, versions[stage]).passed:
+        kept = stored(workspace.root, stage, gate_key(workspace, versions.get(stage, "none")))
+        if not (kept and kept.passed):
             raise GateError(
                 f"no release: the gate of '{stage}' did not pass for the data that is here;"
                 " materialize it",

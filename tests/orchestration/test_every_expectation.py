@@ -304,18 +304,20 @@ def test_nothing_is_released_after_a_failed_gate(tmp_path, monkeypatch, failed):
     assert moved == [1]
 
 
-def test_a_verdict_holds_for_its_data_thresholds_and_code(tmp_path, monkeypatch):
-    asked = []
+def test_a_verdict_holds_for_its_data_thresholds_and_code(made, monkeypatch):
+    asked, data = [], ["v"]
     monkeypatch.setattr(
         execute.gates, "evaluate", lambda context, name: asked.append(name) or gates.Gate(True)
     )
-    workspace = execute.Workspace(tmp_path, "made", Settings(), None, None)
+    versions = SimpleNamespace(restore=lambda stage: data[-1])
+    workspace = execute.Workspace(made.root, "made", Settings(), versions, None)
     for _ in range(2):
-        assert execute.gate_of(workspace, "sft_checkpoint@rbr", "v").passed
+        assert execute.reuse(workspace, "sft_checkpoint", "rbr").gate.passed
     assert asked == ["sft_checkpoint"]
-    execute.gate_of(workspace, "sft_checkpoint@rbr", "other data")
+    data.append("other data")
+    execute.reuse(workspace, "sft_checkpoint", "rbr")
     stricter = replace(workspace, settings=Settings(gates=Gates(sft_loss_ratio_max=0.5)))
-    execute.gate_of(stricter, "sft_checkpoint@rbr", "other data")
+    execute.reuse(stricter, "sft_checkpoint", "rbr")
     monkeypatch.setattr(execute.gates, "code_digest", lambda: "other code")
-    execute.gate_of(stricter, "sft_checkpoint@rbr", "other data")
+    execute.reuse(stricter, "sft_checkpoint", "rbr")
     assert len(asked) == 4
