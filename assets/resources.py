@@ -12,7 +12,7 @@ from typing import Any
 POOLS: dict[str, tuple[str, ...]] = {
     "grader": ("grader", "grader_accuracy", "synthetic_comparisons", "graded_comparisons"),
     "training": ("helpful_reward_model", "human_reward_model", "sft_checkpoint", "ppo_checkpoint"),
-    "gpu": ("judge", "baseline_eval", "safety_eval", "capability_eval"),
+    "gpu": ("human_fitted_weights", "judge", "baseline_eval", "safety_eval", "capability_eval"),
 }
 GPU = "nvidia.com/gpu"
 # For an 8B policy.

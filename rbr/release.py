@@ -16,7 +16,7 @@ TITLES = {
 
 def model_name(variant: str, stage: str) -> str:
     """How tables name a variant's ``sft`` or ``ppo`` model."""
-    return f"{'RBR' if variant == 'rbr' else variant} {stage.upper()}"
+    return f"{variant.replace('_', ' ').replace('rbr', 'RBR')} {stage.upper()}"
 
 
 def comparison(
@@ -42,7 +42,14 @@ def comparison(
     ]
     if "RBR PPO" in by_name:
         reached = by_name["RBR PPO"]["f1_star"][0]
-        for other in ("base", "RBR SFT", "helpful SFT", "helpful PPO", "human PPO"):
+        for other in (
+            "base",
+            "RBR SFT",
+            "helpful SFT",
+            "helpful PPO",
+            "human PPO",
+            "human RBR PPO",
+        ):
             if other in by_name and reached <= by_name[other]["f1_star"][0]:
                 notes.append(f"RBR PPO's F1* is NOT above that of {other} in this run")
     return {"rows": rows, "notes": notes, "metrics": list(METRICS), "titles": TITLES}

@@ -10,8 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rbr.errors import Place, RBRError, first_problem
 
-Variant = Literal["helpful", "human", "rbr"]
-VARIANTS: tuple[Variant, ...] = ("helpful", "human", "rbr")
+Variant = Literal["helpful", "human", "human_rbr", "rbr"]
+VARIANTS: tuple[Variant, ...] = ("helpful", "human", "human_rbr", "rbr")
+# Those that the rules reward, on the human or on the helpful-only reward model.
+RULED: tuple[Variant, ...] = ("human_rbr", "rbr")
 MAX_BYTES = 1_000_000
 
 
@@ -164,7 +166,9 @@ class SFT(Section):
     batch_size: int = 16
     helpful_demos: int = 160
     safety_demos: int = 300
-    comply_share: float = Field(0.8, ge=0, le=1, description="of the rbr variant's safety demos")
+    comply_share: float = Field(
+        0.8, ge=0, le=1, description="of the safety demos of the variants with rules"
+    )
     max_length: int = 160
 
 

@@ -9,6 +9,7 @@ from rbr.comparisons.conditioned import NEVER_ASKED
 from rbr.data.rows import CapabilityItem, CapabilityText
 from rbr.files import read_rows
 from rbr.rules import load_rules
+from rbr.settings import RULED
 from rbr.steps import gold_propositions, helpful_preferences, safety_prompts
 from rbr.steps import synthetic_comparisons as comparisons
 from rbr.steps.context import Context
@@ -115,7 +116,7 @@ def amounts(context: Context) -> Amounts:
         demonstrations={
             "helpful": own,
             "human": own + min(sft.safety_demos, simulated),
-            "rbr": own + min(sft.safety_demos, comply + simulated),
+            **dict.fromkeys(RULED, own + min(sft.safety_demos, comply + simulated)),
         },
         episodes=settings.rl.steps * settings.rl.prompts_per_step,
         evaluated=min(settings.evaluation.prompts, len(splits["eval"])),

@@ -14,7 +14,7 @@ from typing import Literal
 from rbr.plan.amounts import Amounts
 from rbr.plan.measured import Lengths
 from rbr.plan.shapes import Shape
-from rbr.settings import VARIANTS, Settings, Tuning
+from rbr.settings import RULED, VARIANTS, Settings, Tuning
 
 Kind = Literal[
     "tune",
@@ -159,6 +159,7 @@ class Count:
         yield self._graded("synthetic_comparisons", asked, lengths.generated)
         # The grades are in the store by now: what is left is R_rm.
         yield self._rewarded("graded_comparisons", own.comparisons, lengths.composed)
+        yield self._rewarded("human_fitted_weights", own.comparisons, lengths.composed)
 
     def _reward_models(self) -> Iterator[Work]:
         shape, options = self.models.policy, self.settings.reward_model
@@ -196,7 +197,7 @@ class Count:
             step, rows, own.rl_prompt, own.rollout, options.max_new_tokens, options.prompts_per_step
         )
         yield self._rewarded(step, rows, own.rollout)
-        if variant == "rbr":
+        if variant in RULED:
             yield self._graded(step, rows, own.rollout)
         trained = min(options.trained_layers, shape.num_hidden_layers)
         tokens, answered = rows * (own.rl_prompt + own.rollout), rows * own.rollout

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from rbr.settings import Variant
+from rbr.settings import RULED, Variant
 from rbr.steps.context import Context, Silent, Tracker
 
 __all__ = ["STEPS", "Context", "Silent", "Step", "Tracker", "run_step"]
@@ -194,6 +194,16 @@ STEPS: dict[str, Step] = {
         code=("weights.py", "weight_checks.py", "weight_plots.py"),
         kinds=("python", "scipy"),
     ),
+    "human_fitted_weights": Step(
+        "data",
+        "Weights of the rule-based reward on the human reward model, per response type.",
+        "rewards",
+        needs=("rules", "synthetic_comparisons", "graded_comparisons", "human_reward_model"),
+        rules=("features", "ranking", "signs"),
+        settings=("weights",),
+        code=("weights.py", "weight_checks.py", "weight_plots.py", "steps/fitted_weights.py"),
+        kinds=("torch", "scipy"),
+    ),
     "sft_checkpoint": Step(
         "models",
         "Supervised fine-tuned model, per variant.",
@@ -209,8 +219,8 @@ STEPS: dict[str, Step] = {
         code=("training/sft.py",),
         variants=True,
         only={
-            "safety_prompts": ("rbr",),
-            "synthetic_comparisons": ("rbr",),
+            "safety_prompts": RULED,
+            "synthetic_comparisons": RULED,
             "human_preferences": ("human",),
         },
         kinds=("torch", "trl"),
@@ -229,6 +239,7 @@ STEPS: dict[str, Step] = {
             "helpful_reward_model",
             "human_reward_model",
             "fitted_weights",
+            "human_fitted_weights",
         ),
         rules=("propositions", "classes", "features"),
         settings=("rl", "grade_noise"),
@@ -241,12 +252,13 @@ STEPS: dict[str, Step] = {
         ),
         variants=True,
         only={
-            "rules": ("rbr",),
-            "base_model": ("rbr",),
-            "grader": ("rbr",),
+            "rules": RULED,
+            "base_model": RULED,
+            "grader": RULED,
             "fitted_weights": ("rbr",),
+            "human_fitted_weights": ("human_rbr",),
             "helpful_reward_model": ("helpful", "rbr"),
-            "human_reward_model": ("human",),
+            "human_reward_model": ("human", "human_rbr"),
         },
         kinds=("torch", "trl"),
     ),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rbr.data.rows import Comparison, HelpfulPrompt, Labelled, PolicyPrompt, Preference
 from rbr.files import read_rows
+from rbr.settings import RULED
 from rbr.steps.context import Context
 
 if TYPE_CHECKING:
@@ -79,19 +80,29 @@ def reward_grader(context: Context, stored: bool = True) -> Any:
     return NoisyGrader(grader, noise, context.settings.seed) if noise else grader
 
 
-def load_reward(context: Context) -> RuleBasedReward:
-    """The fitted reward: rules, weights, grader (see ``reward_grader``) and helpful-only R_rm.
+def reward_parts(variant: str | None) -> dict[str, str]:
+    """Artifacts that make a variant's reward, rbr's for None: its R_rm and, with rules, its weights."""
+    human = variant in ("human", "human_rbr")
+    parts = {"reward_model": "human_reward_model" if human else "helpful_reward_model"}
+    if variant is None or variant in RULED:
+        parts["weights"] = "human_fitted_weights" if human else "fitted_weights"
+    return parts
 
-    The grader is asked without the store: what a policy answers is new each time.
+
+def load_reward(context: Context) -> RuleBasedReward:
+    """The fitted reward of a variant with rules, rbr's for None: rules, weights, grader and R_rm.
+
+    The grader (see ``reward_grader``) is asked without the store: what a policy answers is new each time.
     """
     from rbr.reward import RuleBasedReward
     from rbr.training.reward_model import RewardModel
 
+    parts = reward_parts(context.variant)
     return RuleBasedReward.load(
         context.rules,
-        context.path("fitted_weights") / "weights.json",
+        context.path(parts["weights"]) / "weights.json",
         reward_grader(context, stored=False),
-        RewardModel(context.path("helpful_reward_model")),
+        RewardModel(context.path(parts["reward_model"])),
     )
 
 

@@ -54,10 +54,19 @@ def wrong_signs(rules: Rules, kind: str, weights: dict[str, float]) -> list[str]
 
 
 def run(context: Context) -> dict[str, float]:
+    return fit(context, "fitted_weights", graded(context))
+
+
+def graded(context: Context) -> dict[str, pd.DataFrame]:
+    """Per split the comparisons with their features, and ``reward_model``: the helpful-only R_rm."""
+    folder = context.path("graded_comparisons")
+    return {split: pd.read_parquet(folder / f"{split}.parquet") for split in common.SPLITS}
+
+
+def fit(context: Context, artifact: str, frames: dict[str, pd.DataFrame]) -> dict[str, float]:
+    """Fit on ``graded`` frames, and write weights, checks and plots as ``artifact``."""
     rules = context.rules
     settings = context.settings.weights
-    folder_in = context.path("graded_comparisons")
-    frames = {split: pd.read_parquet(folder_in / f"{split}.parquet") for split in common.SPLITS}
     kinds = [k for k in rules.response_types if (frames["train"]["response_type"] == k).any()]
     weights: dict[str, dict[str, float]] = {}
     report: dict[str, Any] = {}
@@ -110,7 +119,7 @@ def run(context: Context) -> dict[str, float]:
         metrics[f"gap.{kind}"] = total.gap
         histograms[kind] = centred(heldout, total.weights, rules.reward[kind].ordering[0])
         context.tracker.message(f"{kind}: error {errors['total']:.3f} with l2 {l2}")
-    with context.output("fitted_weights") as folder:
+    with context.output(artifact) as folder:
         told = {"weights": weights, "rules": rules.digest, "reward_model": settings.reward_model}
         write_json(folder / "weights.json", told)
         write_json(folder / "histograms.json", histograms)

@@ -7,18 +7,19 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from rbr.files import read_json, write_json
+from rbr.files import write_json
+from rbr.settings import RULED
 from rbr.steps import common
 from rbr.steps.context import Context
 
 
 def reward_of(context: Context) -> Any:
-    """helpful: R_rm alone; human: the human reward model alone; rbr: R_rm and the rules."""
+    """helpful: R_rm alone; human: the human reward model alone; (human_)rbr: either and the rules."""
     from rbr.training.reward_model import RewardModel
 
-    if context.variant == "rbr":
+    if context.variant in RULED:
         return common.load_reward(context)
-    model = RewardModel(context.path(f"{context.variant}_reward_model"))
+    model = RewardModel(context.path(common.reward_parts(context.variant)["reward_model"]))
 
     def reward(prompts: Any, completions: Any, **_: Any) -> list[float]:
         from rbr.reward import as_conversation, as_text
@@ -35,11 +36,9 @@ def trained_against(context: Context) -> dict[str, str]:
     """SHA-256 of what makes the variant's reward."""
     from rbr.training.common import file_digest
 
-    own = "human" if context.variant == "human" else "helpful"
-    parts = {"reward_model": context.path(f"{own}_reward_model") / "model.safetensors"}
-    if context.variant == "rbr":
-        parts["weights"] = context.path("fitted_weights") / "weights.json"
-    return {name: file_digest(path) for name, path in parts.items()}
+    files = {"reward_model": "model.safetensors", "weights": "weights.json"}
+    parts = common.reward_parts(context.variant)
+    return {name: file_digest(context.path(own) / files[name]) for name, own in parts.items()}
 
 
 def run(context: Context) -> dict[str, float]:
@@ -49,9 +48,7 @@ def run(context: Context) -> dict[str, float]:
     settings = context.settings
     start = context.path("sft_checkpoint", context.variant)
     parts = [file_digest(start / "model.safetensors"), settings.rl, settings.seed]
-    if context.variant == "rbr":
-        parts.append(read_json(context.path("fitted_weights") / "weights.json"))
-        parts.append(settings.grade_noise)
+    parts += [trained_against(context), settings.grade_noise]
     scratch = context.scratch("ppo_checkpoint", digest_of(parts))
     context.tracker.message(
         f"{settings.rl.algorithm} of {context.variant}: {settings.rl.steps} steps"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rbr.files import write_json
 from rbr.grading.base import Conversation
+from rbr.settings import RULED
 from rbr.steps import common
 from rbr.steps.context import Context
 
@@ -16,7 +17,7 @@ from rbr.steps.context import Context
 def demonstrations(context: Context) -> list[tuple[Conversation, str]]:
     """Helpful answers; beside them, per variant, safety answers.
 
-    helpful: none. human: the (simulated) annotators' preferred completions. rbr: the ideal
+    helpful: none. human: the (simulated) annotators' preferred completions. rbr and human_rbr: the ideal
     completions of the synthetic comparisons (as the paper reuses them), and the written answers of all
     prompts to comply with: ``sft.comply_share`` of the demonstrations. What tells one from the other is
     learnt from many prompts; a refusal's wording from a few.
@@ -30,7 +31,7 @@ def demonstrations(context: Context) -> list[tuple[Conversation, str]]:
         chosen += some(
             [(row.conversation, row.chosen) for row in human], settings.safety_demos, draw
         )
-    elif context.variant == "rbr":
+    elif context.variant in RULED:
         answers = round(settings.safety_demos * settings.comply_share)
         written = [(p.conversation, p.answer) for p in common.prompts(context, "train") if p.answer]
         ideal = [

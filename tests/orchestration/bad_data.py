@@ -253,13 +253,18 @@ REWARDS = [
     Bad("graded_comparisons", "eval.parquet", features(float("inf"), "reward_model"),
         "*: finite in True", "False"),
     Bad("graded_comparisons", "eval.parquet", nothing, "splits: rows >= 1", "split eval"),
-    Bad("fitted_weights", "report.json", errors(0.3, 0.25), "*: total >= 0 and <= 0.2", "[0.25]"),
-    Bad("fitted_weights", "report.json", errors(0.05, 0.15), "*: above_reward_model <= 0.05", "[0.09"),
-    Bad("fitted_weights", "report.json", report(sign_violations=["judgement"]), "*: sign_violations *",
-        "response_type comply"),
-    Bad("fitted_weights", "report.json", report(relative_duality_gap=0.5), "*: gap <= 0.01", "[0.5]"),
-    Bad("fitted_weights", "report.json", errors(NAN, NAN), f"*: [at]*: {NULL}", "1 of 4"),
-    Bad("fitted_weights", "report.json", report(relative_duality_gap=NAN), f"*: gap: {NULL}", "1 of 4"),
+    *(
+        Bad(artifact, "report.json", change, fails, found)
+        for artifact in ("fitted_weights", "human_fitted_weights")
+        for change, fails, found in (
+            (errors(0.3, 0.25), "*: total >= 0 and <= 0.2", "[0.25]"),
+            (errors(0.05, 0.15), "*: above_reward_model <= 0.05", "[0.09"),
+            (report(sign_violations=["judgement"]), "*: sign_violations *", "response_type comply"),
+            (report(relative_duality_gap=0.5), "*: gap <= 0.01", "[0.5]"),
+            (errors(NAN, NAN), f"*: [at]*: {NULL}", "1 of 4"),
+            (report(relative_duality_gap=NAN), f"*: gap: {NULL}", "1 of 4"),
+        )
+    ),
 ]  # fmt: skip
 
 TRAINED = [

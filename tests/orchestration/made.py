@@ -62,6 +62,14 @@ def artifacts(rules: Rules) -> dict[str, dict[str, Any]]:
     shares = {"f1_star": 0.8, "f1_star.low": 0.7, "f1_star.high": 0.9, "not_unsafe": 0.95}
     pairs = {split: preferences(split) for split in ("train", "validation")}
     names = rules.proposition_names
+    weights = {
+        kind: {
+            "pair_error": {"reward_model": 0.12, "rbr": 0.1, "total": 0.05},
+            "sign_violations": [],
+            "relative_duality_gap": 1e-6,
+        }
+        for kind in rules.response_types
+    }
     return {
         "safety_prompts": jsonl({split: prompts(split) for split in SPLITS}),
         "gold_propositions": jsonl({split: gold(split) for split in ("train", "heldout")})
@@ -82,16 +90,8 @@ def artifacts(rules: Rules) -> dict[str, dict[str, Any]]:
         "helpful_reward_model": {"metrics.json": {"heldout_accuracy": 0.7}},
         "human_reward_model": {"metrics.json": {"heldout_accuracy": 0.7}},
         "graded_comparisons": {f"{split}.parquet": graded(rules) for split in SPLITS},
-        "fitted_weights": {
-            "report.json": {
-                kind: {
-                    "pair_error": {"reward_model": 0.12, "rbr": 0.1, "total": 0.05},
-                    "sign_violations": [],
-                    "relative_duality_gap": 1e-6,
-                }
-                for kind in rules.response_types
-            }
-        },
+        "fitted_weights": {"report.json": weights},
+        "human_fitted_weights": {"report.json": weights},
         "sft_checkpoint": {"metrics.json": {"loss_first": 2.0, "loss_last": 1.0}},
         "ppo_checkpoint": {
             "metrics.json": {

@@ -30,6 +30,11 @@ def test_a_variant_depends_on_what_its_own_reward_reads():
     items = stage["foreach"]
     assert "data/fitted_weights" in items["rbr"]["own"]
     assert "models/human_reward_model" not in items["rbr"]["own"]
+    on_human = {"models/human_reward_model", "data/human_fitted_weights"}
+    assert on_human <= set(items["human_rbr"]["own"])
+    assert not {"models/helpful_reward_model", "data/fitted_weights"} & set(
+        items["human_rbr"]["own"]
+    )
     assert set(items["human"]["own"]) - set(stage["do"]["deps"]) == {
         "models/human_reward_model",
         "models/sft_checkpoint/human",

@@ -22,14 +22,18 @@ RBR_POLICY = {
     "ppo_checkpoint@rbr",
     "safety_eval@rbr",
     "capability_eval@rbr",
+    "ppo_checkpoint@human_rbr",
+    "safety_eval@human_rbr",
+    "capability_eval@human_rbr",
     "model_release",
 }
-WEIGHTS_ONWARD = {"rules", "fitted_weights", *RBR_POLICY}
+WEIGHTS_ONWARD = {"rules", "fitted_weights", "human_fitted_weights", *RBR_POLICY}
 GRADES_ONWARD = {"graded_comparisons", *WEIGHTS_ONWARD}
 COMPARISONS_ONWARD = {
     "synthetic_comparisons",
     "human_preferences",
     "sft_checkpoint@rbr",
+    "sft_checkpoint@human_rbr",
     *GRADES_ONWARD,
 }
 HUMAN_PREFERENCES_ONWARD = {

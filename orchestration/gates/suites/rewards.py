@@ -132,8 +132,16 @@ def graded_comparisons(context: Context) -> list[Part]:
 
 
 def fitted_weights(context: Context) -> list[Part]:
+    return _weights(context, "fitted_weights")
+
+
+def human_fitted_weights(context: Context) -> list[Part]:
+    return _weights(context, "human_fitted_weights")
+
+
+def _weights(context: Context, artifact: str) -> list[Part]:
     gates = context.settings.gates
-    report = read_json(context.path("fitted_weights") / "report.json")
+    report = read_json(context.path(artifact) / "report.json")
     rows = pd.DataFrame(
         [
             {

@@ -83,7 +83,7 @@ def test_diff_tells_what_a_margin_makes_stale(project):
     found = " ".join(rbr("rules", "diff", cwd=project).stdout.split())
     assert "changed ranking" in found
     assert "fitted_weights" in found
-    assert "ppo_checkpoint (rbr)" in found  # no other variant's reward reads a margin
+    assert "ppo_checkpoint (human_rbr, rbr)" in found  # no other variant's reward reads a margin
     assert "grader_accuracy" not in found
     assert "grades made again: 0" in found
 
