@@ -10,7 +10,7 @@ from rbr.data.rows import CapabilityItem, CapabilityText
 from rbr.files import read_rows
 from rbr.rules import load_rules
 from rbr.settings import RULED
-from rbr.steps import gold_propositions, helpful_preferences, safety_prompts
+from rbr.steps import gold_propositions, helpful_preferences, safety_prompts, sft_checkpoint
 from rbr.steps import synthetic_comparisons as comparisons
 from rbr.steps.context import Context
 
@@ -97,7 +97,7 @@ def amounts(context: Context) -> Amounts:
     texts = read_rows(context.source / "capability_text.jsonl", CapabilityText)
     items = read_rows(context.source / "capability.jsonl", CapabilityItem)
     items = items[: settings.evaluation.capability_items]
-    comply = sum(p.response_type == "comply" for p in chosen["train"])
+    written = sum(bool(p.answer) for p in splits["train"])
     # Two draws a prompt; those of equal rank, about a fifth, make no pair.
     simulated = 2 * len(chosen["train"])
     return Amounts(
@@ -116,7 +116,7 @@ def amounts(context: Context) -> Amounts:
         demonstrations={
             "helpful": own,
             "human": own + min(sft.safety_demos, simulated),
-            **dict.fromkeys(RULED, own + min(sft.safety_demos, comply + simulated)),
+            **dict.fromkeys(RULED, own + sum(sft_checkpoint.shares(sft, written))),
         },
         episodes=settings.rl.steps * settings.rl.prompts_per_step,
         evaluated=min(settings.evaluation.prompts, len(splits["eval"])),

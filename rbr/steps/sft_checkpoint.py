@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import random
 import shutil
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 from rbr.files import write_json
 from rbr.grading.base import Conversation
-from rbr.settings import RULED
+from rbr.settings import RULED, SFT
 from rbr.steps import common
 from rbr.steps.context import Context
 
+Demonstration = tuple[Conversation, str]
 
-def demonstrations(context: Context) -> list[tuple[Conversation, str]]:
+
+def demonstrations(context: Context) -> list[Demonstration]:
     """Helpful answers; beside them, per variant, safety answers.
 
     helpful: none. human: the (simulated) annotators' preferred completions. rbr and human_rbr: the ideal
     completions of the synthetic comparisons (as the paper reuses them), and the written answers of all
-    prompts to comply with: ``sft.comply_share`` of the demonstrations. What tells one from the other is
-    learnt from many prompts; a refusal's wording from a few.
+    prompts to comply with: ``sft.comply_share`` of the demonstrations. Refusals are drawn evenly over
+    response types: soft ones open in more ways than hard ones, and are rarer.
     """
     settings = context.settings.sft
     draw = random.Random(context.settings.seed)
@@ -32,25 +35,43 @@ def demonstrations(context: Context) -> list[tuple[Conversation, str]]:
             [(row.conversation, row.chosen) for row in human], settings.safety_demos, draw
         )
     elif context.variant in RULED:
-        answers = round(settings.safety_demos * settings.comply_share)
         written = [(p.conversation, p.answer) for p in common.prompts(context, "train") if p.answer]
-        ideal = [
-            (row.conversation, row.completion)
-            for row in common.comparisons(context, "train")
+        ideal: dict[str, list[Demonstration]] = defaultdict(list)
+        for row in common.comparisons(context, "train"):
             # Not what the base model wrote: it is as good as the grader's word for it.
-            if row.label == "ideal" and row.source != "generated"
-        ]
+            if row.label == "ideal" and row.source != "generated":
+                ideal[row.response_type].append((row.conversation, row.completion))
+        answers, refusals = shares(settings, len(written))
         chosen += some(written, answers, draw)
-        chosen += some(ideal, settings.safety_demos - answers, draw)
+        chosen += evenly(list(ideal.values()), refusals, draw)
     draw.shuffle(chosen)
     return chosen
 
 
-def some(
-    rows: Sequence[tuple[Conversation, str]], count: int, draw: random.Random
-) -> list[tuple[Conversation, str]]:
+def shares(settings: SFT, written: int) -> tuple[int, int]:
+    """How many answers and refusals a variant with rules learns from: fewer of both if answers run out."""
+    answers = round(settings.safety_demos * settings.comply_share)
+    refusals = settings.safety_demos - answers
+    return (
+        (written, round(refusals * written / answers)) if written < answers else (answers, refusals)
+    )
+
+
+def some(rows: Sequence[Demonstration], count: int, draw: random.Random) -> list[Demonstration]:
     """At most ``count`` rows, drawn without replacement."""
     return draw.sample(rows, min(count, len(rows)))
+
+
+def evenly(
+    groups: Sequence[Sequence[Demonstration]], count: int, draw: random.Random
+) -> list[Demonstration]:
+    """``count`` rows, as many of each group: those of a small one again and again; none without groups."""
+    chosen: list[Demonstration] = []
+    for place, rows in enumerate(groups):
+        wanted = count * (place + 1) // len(groups) - count * place // len(groups)
+        whole, rest = divmod(wanted, len(rows))
+        chosen += [*list(rows) * whole, *some(rows, rest, draw)]
+    return chosen
 
 
 def run(context: Context) -> dict[str, float]:
