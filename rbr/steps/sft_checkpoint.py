@@ -8,9 +8,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from rbr.files import write_json
+from rbr.files import read_json, write_json
 from rbr.grading.base import Conversation
-from rbr.settings import RULED, SFT
+from rbr.settings import RULED, SFT, VARIANTS
 from rbr.steps import common
 from rbr.steps.context import Context
 
@@ -75,21 +75,48 @@ def evenly(
 
 
 def run(context: Context) -> dict[str, float]:
-    from rbr.training.common import digest_of
+    from rbr.training import sft
+    from rbr.training.common import digest_of, file_digest
     from rbr.training.launch import launched
 
     settings = context.settings
     rows = demonstrations(context)
+    files = [context.path("base_model") / "model.safetensors", *map(Path, (__file__, sft.__file__))]
     key = digest_of(
-        settings.sft, settings.seed, [[[m.content for m in talk], answer] for talk, answer in rows]
+        settings.sft,
+        settings.seed,
+        [file_digest(path) for path in files],
+        [[[m.content for m in talk], answer] for talk, answer in rows],
     )
+    same = twin(context, key)
+    if same:
+        context.tracker.message(f"{context.variant} learns from the same as {same.name}: copied")
+        with context.output("sft_checkpoint") as folder:
+            shutil.copytree(same, folder, dirs_exist_ok=True)
+        return dict(read_json(same / "metrics.json"))
     scratch = context.scratch("sft_checkpoint", key)
     context.tracker.message(f"fine-tuning {context.variant} on {len(rows)} demonstrations")
     with context.output("sft_checkpoint") as folder:
         metrics = launched("sft_checkpoint", context, scratch, folder)
+        model = file_digest(folder / "model.safetensors")
+        write_json(folder / "made_of.json", {"key": key, "model": model})
         write_json(folder / "metrics.json", metrics)
     shutil.rmtree(scratch)
     return metrics
+
+
+def twin(context: Context, key: str) -> Path | None:
+    """Another variant's model that was made of the same, and is as it was made."""
+    from rbr.training.common import file_digest
+
+    for variant in VARIANTS:
+        folder = context.path("sft_checkpoint", variant)
+        if variant == context.variant or not (folder / "made_of.json").is_file():
+            continue
+        found = read_json(folder / "made_of.json")
+        if found["key"] == key and found["model"] == file_digest(folder / "model.safetensors"):
+            return folder
+    return None
 
 
 def train(context: Context, scratch: Path, folder: Path) -> dict[str, float]:
