@@ -5,7 +5,9 @@ from collections import Counter
 
 import pytest
 
-from rbr.settings import SFT
+from rbr.data.rows import Message
+from rbr.settings import SFT, Settings
+from rbr.steps import Context, sft_checkpoint
 from rbr.steps.sft_checkpoint import evenly, shares
 
 
@@ -39,3 +41,53 @@ def test_the_share_of_answers_holds_where_they_run_out(written, found):
 
 def test_with_no_answers_wanted_all_are_refusals():
     assert shares(SFT(safety_demos=10, comply_share=0.0), 5) == (0, 10)
+
+
+@pytest.fixture
+def trained(tmp_path, monkeypatch):
+    """Runs the step for a variant on made-up demonstrations; says which variants were really trained."""
+    from rbr.training import launch
+
+    base = tmp_path / "models" / "base_model"
+    base.mkdir(parents=True)
+    (base / "model.safetensors").write_bytes(b"base")
+    made = []
+
+    def launched(name, context, scratch, folder):
+        made.append(context.variant)
+        (folder / "model.safetensors").write_bytes(f"{name} {len(made)}".encode())
+        return {"loss_first": 2.0, "loss_last": 1.0}
+
+    monkeypatch.setattr(launch, "launched", launched)
+    own = {"human": "yes", "rbr": "no", "human_rbr": "no"}
+    monkeypatch.setattr(
+        sft_checkpoint,
+        "demonstrations",
+        lambda c: [((Message(role="user", content="q"),), own[c.variant])],
+    )
+
+    def run(variant, **sft):
+        context = Context(tmp_path, Settings(sft=SFT(**sft)), variant)
+        assert sft_checkpoint.run(context) == {"loss_first": 2.0, "loss_last": 1.0}
+        return context.path("sft_checkpoint", variant) / "model.safetensors", list(made)
+
+    return run
+
+
+def test_a_variant_that_learns_from_the_same_takes_the_model(trained):
+    first, _ = trained("rbr")
+    trained("human")
+    second, made = trained("human_rbr")
+    assert made == ["rbr", "human"]
+    assert second.read_bytes() == first.read_bytes()
+
+
+def test_a_model_of_other_settings_or_that_was_changed_is_not_taken(trained):
+    first, _ = trained("rbr")
+    assert trained("human_rbr", learning_rate=0.5)[1] == ["rbr", "human_rbr"]
+    first.write_bytes(b"touched")
+    assert trained("human_rbr")[1] == ["rbr", "human_rbr", "human_rbr"]
+    # Its base model is another by now.
+    second, _ = trained("rbr")
+    (second.parents[2] / "base_model" / "model.safetensors").write_bytes(b"other")
+    assert trained("human_rbr")[1][-1] == "human_rbr"
