@@ -9,7 +9,6 @@ from rbr.comparisons.conditioned import NEVER_ASKED
 from rbr.data.rows import CapabilityItem, CapabilityText
 from rbr.files import read_rows
 from rbr.rules import load_rules
-from rbr.settings import RULED
 from rbr.steps import gold_propositions, helpful_preferences, safety_prompts, sft_checkpoint
 from rbr.steps import synthetic_comparisons as comparisons
 from rbr.steps.context import Context
@@ -28,7 +27,7 @@ class Amounts:
         comparisons: composed ones; ``ordered`` those that the model is asked for, once each.
         pairs, human_pairs: that a reward model is trained on.
         heldout_pairs: that it is measured on.
-        demonstrations: a variant.
+        demonstrations: a variant that is fine-tuned; human_rbr takes rbr's model.
         episodes: of one variant's RL.
         evaluated: prompts; a model answers each once.
         capability: passes of one model.
@@ -116,7 +115,7 @@ def amounts(context: Context) -> Amounts:
         demonstrations={
             "helpful": own,
             "human": own + min(sft.safety_demos, simulated),
-            **dict.fromkeys(RULED, own + sum(sft_checkpoint.shares(sft, written))),
+            "rbr": own + sum(sft_checkpoint.shares(sft, written)),
         },
         episodes=settings.rl.steps * settings.rl.prompts_per_step,
         evaluated=min(settings.evaluation.prompts, len(splits["eval"])),

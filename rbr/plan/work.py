@@ -174,7 +174,8 @@ class Count:
             yield Work(step, "reward_model", tokens, tokens * each)
 
     def _variant(self, variant: str) -> Iterator[Work]:
-        yield self._sft(variant)
+        if variant in self.amounts.demonstrations:
+            yield self._sft(variant)
         yield from self._ppo(variant)
         yield from self._evaluation(f"safety_eval@{variant}", 2)
         shape = self.models.policy
