@@ -33,12 +33,12 @@ def made(output: str) -> set[str]:
     }
 
 
-def test_the_table_compares_the_seven_models(finished):
+def test_the_table_compares_all_models(finished):
     output = (finished.root / "demo.out").read_text()
-    for model in ("base", "RBR SFT", "helpful PPO", "human PPO", "RBR PPO"):
+    for model in ("base", "RBR SFT", "helpful PPO", "human PPO", "human RBR PPO", "RBR PPO"):
         assert model in output
     table = json.loads((finished.root / "data/model_release/comparison.json").read_text())
-    assert len(table["rows"]) == 7
+    assert len(table["rows"]) == 1 + 2 * len(VARIANTS)
     for row in table["rows"]:
         for metric in table["metrics"]:
             value, low, high = row[metric]
@@ -96,7 +96,7 @@ def test_the_report_shows_all_models_side_by_side(finished):
     for row in table["rows"]:
         # In the table, and beside its answers.
         assert page.count(f"<strong>{row['model']}</strong>") >= 4
-    assert page.count("data:image/png;base64,") == 7
+    assert page.count("data:image/png;base64,") == 4 + len(VARIANTS)
 
 
 def test_dagster_knows_checks_and_data_versions(finished):
