@@ -179,7 +179,7 @@ class Count:
         yield from self._ppo(variant)
         yield from self._evaluation(f"safety_eval@{variant}", 2)
         shape = self.models.policy
-        tokens = 2 * self.amounts.capability * self.lengths.capability
+        tokens = 3 * self.amounts.capability * self.lengths.capability
         each = 2 * (shape.num_hidden_layers * shape.layer + shape.head)
         yield Work(f"capability_eval@{variant}", "capability", tokens, tokens * each)
 

@@ -300,9 +300,9 @@ STEPS: dict[str, Step] = {
     ),
     "capability_eval": Step(
         "data",
-        "Held-out loss and small factual and instruction items, against the SFT model.",
+        "Held-out loss and small factual and instruction items, beside the SFT and base models.",
         "evaluation",
-        needs=("sft_checkpoint", "ppo_checkpoint"),
+        needs=("base_model", "sft_checkpoint", "ppo_checkpoint"),
         sources=("data/source/capability.jsonl", "data/source/capability_text.jsonl"),
         settings=("evaluation",),
         code=("evaluation",),

@@ -1,4 +1,4 @@
-"""Capability of a variant's SFT and PPO models."""
+"""Capability of a variant's SFT and PPO models, beside the base model's."""
 
 from __future__ import annotations
 
@@ -15,9 +15,13 @@ def run(context: Context) -> dict[str, float]:
     texts = read_rows(context.source / "capability_text.jsonl", CapabilityText)
     metrics: dict[str, float] = {}
     with context.output("capability_eval") as folder:
-        for name, artifact in (("sft", "sft_checkpoint"), ("ppo", "ppo_checkpoint")):
+        for name, model in (
+            ("base", context.path("base_model")),
+            ("sft", context.path("sft_checkpoint", context.variant)),
+            ("ppo", context.path("ppo_checkpoint", context.variant)),
+        ):
             context.tracker.message(f"capability of {name}")
-            values = capability(context.path(artifact, context.variant), items, texts)
+            values = capability(model, items, texts)
             metrics |= {f"{name}.{key}": value for key, value in values.items()}
         metrics["loss_rise"] = metrics["ppo.loss"] - metrics["sft.loss"]
         write_json(folder / "metrics.json", metrics)

@@ -35,7 +35,8 @@ def run(context: Context) -> dict[str, float]:
         "# Model card: RBR PPO\n\n"
         f"Rules: {context.rules.digest}\n\n{markdown(table)}\n"
         f"Capability of the PPO model: loss {capability['ppo.loss']:.3f} nats a token (SFT"
-        f" {capability['sft.loss']:.3f}), items right {capability['ppo.accuracy']:.1%}.\n\n"
+        f" {capability['sft.loss']:.3f}, base {capability['base.loss']:.3f}), items right"
+        f" {capability['ppo.accuracy']:.1%} (base {capability['base.accuracy']:.1%}).\n\n"
         "Limits: a demonstration model; judged by an automatic judge of the accuracy above.\n"
     )
     with context.output("model_release") as folder:
