@@ -44,3 +44,24 @@ def drawn_weights(rules):
         kind: {name: float(random.normal()) for name in rules.feature_names(kind)}
         for kind in rules.response_types
     }
+
+
+def ranked_comparisons(rules, kind, split):
+    """Rows of one response type whose features speak for the better labels, R_rm for the worse."""
+    random = np.random.default_rng(len(split))
+    names = rules.feature_names(kind)
+    signs = np.array([{"positive": 1, "negative": -1}.get(rules.sign(kind, n), 0) for n in names])
+    rows = []
+    for prompt in range(8):
+        for rank, group in enumerate(rules.reward[kind].ordering):
+            for label in group:
+                p = np.clip(0.5 - 0.2 * rank * signs + random.normal(0, 0.1, len(names)), 0, 1)
+                rows.append(
+                    {
+                        "id": f"{split}-{kind}-{prompt}-{label}",
+                        "prompt_id": f"{split}-{kind}-{prompt}",
+                    }
+                    | {"response_type": kind, "label": label, "reward_model": float(rank)}
+                    | dict(zip(names, p.tolist(), strict=True))
+                )
+    return rows

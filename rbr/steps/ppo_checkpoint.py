@@ -47,8 +47,9 @@ def run(context: Context) -> dict[str, float]:
 
     settings = context.settings
     start = context.path("sft_checkpoint", context.variant)
+    against = trained_against(context)
     parts = [file_digest(start / "model.safetensors"), settings.rl, settings.seed]
-    parts += [trained_against(context), settings.grade_noise]
+    parts += [against, settings.grade_noise]
     scratch = context.scratch("ppo_checkpoint", digest_of(parts))
     context.tracker.message(
         f"{settings.rl.algorithm} of {context.variant}: {settings.rl.steps} steps"
@@ -57,7 +58,7 @@ def run(context: Context) -> dict[str, float]:
         metrics = launched("ppo_checkpoint", context, scratch, folder)
         plot_history(json.loads((folder / "history.json").read_text()), folder)
         # What it was trained against: another reward is another checkpoint, and is evaluated anew.
-        write_json(folder / "reward.json", trained_against(context))
+        write_json(folder / "reward.json", against)
         write_json(folder / "metrics.json", metrics)
     shutil.rmtree(scratch)
     return metrics

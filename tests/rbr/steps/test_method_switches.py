@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -11,7 +10,7 @@ from rbr.reward import RuleBasedReward
 from rbr.settings import RL, read_settings
 from rbr.steps import Context, run_step
 from rbr.training.policy import mixed_prompts
-from tests.fakes import FixedGrader, FixedScorer
+from tests.fakes import FixedGrader, FixedScorer, ranked_comparisons
 
 ASKED = (Message(role="user", content="q"),)
 
@@ -25,24 +24,6 @@ def changed(root, **sections):
     return settings.model_copy(update=update)
 
 
-def comparisons(rules, kind, split):
-    """Rows of one response type whose features speak for the better labels, R_rm for the worse."""
-    random = np.random.default_rng(len(split))
-    names = rules.feature_names(kind)
-    signs = np.array([{"positive": 1, "negative": -1}.get(rules.sign(kind, n), 0) for n in names])
-    rows = []
-    for prompt in range(8):
-        for rank, group in enumerate(rules.reward[kind].ordering):
-            for label in group:
-                p = np.clip(0.5 - 0.2 * rank * signs + random.normal(0, 0.1, len(names)), 0, 1)
-                rows.append(
-                    {"id": f"{split}-{prompt}-{label}", "prompt_id": f"{split}-{prompt}"}
-                    | {"response_type": kind, "label": label, "reward_model": float(rank)}
-                    | dict(zip(names, p.tolist(), strict=True))
-                )
-    return rows
-
-
 @pytest.fixture
 def fitted(root, rules, rules_folder):
     """``fitted_weights`` on made-up comparisons, with the settings given."""
@@ -52,7 +33,7 @@ def fitted(root, rules, rules_folder):
         folder = context.path("graded_comparisons")
         folder.mkdir(parents=True, exist_ok=True)
         for split in ("train", "validation", "eval"):
-            rows = [r for kind in rules.reward for r in comparisons(rules, kind, split)]
+            rows = [r for kind in rules.reward for r in ranked_comparisons(rules, kind, split)]
             pd.DataFrame(rows).to_parquet(folder / f"{split}.parquet")
         run_step("fitted_weights", context)
         made = context.path("fitted_weights")

@@ -11,6 +11,7 @@ from rbr.files import write_rows
 from rbr.settings import VARIANTS, Settings
 from rbr.steps import STEPS, Context, common, ppo_checkpoint, run_step
 from rbr.training import reward_model
+from tests.fakes import ranked_comparisons
 
 PARTS = {
     "helpful": {"reward_model": "helpful_reward_model"},
@@ -91,33 +92,20 @@ def test_weights_on_the_human_reward_model_are_fitted_beside_its_scores(
 ):
     monkeypatch.setattr(reward_model, "RewardModel", Human)
     context = Context(rules_folder.parent, Settings())
-    random = np.random.default_rng(0)
     for split in SPLITS:
         graded, asked = [], []
-        for kind in rules.reward:
-            names = rules.feature_names(kind)
-            signs = [{"positive": 1, "negative": -1}.get(rules.sign(kind, n), 0) for n in names]
-            for prompt in range(6):
-                for rank, group in enumerate(rules.reward[kind].ordering):
-                    for label in group:
-                        p = 0.5 - 0.2 * rank * np.array(signs) + random.normal(0, 0.05, len(names))
-                        own = {
-                            "id": f"{split}-{kind}-{prompt}-{label}",
-                            "prompt_id": f"{kind}-{prompt}",
-                            "response_type": kind,
-                            "label": label,
-                        }
-                        # The helpful-only one's scores are right already: these must not be what counts.
-                        values = dict(zip(names, np.clip(p, 0, 1).tolist(), strict=True))
-                        graded.append({**own, "reward_model": -float(rank), **values})
-                        asked.append(
-                            Comparison(
-                                **own, family="f", source="composed", true=(), graded=(),
-                                conversation=(Message(role="user", content=f"{kind}-{prompt}"),),
-                                completion=f"{kind}-{prompt} {label} {rank}",
-                                label_probability=1.0, confirmed=True,
-                            )
-                        )  # fmt: skip
+        for row in (row for kind in rules.reward for row in ranked_comparisons(rules, kind, split)):
+            # The helpful-only one's scores are right already: these must not be what counts.
+            graded.append({**row, "reward_model": -row["reward_model"]})
+            asked.append(
+                Comparison(
+                    **{name: row[name] for name in ("id", "prompt_id", "response_type", "label")},
+                    family="f", source="composed", true=(), graded=(),
+                    conversation=(Message(role="user", content=row["prompt_id"]),),
+                    completion=f"{row['prompt_id']} {row['label']} {row['reward_model']}",
+                    label_probability=1.0, confirmed=True,
+                )
+            )  # fmt: skip
         folder = context.path("graded_comparisons")
         folder.mkdir(parents=True, exist_ok=True)
         pd.DataFrame(graded).to_parquet(folder / f"{split}.parquet")
