@@ -52,9 +52,9 @@ def shares(settings: SFT, written: int) -> tuple[int, int]:
     """How many answers and refusals a variant with rules learns from: fewer of both if answers run out."""
     answers = round(settings.safety_demos * settings.comply_share)
     refusals = settings.safety_demos - answers
-    return (
-        (written, round(refusals * written / answers)) if written < answers else (answers, refusals)
-    )
+    if written < answers:
+        return written, round(refusals * written / answers)
+    return answers, refusals
 
 
 def some(rows: Sequence[Demonstration], count: int, draw: random.Random) -> list[Demonstration]:
