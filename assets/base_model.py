@@ -1,10 +1,16 @@
 """The policy model before any training."""
 
-import dagster as dg
+from __future__ import annotations
 
-from assets.declare import declare
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline.artifact import artifact
+from pipeline.context import Context
+from pipeline.models import place_model
 
 
-@dg.asset(**declare("base_model"))
-def base_model(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-    return context.resources.pipeline.materialize(context, "base_model")
+@artifact(folder="models", group="models", settings=("models",), kinds=("torch", "huggingface"))
+def base_model(context: Context, output: Path) -> Mapping[str, float]:
+    """The policy model before any training."""
+    return place_model(context, context.settings.models.policy, output)

@@ -1,10 +1,30 @@
 """Safety evaluation of the base model."""
 
-import dagster as dg
+from __future__ import annotations
 
-from assets.declare import declare
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline.artifact import artifact
+from pipeline.context import Context
+from pipeline.evaluation import evaluate
+from pipeline.gates import Part, shares
 
 
-@dg.asset(**declare("baseline_eval"))
-def baseline_eval(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-    return context.resources.pipeline.materialize(context, "baseline_eval")
+@artifact(
+    folder="data",
+    group="evaluation",
+    inputs=("rules", "base_model", "judge", "judge_model", "safety_prompts"),
+    rules=("names", "classes"),
+    settings=("evaluation",),
+    kinds=("torch",),
+    pool="gpu",
+)
+def baseline_eval(context: Context, output: Path) -> Mapping[str, float]:
+    """Safety evaluation of the base model."""
+    return evaluate(context, {"base": context.path("base_model")}, output)
+
+
+@baseline_eval.gate
+def expectations(context: Context) -> list[Part]:
+    return [shares(context)]

@@ -1,10 +1,68 @@
-"""The grader, fitted on gold train rows and composed completions with known propositions."""
+"""The reward's grader."""
 
-import dagster as dg
+from __future__ import annotations
 
-from assets.declare import declare
+import random
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from pipeline import rows
+from pipeline.artifact import artifact
+from pipeline.compiled_rules import compiled_rules
+from pipeline.context import Context
+from pipeline.tuning import tune_heads
+from rbr.comparisons.training_rows import training_rows
+from rbr.rules.rules import Rules
 
 
-@dg.asset(**declare("grader"))
-def grader(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-    return context.resources.pipeline.materialize(context, "grader")
+@artifact(
+    folder="models",
+    group="grading",
+    inputs=("rules", "base_model", "gold_propositions", "safety_prompts"),
+    rules=("names", "asked", "completions"),
+    settings=("grader",),
+    kinds=("torch", "huggingface"),
+    pool="grader",
+)
+def grader(context: Context, output: Path) -> Mapping[str, float]:
+    """The grader, fitted on gold train rows and composed completions with known propositions."""
+    rules = compiled_rules(context)
+    if context.settings.grader.engine != "head":
+        return fit_yes_no(context, rules, output)
+    options = context.settings.grader
+    training = training_rows(
+        rows.gold(context, "train"),
+        rows.safety_prompts(context, "train"),
+        rules,
+        options.composed_per_type,
+        options.composed_comply,
+        context.settings.seed,
+    )
+    weights = np.ones((len(training.completions), len(rules.proposition_names)))
+    return tune_heads(
+        context,
+        context.path("base_model"),
+        training,
+        weights,
+        rules.proposition_names,
+        options.tuning,
+        context.settings.seed,
+        output,
+    )
+
+
+def fit_yes_no(context: Context, rules: Rules, output: Path) -> Mapping[str, float]:
+    """Choose the prompts and the calibration of a yes/no engine on gold train rows."""
+    from rbr.grading.load import make_engine
+    from rbr.grading.prompt_fit import fit_prompts
+    from rbr.grading.yesno import save_prompts
+
+    options = context.settings.grader
+    train = rows.gold(context, "train")
+    random.Random(context.settings.seed).shuffle(train)
+    train = train[: options.prompt_rows]
+    engine = make_engine(options, context.path("base_model"))
+    save_prompts(output, fit_prompts(engine, rules, train, context.log))
+    return {"gold_rows": len(train)}

@@ -1,10 +1,46 @@
-"""SIMULATED human safety preferences: over-cautious annotators, by setting."""
+"""Simulated human safety preferences."""
 
-import dagster as dg
+from __future__ import annotations
 
-from assets.declare import declare
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline import rows
+from pipeline.artifact import artifact
+from pipeline.context import Context
+from pipeline.gates import Part, one_of, preference_pairs, split_files
+from rbr.data.annotators import simulated_preferences
+from rbr.files import write_rows
+
+SPLITS = ("train", "validation")
 
 
-@dg.asset(**declare("human_preferences"))
-def human_preferences(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-    return context.resources.pipeline.materialize(context, "human_preferences")
+@artifact(
+    folder="data",
+    group="rewards",
+    inputs=("synthetic_comparisons",),
+    settings=("human",),
+)
+def human_preferences(context: Context, output: Path) -> Mapping[str, float]:
+    """SIMULATED human safety preferences: over-cautious annotators, by setting."""
+    settings = context.settings.human
+    metrics: dict[str, float] = {"overcaution": settings.overcaution, "noise": settings.noise}
+    for number, split in enumerate(SPLITS):
+        pairs = simulated_preferences(
+            # Composed ones alone: what the base model wrote has the grader's label, not people's.
+            [row for row in rows.comparisons(context, split) if row.source != "generated"],
+            settings.overcaution,
+            settings.noise,
+            context.settings.seed + number,
+            f"sim-{split}",
+        )
+        write_rows(output / f"{split}.jsonl", pairs)
+        metrics[f"{split}_pairs"] = len(pairs)
+    return metrics
+
+
+@human_preferences.gate
+def expectations(context: Context) -> list[Part]:
+    pairs, *others = preference_pairs(split_files(context.folder, SPLITS), SPLITS)
+    simulated = one_of("simulated", [True], "no human labelled these: they must say so")
+    return [Part(pairs.name, pairs.frame, [*pairs.expectations, simulated]), *others]

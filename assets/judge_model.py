@@ -1,10 +1,16 @@
-"""Frozen embedding model of the evaluation's judge: another backbone than the grader's."""
+"""The model that the judge is tuned from."""
 
-import dagster as dg
+from __future__ import annotations
 
-from assets.declare import declare
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline.artifact import artifact
+from pipeline.context import Context
+from pipeline.models import place_model
 
 
-@dg.asset(**declare("judge_model"))
-def judge_model(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-    return context.resources.pipeline.materialize(context, "judge_model")
+@artifact(folder="models", group="models", settings=("models",), kinds=("torch", "huggingface"))
+def judge_model(context: Context, output: Path) -> Mapping[str, float]:
+    """What the evaluation's judge is tuned from: another backbone than the grader's."""
+    return place_model(context, context.settings.models.judge, output)

@@ -1,10 +1,106 @@
 """Safety prompts with their response types, split by family."""
 
-import dagster as dg
+from __future__ import annotations
 
-from assets.declare import declare
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.artifact import artifact
+from pipeline.compiled_rules import compiled_rules
+from pipeline.context import Context
+from pipeline.gates import (
+    SPLITS,
+    Part,
+    between,
+    conversation_text,
+    no_empty_split,
+    no_leak,
+    no_near_duplicates,
+    one_of,
+    present,
+    split_files,
+    unique,
+)
+from rbr.data.policy_prompts import policy_prompts
+from rbr.files import write_rows
+
+COLUMNS = ["id", "family", "category", "response_type", "split", "text"]
 
 
-@dg.asset(**declare("safety_prompts"))
-def safety_prompts(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-    return context.resources.pipeline.materialize(context, "safety_prompts")
+@artifact(
+    folder="data",
+    group="data",
+    inputs=("rules",),
+    sources=("data/source/safety_prompts",),
+    rules=("policy",),
+    settings=("prompts",),
+)
+def safety_prompts(context: Context, output: Path) -> Mapping[str, float]:
+    """Safety prompts with their response types, split by family."""
+    splits = policy_prompts(
+        context.source / "safety_prompts",
+        compiled_rules(context),
+        context.settings.prompts,
+        context.settings.seed,
+    )
+    for name, rows in splits.items():
+        write_rows(output / f"{name}.jsonl", rows)
+    everything = [row for rows in splits.values() for row in rows]
+    counts = Counter(row.response_type for row in everything)
+    return {
+        **{f"{name}_prompts": len(rows) for name, rows in splits.items()},
+        "families": len({row.family for row in everything}),
+        "comply_share": round(counts["comply"] / max(1, len(everything)), 4),
+    }
+
+
+@safety_prompts.gate
+def expectations(context: Context) -> list[Part]:
+    gates = context.settings.gates
+    rows = split_files(context.folder)
+    rows["text"] = conversation_text(rows)
+    comply = rows["response_type"] == "comply"
+    lookalikes = rows.loc[comply, "form"].notna()
+    summary = pd.DataFrame(
+        {
+            "families": [rows["family"].nunique()],
+            "prompts": [len(rows)],
+            "eval_prompts": [(rows["split"] == "eval").sum()],
+            "comply_share": [comply.mean()],
+            "lookalike_share": [lookalikes.mean()],
+        }
+    )
+    return [
+        Part(
+            "prompts",
+            rows[COLUMNS],
+            [
+                *present("id", "family", "category", "response_type"),
+                *unique("id", "text"),
+                one_of("response_type", compiled_rules(context).response_types),
+                one_of("split", SPLITS),
+            ],
+        ),
+        no_empty_split(rows),
+        no_leak(rows),
+        no_near_duplicates(rows),
+        Part(
+            "balance",
+            summary,
+            [
+                between("families", gates.family_min, None, "families of prompts"),
+                between("prompts", gates.prompts_min, None, "prompts"),
+                between("eval_prompts", gates.eval_prompts_min, None, "held-out prompts"),
+                between("comply_share", gates.comply_share_min, 0.9, "over-refusal must show"),
+                between(
+                    "lookalike_share",
+                    gates.lookalike_share_min,
+                    None,
+                    "comply prompts that look unsafe",
+                ),
+            ],
+        ),
+    ]

@@ -1,10 +1,100 @@
-"""Supervised fine-tuned model, per variant."""
+"""Supervised fine-tuning of a variant."""
 
-import dagster as dg
+from __future__ import annotations
 
-from assets.declare import declare
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline import rows
+from pipeline.artifact import artifact
+from pipeline.context import Context
+from pipeline.gates import Part, between, metrics
+from pipeline.training import train
+from pipeline.variants import Variant
+from rbr.files import digest_of, read_json, write_json
+from rbr.training.demonstrations import Demonstration, demonstrations
 
 
-@dg.asset(**declare("sft_checkpoint"))
-def sft_checkpoint(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-    return context.resources.pipeline.materialize(context, "sft_checkpoint")
+def inputs(variant: Variant) -> tuple[str, ...]:
+    """The answers to safety prompts that a variant learns from."""
+    answers = {
+        "none": (),
+        "human": ("human_preferences",),
+        "ideal": ("safety_prompts", "synthetic_comparisons"),
+    }
+    return ("base_model", "helpful_preferences", *answers[variant.demonstrations])
+
+
+@artifact(
+    folder="models",
+    group="training",
+    inputs=inputs,
+    settings=("sft",),
+    kinds=("torch", "trl"),
+    pool="training",
+    per_variant=True,
+)
+def sft_checkpoint(context: Context, output: Path) -> Mapping[str, float]:
+    """Supervised fine-tuned model, per variant."""
+    from rbr.training.sft import train_sft
+
+    options, chosen = context.settings.sft, chosen_demonstrations(context)
+    answers = [[[m.content for m in conversation], answer] for conversation, answer in chosen]
+    weights = rows.weights_digest(context.path("base_model"))
+    key = digest_of(options, context.settings.seed, weights, answers)
+    same = twin(context, key)
+    if same:
+        context.log(f"learns from the same demonstrations as {same.name}: copied")
+        shutil.copytree(same, output, dirs_exist_ok=True)
+        return dict(read_json(same / "metrics.json"))
+    context.log(f"fine-tuning on {len(chosen)} demonstrations")
+    with context.checkpoints(key) as checkpoints:
+        result = train(
+            context,
+            train_sft,
+            "sft",
+            base=context.path("base_model"),
+            demonstrations=chosen,
+            checkpoints=checkpoints,
+            target=output,
+            options=options,
+        )
+    write_json(output / "made_of.json", {"key": key, "model": rows.weights_digest(output)})
+    return result
+
+
+def chosen_demonstrations(context: Context) -> list[Demonstration]:
+    """What the variant learns from; see ``rbr.training.demonstrations``."""
+    variant = context.artifact.variant
+    assert variant is not None
+    kind = variant.demonstrations
+    return demonstrations(
+        rows.preferences(context, "helpful_preferences", "train"),
+        rows.preferences(context, "human_preferences", "train") if kind == "human" else None,
+        rows.comparisons(context, "train") if kind == "ideal" else None,
+        rows.safety_prompts(context, "train") if kind == "ideal" else (),
+        context.settings.sft,
+        context.settings.seed,
+    )
+
+
+def twin(context: Context, key: str) -> Path | None:
+    """Another variant's model that learnt from the same, and is as it was made."""
+    for artifact in context.graph.values():
+        folder = context.path(artifact.key)
+        if artifact.name != "sft_checkpoint" or artifact.key == context.artifact.key:
+            continue
+        if (folder / "made_of.json").is_file() and (folder / "metrics.json").is_file():
+            found = read_json(folder / "made_of.json")
+            if found == {"key": key, "model": rows.weights_digest(folder)}:
+                return folder
+    return None
+
+
+@sft_checkpoint.gate
+def expectations(context: Context) -> list[Part]:
+    row = metrics(context)
+    row["ratio"] = row["loss_last"] / row["loss_first"]
+    limit = context.settings.gates.sft_loss_ratio_max
+    return [Part("training", row, [between("ratio", 0, limit, "the loss fell")])]

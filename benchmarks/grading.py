@@ -46,10 +46,10 @@ def rows(count: int) -> list[Labelled]:
 
 def seconds(grader: Grader, own: list[Labelled]) -> float:
     """Seconds an answer; one warm-up row first."""
-    talks, texts = [row.conversation for row in own], [row.completion for row in own]
-    grader.grade(talks[:1], texts[:1])
+    conversations, texts = [row.conversation for row in own], [row.completion for row in own]
+    grader.grade(conversations[:1], texts[:1])
     start = time.perf_counter()
-    grader.grade(talks, texts)
+    grader.grade(conversations, texts)
     return (time.perf_counter() - start) / len(own)
 
 
@@ -59,7 +59,7 @@ def random_head(model: Path, folder: Path) -> Grader:
     from rbr.grading.head import HeadGrader
     from rbr.grading.heads import Heads
     from rbr.models.load import load_encoder
-    from rbr.settings import read_settings
+    from pipeline.profile import read_settings
 
     layers = read_settings(ROOT, "laptop")[1].grader.tuning.layers
     backbone = first_layers(load_encoder(model), layers)

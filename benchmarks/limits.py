@@ -28,10 +28,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from rbr.data.rows import PolicyPrompt  # noqa: E402
-from rbr.evaluation.generate import generate  # noqa: E402
-from rbr.settings import read_settings  # noqa: E402
+from rbr.models.generate import generate  # noqa: E402
+from pipeline.profile import read_settings  # noqa: E402
 from rbr.steps import Context, common  # noqa: E402
-from rbr.training.common import file_digest  # noqa: E402
+from rbr.models.trainer import file_digest  # noqa: E402
 
 SEED = 1_000
 
@@ -53,7 +53,7 @@ def main() -> None:
     asked = [p for p in common.prompts(context, "validation") if p.response_type != "comply"]
     judge, reward = common.load_judge(context), common.load_reward(context)
     rows = [p for p in asked for _ in range(options.samples)]
-    talks = [p.conversation for p in asked], [p.conversation for p in rows]
+    conversations = [p.conversation for p in asked], [p.conversation for p in rows]
 
     def classes(prompts: list[PolicyPrompt], completions: list[str]) -> list[str]:
         judged = judge.judge(
@@ -65,14 +65,14 @@ def main() -> None:
         # By the model's own digest: a model that was trained anew answers anew.
         kept = root / ".cache" / "limits" / file_digest(root / folder / "model.safetensors")
         greedy = generate(
-            root / folder, talks[0], own.max_new_tokens, own.batch_size, kept / "greedy"
+            root / folder, conversations[0], own.max_new_tokens, own.batch_size, kept / "greedy"
         )
         samples = generate(
-            root / folder, talks[1], own.max_new_tokens, own.batch_size, kept / "sampled",
+            root / folder, conversations[1], own.max_new_tokens, own.batch_size, kept / "sampled",
             sample_seed=SEED, temperature=rl.temperature,
         )  # fmt: skip
         found = np.array(classes(asked, greedy)), np.array(classes(rows, samples))
-        scores = np.array(reward(talks[1], samples, [p.response_type for p in rows]))
+        scores = np.array(reward(conversations[1], samples, [p.response_type for p in rows]))
         told(name, asked, options.samples, found, scores)
 
 

@@ -25,14 +25,14 @@ from mlflow.entities import Run  # noqa: E402
 from mlflow import MlflowClient  # noqa: E402
 from orchestration.lineage.tracking import Tracking  # noqa: E402
 from rbr.grading.encoder import PairTokenizer  # noqa: E402
-from rbr.grading.fit import training_rows  # noqa: E402
+from rbr.comparisons.training_rows import training_rows  # noqa: E402
 from rbr.models.load import chat_texts, load_tokenizer  # noqa: E402
-from rbr.plan.amounts import amounts  # noqa: E402
-from rbr.plan.measured import read_measured  # noqa: E402
-from rbr.plan.report import PLANS, report, stages  # noqa: E402
-from rbr.plan.work import Count  # noqa: E402
-from rbr.plan.workspace import shapes  # noqa: E402
-from rbr.settings import VARIANTS, read_settings  # noqa: E402
+from orchestration.planning.amounts import amounts  # noqa: E402
+from orchestration.planning.measured import read_measured  # noqa: E402
+from orchestration.planning.report import PLANS, report, stages  # noqa: E402
+from orchestration.planning.work import Count  # noqa: E402
+from orchestration.planning.workspace import shapes  # noqa: E402
+from pipeline.profile import VARIANTS, read_settings  # noqa: E402
 from rbr.steps import Context, common  # noqa: E402
 
 
@@ -60,8 +60,8 @@ class Tokens:
         self.steps = steps
         self.tokenizer = load_tokenizer(context.path("base_model"))
 
-    def _texts(self, talks: list[Any], answers: list[str]) -> float:
-        prompts = chat_texts(self.tokenizer, talks)
+    def _texts(self, conversations: list[Any], answers: list[str]) -> float:
+        prompts = chat_texts(self.tokenizer, conversations)
         both = [*prompts, *answers]
         return float(
             sum(len(i) for i in self.tokenizer(both, add_special_tokens=False)["input_ids"])
@@ -90,13 +90,13 @@ class Tokens:
 
     def _answers(self, artifact: str, variant: str | None) -> float:
         prompts = {p.id: p.conversation for p in common.prompts(self.context, "eval")}
-        talks, answers = [], []
+        conversations, answers = [], []
         for path in sorted(self.context.path(artifact, variant).glob("*.jsonl")):
             for line in path.read_text().splitlines():
                 row = json.loads(line)
-                talks.append(prompts[row["prompt_id"]])
+                conversations.append(prompts[row["prompt_id"]])
                 answers.append(row["completion"])
-        return self._texts(talks, answers)
+        return self._texts(conversations, answers)
 
     def _tuned(self) -> float:
         own, options = self.context.settings.grader, self.context.settings.grader.tuning

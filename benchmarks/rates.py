@@ -32,25 +32,25 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 import yaml  # noqa: E402
 
-from rbr.comparisons.conditioned import asked, orders, shown  # noqa: E402
+from rbr.comparisons.conditioned import few_shot, request_conversation, requests  # noqa: E402
 from rbr.data.rows import CapabilityItem, CapabilityText  # noqa: E402
 from rbr.evaluation.capability import capability  # noqa: E402
-from rbr.evaluation.generate import Batch, Generator  # noqa: E402
+from rbr.models.generate import Batch, Generator  # noqa: E402
 from rbr.files import read_json, read_rows  # noqa: E402
 from rbr.grading.encoder import PairTokenizer  # noqa: E402
-from rbr.grading.fit import TrainingRows, training_rows  # noqa: E402
+from rbr.comparisons.training_rows import TrainingRows, training_rows  # noqa: E402
 from rbr.grading.head import HeadGrader  # noqa: E402
 from rbr.grading.prompts import question_text  # noqa: E402
 from rbr.grading.tune import fine_tune  # noqa: E402
 from rbr.models.load import chat_texts, load_tokenizer, prompt_text  # noqa: E402
-from rbr.plan.amounts import amounts  # noqa: E402
-from rbr.plan.measured import Lengths  # noqa: E402
-from rbr.plan.work import Count, tuned  # noqa: E402
-from rbr.plan.workspace import shapes  # noqa: E402
-from rbr.settings import VARIANTS, read_settings  # noqa: E402
+from orchestration.planning.amounts import amounts  # noqa: E402
+from orchestration.planning.measured import Lengths  # noqa: E402
+from orchestration.planning.work import Count, tuned  # noqa: E402
+from orchestration.planning.workspace import shapes  # noqa: E402
+from pipeline.profile import VARIANTS, read_settings  # noqa: E402
 from rbr.steps import Context, common, run_step, sft_checkpoint  # noqa: E402
 from rbr.steps import helpful_reward_model as reward_step  # noqa: E402
-from rbr.training.launch import launched  # noqa: E402
+from pipeline.launch import launched  # noqa: E402
 from rbr.training.reward_model import RewardModel, train_reward_model  # noqa: E402
 from rbr.training.sft import train_sft  # noqa: E402
 
@@ -127,7 +127,7 @@ class Bench:
         gold = common.gold(self.context, "train")
         pairs = reward_step.pairs(self.context)[:ROWS]
         demos = sft_checkpoint.demonstrations(replace(self.context, variant="rbr"))
-        ordered = orders(draw.sample(self.train, 24), self.rules, self.train, 0)
+        ordered = requests(draw.sample(self.train, 24), self.rules, self.train, 0)
         examples = self.settings.comparisons.examples
         answers = [
             row["completion"]
@@ -179,7 +179,7 @@ class Bench:
                 self.count(
                     prompt_text(
                         self.tokenizer,
-                        asked(o, shown(o, self.rules, self.train, examples, draw)),
+                        request_conversation(o, few_shot(o, self.rules, self.train, examples, draw)),
                     )
                 )
                 for o in ordered
@@ -232,26 +232,26 @@ class Bench:
         shape = self.shapes.policy if model == "base_model" else self.shapes.judge
         grader = HeadGrader(self.context.path(folder), self.context.path(model))
         some = self.comparisons[: 2 * ROWS]
-        talks, texts = [r.conversation for r in some], [r.completion for r in some]
+        conversations, texts = [r.conversation for r in some], [r.completion for r in some]
         tokens = PairTokenizer(load_tokenizer(self.context.path(model)))
-        count = sum(len(p.ids) for p in tokens(talks, texts))
+        count = sum(len(p.ids) for p in tokens(conversations, texts))
         layers = (
             self.settings.grader.tuning.layers
             if folder == "grader"
             else self.settings.judge.tuning.layers
         )
-        grader.grade(talks[:32], texts[:32])
-        return 2 * count * layers * shape.layer, timed(lambda: grader.grade(talks, texts))
+        grader.grade(conversations[:32], texts[:32])
+        return 2 * count * layers * shape.layer, timed(lambda: grader.grade(conversations, texts))
 
     def rewarded(self) -> tuple[float, float]:
         """Operations and seconds of R_rm."""
         model = RewardModel(self.context.path("helpful_reward_model"))
         some = self.comparisons[:ROWS]
-        talks, texts = [r.conversation for r in some], [r.completion for r in some]
-        count = sum(map(self.count, chat_texts(self.tokenizer, talks))) + sum(
+        conversations, texts = [r.conversation for r in some], [r.completion for r in some]
+        count = sum(map(self.count, chat_texts(self.tokenizer, conversations))) + sum(
             map(self.count, texts)
         )
-        took = timed(lambda: model.score(talks, texts))
+        took = timed(lambda: model.score(conversations, texts))
         return 2 * count * self.settings.reward_model.layers * self.shapes.policy.layer, took
 
     def generate(self) -> tuple[float, float]:
@@ -260,13 +260,13 @@ class Bench:
         start = time.perf_counter()
         model = Generator(self.context.path("base_model"), options.max_new_tokens)
         load = time.perf_counter() - start
-        talks = [p.conversation for p in self.eval[: options.batch_size]]
-        model(Batch(tuple(talks[:4]), None))
-        took = timed(lambda: model(Batch(tuple(talks), None)))
-        prompt = mean(self.count(t) for t in chat_texts(self.tokenizer, talks))
+        conversations = [p.conversation for p in self.eval[: options.batch_size]]
+        model(Batch(tuple(conversations[:4]), None))
+        took = timed(lambda: model(Batch(tuple(conversations), None)))
+        prompt = mean(self.count(t) for t in chat_texts(self.tokenizer, conversations))
         each = shape.num_hidden_layers * shape.layer
         limit = options.max_new_tokens
-        return 2 * len(talks) * ((prompt + limit) * each + limit * shape.head) / took, load
+        return 2 * len(conversations) * ((prompt + limit) * each + limit * shape.head) / took, load
 
     def sft(self) -> float:
         options, shape = self.settings.sft, self.shapes.policy

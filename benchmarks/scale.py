@@ -30,7 +30,7 @@ from benchmarks.grading import random_head, rows  # noqa: E402
 from rbr.grading.base import Request  # noqa: E402
 from rbr.grading.head import HeadGrader  # noqa: E402
 from rbr.scale import run_batches  # noqa: E402
-from rbr.settings import Scale  # noqa: E402
+from pipeline.profile import Scale  # noqa: E402
 
 
 class Pinned:

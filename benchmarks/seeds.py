@@ -24,9 +24,9 @@ sys.path.insert(0, str(ROOT))
 
 from orchestration.lineage.tracking import Tracking  # noqa: E402
 from rbr.evaluation.paired import compare  # noqa: E402
-from rbr.evaluation.safety import as_judged, evaluate_model  # noqa: E402
+from rbr.evaluation.safety import as_verdict, evaluate_model  # noqa: E402
 from rbr.files import iter_json_lines, write_json, write_rows  # noqa: E402
-from rbr.settings import read_settings  # noqa: E402
+from pipeline.profile import read_settings  # noqa: E402
 from rbr.steps import Context, common, ppo_checkpoint  # noqa: E402
 
 
@@ -60,7 +60,7 @@ def evaluated(root: Path, model: Path, kept: Path) -> list[Any]:
     )  # fmt: skip
     write_json(model / "results.json", result)
     write_rows(model / "rows.jsonl", rows)
-    return [as_judged(row) for row in rows]
+    return [as_verdict(row) for row in rows]
 
 
 def main() -> None:
@@ -71,7 +71,7 @@ def main() -> None:
     root = options.root.resolve()
     settings = read_settings(root)[1]
     base = [
-        as_judged(row) for _, row in iter_json_lines(root / "data" / "baseline_eval" / "base.jsonl")
+        as_verdict(row) for _, row in iter_json_lines(root / "data" / "baseline_eval" / "base.jsonl")
     ]
     found: dict[str, list[float]] = {}
     for seed in options.seeds:
@@ -79,7 +79,7 @@ def main() -> None:
         if not folder.exists():
             trained(root, seed, folder)
         if (folder / "rows.jsonl").exists():
-            judged = [as_judged(row) for _, row in iter_json_lines(folder / "rows.jsonl")]
+            judged = [as_verdict(row) for _, row in iter_json_lines(folder / "rows.jsonl")]
         else:
             judged = evaluated(root, folder, folder.with_suffix(".answers"))
         result = json.loads((folder / "results.json").read_text())

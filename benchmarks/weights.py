@@ -4,7 +4,7 @@
 
 The published procedure (section 4.3 of the paper and its code, from our description of it): pairs by
 testing all pairs of examples for the same prompt, then 1,000 full-batch AdamW steps from zero, rate
-0.01, decay 0.05. Ours: ``rbr.weights``. Both are judged by the same objective, the mean hinge plus
+0.01, decay 0.05. Ours: ``rbr.reward.weights``. Both are judged by the same objective, the mean hinge plus
 l2 / 2 * |w|^2; as AdamW's decay is no L2 term, l2 is the strength that suits AdamW's end point best (the
 one whose objective is stationary there along w). With ``--share`` below 1 the slow side's pair search runs on that share of the prompts
 and is scaled by its square; the output says so. Then ours at four sizes, each in a process of its own,
@@ -28,7 +28,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from rbr.weights import Array, Pairs, fit_weights, make_pairs
+from rbr.reward.weights import Array, Pairs, fit_weights, make_pairs
 
 LABELS = ("ideal", "bad", "bad", "disallowed")
 ORDERING = (("ideal",), ("bad",), ("disallowed",))
@@ -159,7 +159,7 @@ def main() -> None:
         f"{slow_fit:.2f}",
         f"{objective(published, phi, reward_model, pairs, l2):.6f}",
     )
-    table.add_row("rbr.weights", f"{pair_seconds:.3f}", f"{fit_seconds:.3f}", f"{reached:.6f}")
+    table.add_row("rbr.reward.weights", f"{pair_seconds:.3f}", f"{fit_seconds:.3f}", f"{reached:.6f}")
     console.print(table)
     quick = pair_seconds + fit_seconds
     console.print(

@@ -21,9 +21,9 @@ from urllib.parse import quote
 from jinja2 import Environment, StrictUndefined
 
 from orchestration.lineage.tracking import SUMMARY, Tracking
+from pipeline.plots import axes, save_plot
+from pipeline.release.comparison_table import trade_off
 from rbr.errors import RBRError
-from rbr.release import trade_off
-from rbr.steps.common import axes, save_plot
 
 HERE = Path(__file__).resolve().parent
 PLOTS = ("weights.png", "rewards.png")
@@ -31,7 +31,7 @@ PLOTS = ("weights.png", "rewards.png")
 
 @dataclass(frozen=True)
 class GraphRun:
-    """A finished graph run: its summary (see ``rbr.steps.model_release``) and plots."""
+    """A finished graph run: its summary (written by ``model_release``) and plots."""
 
     run_id: str
     name: str
@@ -39,8 +39,8 @@ class GraphRun:
     plots: dict[str, bytes]
 
 
-def find(tracking: Tracking, asked: list[str]) -> list[GraphRun]:
-    """The runs asked for by name or id, or the last two.
+def find(tracking: Tracking, names_or_ids: list[str]) -> list[GraphRun]:
+    """The runs of these names or ids, or the last two.
 
     Raises:
         RBRError: if there is none of that name, or fewer than two.
@@ -49,14 +49,14 @@ def find(tracking: Tracking, asked: list[str]) -> list[GraphRun]:
         [tracking.experiment], "tags.`rbr.step` = 'graph' and attributes.status = 'FINISHED'"
     )
     names = [str(run.info.run_name) for run in parents]
-    if asked:
+    if names_or_ids:
         chosen = []
-        for word in asked:
-            own = [run for run in parents if word in (run.info.run_id, run.info.run_name)]
-            if len(own) != 1:
-                told = "several finished runs are" if own else "no finished run is"
-                raise RBRError(f"{told} named '{word}'; there are: {', '.join(names) or 'none'}")
-            chosen += own
+        for wanted in names_or_ids:
+            found = [run for run in parents if wanted in (run.info.run_id, run.info.run_name)]
+            if len(found) != 1:
+                many = "several finished runs are" if found else "no finished run is"
+                raise RBRError(f"{many} named '{wanted}'; there are: {', '.join(names) or 'none'}")
+            chosen += found
     else:
         chosen = parents[:2][::-1]
     if len(chosen) < 2:
@@ -65,11 +65,9 @@ def find(tracking: Tracking, asked: list[str]) -> list[GraphRun]:
 
 
 def _read(tracking: Tracking, run: Any) -> GraphRun:
-    held = {file.path for file in tracking.client.list_artifacts(run.info.run_id)}
-    if SUMMARY not in held:
-        raise RBRError(
-            f"run '{run.info.run_name}' has no {SUMMARY}: it was made by a former version"
-        )
+    files = {file.path for file in tracking.client.list_artifacts(run.info.run_id)}
+    if SUMMARY not in files:
+        raise RBRError(f"run '{run.info.run_name}' has no {SUMMARY}: an older version made it")
 
     def content(name: str) -> bytes:
         return Path(tracking.client.download_artifacts(run.info.run_id, name)).read_bytes()
@@ -78,23 +76,23 @@ def _read(tracking: Tracking, run: Any) -> GraphRun:
         run.info.run_id,
         str(run.info.run_name),
         json.loads(content(SUMMARY)),
-        {name: content(name) for name in PLOTS if name in held},
+        {name: content(name) for name in PLOTS if name in files},
     )
 
 
 def rows(runs: list[GraphRun]) -> list[dict[str, Any]]:
-    """The models of all runs; a model that is the same in all of them is told once."""
+    """The models of all runs; a model that is the same in all of them is listed once."""
     found: list[dict[str, Any]] = []
     for model in runs[0].summary["table"]["rows"]:
         name = model["model"]
-        own = [
+        in_runs = [
             next((row for row in run.summary["table"]["rows"] if row["model"] == name), None)
             for run in runs
         ]
-        if all(row == model for row in own):
+        if all(row == model for row in in_runs):
             found.append(model)
             continue
-        pairs = zip(runs, own, strict=True)
+        pairs = zip(runs, in_runs, strict=True)
         found += [{**row, "model": f"{name} ({run.name})"} for run, row in pairs if row]
     return found
 
@@ -102,13 +100,12 @@ def rows(runs: list[GraphRun]) -> list[dict[str, Any]]:
 def changed_weights(runs: list[GraphRun]) -> list[tuple[str, str, list[float | None]]]:
     """Response type, feature and its weight in each run, where the runs differ."""
     by_run = [run.summary["weights"] for run in runs]
-    kinds = sorted({kind for weights in by_run for kind in weights})
+    pairs = {(kind, name) for weights in by_run for kind in weights for name in weights[kind]}
     found = []
-    for kind in kinds:
-        for feature in sorted({name for weights in by_run for name in weights.get(kind, {})}):
-            values = [weights.get(kind, {}).get(feature) for weights in by_run]
-            if len({None if v is None else round(v, 6) for v in values}) > 1:
-                found.append((kind, feature, values))
+    for response_type, feature in sorted(pairs):
+        values = [weights.get(response_type, {}).get(feature) for weights in by_run]
+        if len({None if v is None else round(v, 6) for v in values}) > 1:
+            found.append((response_type, feature, values))
     return found
 
 
@@ -116,7 +113,7 @@ def render(runs: list[GraphRun]) -> tuple[str, bytes]:
     """The page, and the trade-off plot as PNG."""
     table = runs[0].summary["table"] | {"rows": rows(runs)}
     figure, plot = axes(9, 7.5)
-    trade_off(table, plot[0][0])
+    trade_off(table, plot[0])
     picture = io.BytesIO()
     save_plot(figure, picture)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)

@@ -1,4 +1,4 @@
-"""Dagster's entry point: assets, jobs, sensors, schedules and the pipeline resource."""
+"""Dagster's entry point: assets, the job, sensors, the schedule."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ from pathlib import Path
 
 import dagster as dg
 
-import assets
-from orchestration.ablation.jobs import ablation_jobs
-from orchestration.automation import automation
-from orchestration.jobs import JOBS
-from orchestration.resources import Pipeline
+from assets import graph
+from orchestration.ablation.job import ablation_job
+from orchestration.automation import (
+    automation_sensor,
+    rules_sensor,
+    weekly_schedule,
+    written_rules,
+)
+from orchestration.dagster_assets import dagster_asset
+from pipeline.profile import Settings, read_settings
 from rbr.errors import RBRError
-from rbr.settings import read_settings
 
 ROOT = Path(__file__).resolve().parent.parent
+JOB = "rbr"
 
 
 def definitions(
@@ -23,34 +28,46 @@ def definitions(
 ) -> dg.Definitions:
     """All definitions over a workspace.
 
-    Runs execute in one process, one step after another: each step uses all cores and one model. With
-    ``scale.kubernetes`` each step has a pod of its own.
+    A run executes in one process, one artifact after another: each uses all cores and one model. With
+    ``scale.kubernetes`` each artifact has a pod of its own.
     """
-    sensors, schedules = automation(root)
+    settings = _settings(root)
+    job = dg.define_asset_job(
+        JOB,
+        # The written rules are observed, not materialized.
+        selection=dg.AssetSelection.all() - dg.AssetSelection.assets(written_rules.key),
+        description="The whole graph: what changed is made, the rest is restored.",
+    )
     return dg.Definitions(
-        assets=dg.load_assets_from_package_module(assets),
-        jobs=[*JOBS, *ablation_jobs(root)],
-        sensors=sensors,
-        schedules=schedules,
-        resources={"pipeline": Pipeline(root=str(root))},
-        executor=executor_of(root),
+        assets=[
+            written_rules,
+            *(dagster_asset(artifact, root) for artifact in graph(settings.variants).values()),
+        ],
+        jobs=[job, ablation_job(root)],
+        sensors=[rules_sensor(root), automation_sensor],
+        schedules=[weekly_schedule(JOB)],
+        executor=executor_of(settings),
         loggers=loggers,
     )
 
 
-def executor_of(root: Path) -> dg.ExecutorDefinition:
-    """The executor that the profile asks for; settings that cannot be read are told by the run."""
+def _settings(root: Path) -> Settings:
+    """The profile's settings; those that cannot be read are the run's to report."""
     try:
-        kubernetes = read_settings(root)[1].scale.kubernetes
+        return read_settings(root)[1]
     except RBRError:
-        kubernetes = False
-    if not kubernetes:
+        return Settings()
+
+
+def executor_of(settings: Settings) -> dg.ExecutorDefinition:
+    """The executor that the profile asks for."""
+    if not settings.scale.kubernetes:
         return dg.in_process_executor
     try:
         from dagster_k8s import k8s_job_executor
     except ImportError as error:
         raise RBRError("scale.kubernetes needs dagster-k8s: pip install '.[k8s]'") from error
-    # A step's pod goes with its run's: nothing is left behind by a run that was ended.
+    # An artifact's pod goes with its run's: nothing is left behind by a run that was ended.
     return k8s_job_executor.configured({"enable_owner_references": True})
 
 

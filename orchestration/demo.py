@@ -1,7 +1,7 @@
 """``python -m orchestration.demo``: the whole graph through Dagster, then the table.
 
-What was made before from the same inputs is given back, so a second call computes nothing and a
-killed one goes on.
+What was made before from the same inputs is restored, so a second call computes nothing and a killed
+one resumes.
 """
 
 from __future__ import annotations
@@ -14,37 +14,23 @@ from pathlib import Path
 
 import dagster as dg
 
-from orchestration.console import console, terminal
-from orchestration.definitions import definitions
-from orchestration.execute import Workspace
-from orchestration.home import use_home
-from orchestration.in_process import run_job, status_of
-from orchestration.jobs import per_variant, shared
-from orchestration.lost import report_lost_runs
+from orchestration.dagster_home import use_home
+from orchestration.definitions import JOB, definitions
+from orchestration.orphaned_runs import report_orphaned_runs
+from orchestration.terminal import console, run_job, status_of, terminal_logger
+from pipeline.profile import read_settings
 from rbr.files import read_json
-from rbr.settings import VARIANTS
 
 
 def run_graph(root: Path, instance: dg.DagsterInstance, graph_run: str) -> list[str]:
-    """Materialize everything: shared part, each variant, release.
+    """Materialize everything, in one run.
 
     Returns:
-        Problems, one line each; empty if all went well. Stops at the first part that fails.
+        Problems, one line each; empty if all went well.
     """
-    report_lost_runs(instance)
-    defs = definitions(root, loggers={"console": terminal})
-    parts: list[tuple[str, str | None]] = [("shared", None)]
-    # The project's own variant first; those that it is compared with after it.
-    parts += [("variant", variant) for variant in reversed(VARIANTS)]
-    parts.append(("release", None))
-    for job, variant in parts:
-        names = {"shared": shared, "variant": per_variant, "release": ["model_release"]}[job]
-        title = f"{job} {variant}" if variant else job
-        console.rule(f"[bold]{title}[/] · {len(names)} artifacts", align="left")
-        problems = run_job(defs, instance, job, graph_run, variant)
-        if problems:
-            return problems
-    return []
+    report_orphaned_runs(instance)
+    defs = definitions(root, loggers={"console": terminal_logger})
+    return run_job(defs, instance, JOB, graph_run)
 
 
 def show(root: Path) -> None:
@@ -81,8 +67,8 @@ def main(arguments: list[str] | None = None) -> int:
     started = time.monotonic()
 
     def work() -> list[str]:
-        workspace = Workspace.open(root)
-        console.print(f"profile {workspace.profile}; stop with Ctrl-C, the same command goes on")
+        profile, _ = read_settings(root)
+        console.print(f"profile {profile}; stop with Ctrl-C, the same command resumes")
         use_home(root)
         with dg.DagsterInstance.get() as instance:
             return run_graph(root, instance, f"demo-{uuid.uuid4().hex[:12]}")

@@ -1,7 +1,7 @@
-"""Telling people of a failed gate and of a release: a log line, and a webhook where one is set.
+"""Notifications of failed gates and releases: a log line, and a webhook if one is set.
 
-``RBR_WEBHOOK_URL`` holds the webhook's address, which is a secret: it is shown nowhere, its host alone
-is. The message is JSON with ``text``, as chat systems take it, and the fields it is made of.
+``RBR_WEBHOOK_URL`` holds the webhook's address, which is a secret: only its host is ever shown. The
+message is JSON with ``text``, as chat systems read it, and the fields that the text is made of.
 """
 
 from __future__ import annotations
@@ -16,21 +16,24 @@ from rbr.errors import RBRError
 
 URL = "RBR_WEBHOOK_URL"
 ALLOW_PRIVATE = "RBR_WEBHOOK_ALLOW_PRIVATE"
-PATIENCE = 10.0  # seconds for the webhook's answer
+TIMEOUT = 10.0  # seconds for the webhook's answer
 
 
 def check_address(url: str, allow_private: bool = False) -> str:
-    """The host of a webhook's address.
+    """Check a webhook's address; returns its host.
+
+    Args:
+        allow_private: allow addresses of this machine and its private network, where services may act
+            on a request that nobody meant for them.
 
     Raises:
-        RBRError: if it is no http(s) address, cannot be resolved, or resolves to an address of this machine
-            or its private network (which a service of that network might obey) without ``allow_private``.
+        RBRError: if it is not an http(s) address, cannot be resolved, or is private.
     """
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise RBRError(f"{URL} is no address ({error})") from None
+        raise RBRError(f"{URL} is not an address ({error})") from None
     if parts.scheme not in ("http", "https") or not host:
         raise RBRError(f"{URL} must be an http or https address, not '{parts.scheme}:'")
     try:
@@ -42,19 +45,19 @@ def check_address(url: str, allow_private: bool = False) -> str:
             if not ipaddress.ip_address(str(address[0]).split("%")[0]).is_global:
                 raise RBRError(
                     f"{URL}: '{host}' is an address of this machine or a private network; set"
-                    f" {ALLOW_PRIVATE}=true if that is meant"
+                    f" {ALLOW_PRIVATE}=true to allow it"
                 )
     return host
 
 
-def notify(event: str, text: str, fields: Mapping[str, str], say: Callable[[str], None]) -> None:
-    """Tell of an event; a webhook that does not answer is told in the log and stops nothing.
+def notify(event: str, text: str, fields: Mapping[str, str], log: Callable[[str], None]) -> None:
+    """Announce an event; a webhook that fails is logged and stops nothing.
 
     Args:
         event: ``gate_failed`` or ``released``.
-        say: the run's log.
+        log: writes a line to the run's log.
     """
-    say(f"notification: {text}")
+    log(f"notification: {text}")
     url = os.environ.get(URL)
     if not url:
         return
@@ -62,17 +65,16 @@ def notify(event: str, text: str, fields: Mapping[str, str], say: Callable[[str]
 
     try:
         host = check_address(url, os.environ.get(ALLOW_PRIVATE, "").lower() == "true")
-        # A redirect could lead where the check would not have let it.
         answer = requests.post(
             url,
             json={"event": event, "text": text, **fields},
-            timeout=PATIENCE,
-            allow_redirects=False,
+            timeout=TIMEOUT,
+            allow_redirects=False,  # a redirect could lead to an address that the check refuses
         )
         if not answer.ok or answer.is_redirect:
-            say(f"the webhook at {host} answered {answer.status_code}: it was not told")
+            log(f"the webhook at {host} answered {answer.status_code}: not notified")
     except RBRError as error:
-        say(f"not told to the webhook: {error}")
+        log(f"the webhook is not notified: {error}")
     except requests.RequestException as error:
-        # Its text holds the address.
-        say(f"the webhook cannot be reached ({type(error).__name__})")
+        # The error's text contains the address.
+        log(f"the webhook cannot be reached ({type(error).__name__})")

@@ -1,6 +1,6 @@
-"""DVC's door: ``python -m orchestration.stage NAME [--variant V]``, the command of each stage.
+"""DVC's door: ``python -m orchestration.stage KEY``, the command of each stage.
 
-Exit status 1, and one line on stderr, for bad input and for a gate that did not pass; DVC records
+Exit status 1, and one line on stderr, for bad input and for a gate that does not pass; DVC records
 nothing then.
 """
 
@@ -10,34 +10,39 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from uuid import uuid4
 
-from orchestration.execute import Workspace, make
+from orchestration.materialize import Workspace, make
 from rbr.errors import GateError, RBRError
-from rbr.settings import VARIANTS
-from rbr.steps import STEPS
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Make one artifact in the current folder; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m orchestration.stage", description=__doc__)
-    parser.add_argument("name", choices=list(STEPS))
-    parser.add_argument("--variant", choices=VARIANTS)
-    options = parser.parse_args(arguments)
-    if STEPS[options.name].variants != bool(options.variant):
-        parser.error(f"--variant is {'needed' if options.variant is None else 'not taken'} here")
-    # All stages of one `dvc repro` share its process group, and so one MLflow parent run.
-    graph_run = os.environ.get("RBR_GRAPH_RUN", f"dvc-{os.getpgid(0)}")
+    parser.add_argument("key", help="of the artifact: rules, rbr/ppo_checkpoint, ...")
+    key = parser.parse_args(arguments).key
     try:
         workspace = Workspace.open(Path.cwd())
-        outcome = make(workspace, options.name, options.variant, graph_run, print, commit=False)
-        if outcome.gate and not outcome.gate.passed:
-            raise GateError(
-                "gate did not pass: " + "; ".join(outcome.gate.failures), outcome.folder
-            )
+        made = make(workspace, workspace.artifact(key), graph_run(), print, commit=False)
+        if made.gate and not made.gate.passed:
+            failures = "; ".join(made.gate.failures)
+            raise GateError(f"the gate of '{key}' does not pass: {failures}", made.folder)
     except RBRError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def graph_run() -> str:
+    """Names the MLflow parent run: the same for all stages of one ``dvc repro``, and for no other."""
+    import psutil
+
+    named = os.environ.get("RBR_GRAPH_RUN")
+    if named:
+        return named
+    above = [p for p in psutil.Process().parents() if any("dvc" in part for part in p.cmdline())]
+    # Process ids repeat, in containers above all; with the start time it is one process.
+    return f"dvc-{above[-1].pid}-{above[-1].create_time():.2f}" if above else f"dvc-{uuid4().hex}"
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rbr.errors import RBRError
 from rbr.files import read_json
-from rbr.rules import load_rules
+from rbr.rules.rules import load_rules
 from rbr.rules.check import check_rules
 
 

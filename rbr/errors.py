@@ -1,4 +1,4 @@
-"""Errors that a person can act on: each says what is wrong, where, and how to mend it."""
+"""Errors that a person can act on: each says what is wrong, where, and how to fix it."""
 
 from __future__ import annotations
 
@@ -19,20 +19,16 @@ class Place:
     column: int | None = None
 
     def __str__(self) -> str:
-        parts = [str(self.path)]
-        if self.line is not None:
-            parts.append(str(self.line))
-            if self.column is not None:
-                parts.append(str(self.column))
-        return ":".join(parts)
+        numbers = [self.line, *([self.column] if self.line is not None else [])]
+        return ":".join(str(part) for part in (self.path, *numbers) if part is not None)
 
 
 class RBRError(Exception):
     """Base of every error that the command line prints as one line, with exit status 1.
 
     Args:
-        message: what was given, what is allowed, and what to do; one line.
-        place: the file (and line) at fault, printed in front of the message.
+        message: one line: what is wrong, what is allowed, and what to do.
+        place: the file (and line) at fault, printed before the message.
     """
 
     def __init__(self, message: str, place: Place | Path | None = None) -> None:
@@ -42,10 +38,10 @@ class RBRError(Exception):
 
 
 def first_problem(error: ValidationError, whole: str = "") -> str:
-    """The first thing that a model of pydantic finds wrong: ``key: what``; its input is not shown.
+    """The first problem that pydantic found, as ``key: message``, without the input.
 
     Args:
-        whole: named where no single key is at fault.
+        whole: the name to use where no single key is at fault.
     """
     first = error.errors(include_input=False)[0]
     key = ".".join(str(part) for part in first["loc"]) or whole
@@ -69,7 +65,7 @@ class ModelError(RBRError):
 
 
 class GraderError(RBRError):
-    """A completion that got no usable grade; a made-up number would train the policy on noise."""
+    """A completion without a usable grade; a made-up number would train the policy on noise."""
 
 
 class TrainingError(RBRError):

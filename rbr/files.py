@@ -1,4 +1,4 @@
-"""Reading and writing: atomic, with errors that name file and line."""
+"""Reading and writing files: atomic, with errors that name file and line."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ _REFUSED = (
 def unwritable(error: BaseException) -> str | None:
     """Why the file system refused a write, or None for any other error.
 
-    Safetensors, torch and SQLite tell a full disk in errors of their own.
+    Safetensors, torch and SQLite report a full disk by errors of other types.
     """
     if isinstance(error, OSError) and error.errno in _REFUSING:
         return str(error.strerror)
     text = str(error).lower()
-    return next((told for told in _REFUSED if told.lower() in text), None)
+    return next((reason for reason in _REFUSED if reason.lower() in text), None)
 
 
 def _tidy(target: Path) -> None:
-    """Remove what killed processes left beside ``target``; put the former one back if it is gone."""
+    """Remove what killed processes left beside ``target``; restore the former one if it is gone."""
     for left in target.parent.glob(f".{target.name}.*-*.*"):
-        owner = left.name.removeprefix(f".{target.name}.").split("-")[0]
-        if not owner.isdigit() or left.suffix not in (".partial", FORMER) or lives(int(owner)):
+        pid = left.name.removeprefix(f".{target.name}.").split("-")[0]
+        if not pid.isdigit() or left.suffix not in (".partial", FORMER) or lives(int(pid)):
             continue
         if left.suffix == FORMER and not target.exists():
             left.rename(target)  # killed between the two renames
@@ -59,13 +59,13 @@ def _tidy(target: Path) -> None:
 
 
 def lives(pid: int) -> bool:
-    """Whether there is a process of that number."""
+    """Whether there is a process with that id."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
+        pass
     return True
 
 
@@ -74,7 +74,7 @@ def replacing(target: Path) -> Iterator[Path]:
     """Yield a path beside ``target`` to write to; rename it to ``target`` when the block succeeds.
 
     Works for files and for directories. On an error the former ``target`` is untouched and what was
-    written is removed; what a killed process left beside it is removed by the next one.
+    written is removed; the next call removes what a killed process left.
 
     Raises:
         RBRError: if the folder cannot be written, or the disk is full.
@@ -118,7 +118,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        DataError: if the file is missing or no JSON.
+        DataError: if the file is missing or not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -136,78 +136,103 @@ def write_rows(path: Path, rows: Iterable[BaseModel | dict[str, Any]]) -> None:
             file.write(json.dumps(value, ensure_ascii=False) + "\n")
 
 
-def iter_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
-    """Yield ``(line number, value)`` for each non-empty line.
+def parse_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
+    """Yield ``(line number, value)`` for each non-empty line; a DataError is the value of a bad one.
 
     Raises:
-        DataError: naming the line that is no JSON, or the file that is missing.
+        DataError: if the file is missing, not UTF-8, or has a line of over ``MAX_LINE`` characters.
     """
     try:
         with path.open(encoding="utf-8") as file:
             lines = iter(lambda: file.readline(MAX_LINE + 1), "")
             for number, line in enumerate(lines, start=1):
                 if len(line) > MAX_LINE:
-                    raise DataError(
-                        f"a line of over {MAX_LINE} characters: no row is that long",
-                        Place(path, number),
-                    )
+                    message = f"a line of over {MAX_LINE} characters: no row is that long"
+                    raise DataError(message, Place(path, number))
                 if line.strip():
                     try:
-                        yield number, json.loads(line)
+                        value = json.loads(line)
                     except json.JSONDecodeError as error:
-                        raise DataError(
-                            f"not JSON: {error.msg}", Place(path, number, error.colno)
-                        ) from error
+                        place = Place(path, number, error.colno)
+                        value = DataError(f"not JSON: {error.msg}", place)
+                    yield number, value
     except FileNotFoundError as error:
         raise DataError("the file does not exist", path) from error
     except UnicodeDecodeError as error:
         raise DataError("not UTF-8 text", path) from error
 
 
-def read_rows(path: Path, kind: type[RowT]) -> list[RowT]:
-    """Read rows of one format.
+def iter_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
+    """Yield ``(line number, value)`` for each non-empty line.
+
+    Raises:
+        DataError: naming the line that is not JSON, or the file that cannot be read.
+    """
+    for number, value in parse_json_lines(path):
+        if isinstance(value, DataError):
+            raise value
+        yield number, value
+
+
+def read_rows(path: Path, model: type[RowT]) -> list[RowT]:
+    """Read rows of one format; their ids are unique.
 
     Raises:
         DataError: naming the line and the field of the first bad row.
     """
-    rows: list[RowT] = []
-    seen: dict[str, int] = {}
-    for number, value in iter_json_lines(path):
-        try:
-            row = kind.model_validate(value)
-        except ValidationError as error:
-            raise DataError(first_problem(error, "row"), Place(path, number)) from error
-        identity = getattr(row, "id", None)
-        if identity is not None and identity in seen:
-            raise DataError(
-                f"id '{identity}' stands on line {seen[identity]} already", Place(path, number)
-            )
-        if identity is not None:
-            seen[identity] = number
-        rows.append(row)
-    return rows
+    return _read_rows([path], model)
 
 
-def read_folder(folder: Path, kind: type[RowT]) -> list[RowT]:
-    """Read every ``*.jsonl`` of a folder, in name order; ids are unique over all files."""
-    rows: list[RowT] = []
-    seen: dict[str, Path] = {}
-    for path in sorted(folder.glob("*.jsonl")):
-        for row in read_rows(path, kind):
-            identity = getattr(row, "id", "")
-            if identity in seen:
-                raise DataError(f"id '{identity}' stands in {seen[identity].name} already", path)
-            seen[identity] = path
-            rows.append(row)
+def read_folder(folder: Path, model: type[RowT]) -> list[RowT]:
+    """Read every ``*.jsonl`` of a folder, in name order; ids are unique over all files.
+
+    Raises:
+        DataError: as ``read_rows`` does, or if there are no rows.
+    """
+    rows = _read_rows(sorted(folder.glob("*.jsonl")), model)
     if not rows:
         raise DataError("no *.jsonl file with rows here", folder)
     return rows
 
 
-def files_digest(paths: Sequence[Path]) -> str:
-    """16 hex digits of what the files hold, in this order."""
-    digest = hashlib.sha256()
+def _read_rows(paths: Sequence[Path], model: type[RowT]) -> list[RowT]:
+    rows: list[RowT] = []
+    seen: dict[str, Place] = {}
     for path in paths:
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:16]
+        for number, value in iter_json_lines(path):
+            place = Place(path, number)
+            try:
+                row = model.model_validate(value)
+            except ValidationError as error:
+                raise DataError(first_problem(error, "row"), place) from error
+            identity = getattr(row, "id", None)
+            if identity is not None:
+                former = seen.setdefault(identity, place)
+                if former is not place:
+                    where = "" if former.path == path else f" of {former.path.name}"
+                    message = f"id '{identity}' stands on line {former.line}{where} already"
+                    raise DataError(message, place)
+            rows.append(row)
+    return rows
+
+
+def files_digest(paths: Sequence[Path]) -> str:
+    """16 hex digits of the files' contents, in this order."""
+    contents = b"".join(bytes.fromhex(file_digest(path)) for path in paths)
+    return hashlib.sha256(contents).hexdigest()[:16]
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_of(*values: Any) -> str:
+    """16 hex digits of JSON-like values (pydantic models too): the key of unfinished work."""
+
+    def plain(value: Any) -> Any:
+        return value.model_dump(mode="json") if hasattr(value, "model_dump") else str(value)
+
+    text = json.dumps(values, sort_keys=True, default=plain)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,1 +1,1 @@
-"""Ablations run on top of the main graph, each arm in a workspace of its own."""
+"""Ablations: what is changed (``ablations/*.yaml``), and how the outcomes are compared."""

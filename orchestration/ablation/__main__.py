@@ -1,7 +1,4 @@
-"""``python -m orchestration.ablation [NAME]``: run an ablation through Dagster; without a name, list them.
-
-What was made before is given back, so a second call computes nothing and a killed one goes on.
-"""
+"""``python -m orchestration.ablation [NAME]``: run an ablation, or list those that there are."""
 
 from __future__ import annotations
 
@@ -13,14 +10,12 @@ from pathlib import Path
 import dagster as dg
 from rich.markdown import Markdown
 
-from orchestration.ablation.jobs import job_name
-from orchestration.console import console, terminal
+from orchestration.ablation.job import JOB, OP
+from orchestration.ablation.spec import read_ablation, read_ablations
+from orchestration.dagster_home import use_home
 from orchestration.definitions import definitions
-from orchestration.home import use_home
-from orchestration.in_process import run_job, status_of
-from orchestration.lost import report_lost_runs
-from rbr.ablations import read_ablations
-from rbr.errors import RBRError
+from orchestration.orphaned_runs import report_orphaned_runs
+from orchestration.terminal import console, run_job, status_of, terminal_logger
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,21 +26,17 @@ def main(arguments: list[str] | None = None) -> int:
     root = Path.cwd().resolve()
 
     def work() -> list[str]:
-        known = read_ablations(root)
         if name is None:
-            for own in known.values():
-                console.print(f"[cyan]{own.name:<18}[/] {own.title}: {', '.join(own.arms)}")
+            for found in read_ablations(root).values():
+                console.print(f"[cyan]{found.name:<18}[/] {found.title}: {', '.join(found.arms)}")
             return []
-        if name not in known:
-            raise RBRError(
-                f"no ablation '{name}'; there are: {', '.join(known)}", root / "ablations"
-            )
+        read_ablation(root, name)
         use_home(root)
         with dg.DagsterInstance.get() as instance:
-            report_lost_runs(instance)
-            defs = definitions(root, loggers={"console": terminal})
+            report_orphaned_runs(instance)
+            defs = definitions(root, loggers={"console": terminal_logger})
             graph_run = f"ablation-{name}-{uuid.uuid4().hex[:12]}"
-            return run_job(defs, instance, job_name(name), graph_run)
+            return run_job(defs, instance, JOB, graph_run, {OP: {"config": {"name": name}}})
 
     status = status_of(work)
     if status or name is None:

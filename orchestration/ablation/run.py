@@ -8,45 +8,40 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from orchestration.ablation.compare import Comparison, Result, compare, draw, markdown
+from orchestration.ablation.spec import Ablation
 from orchestration.ablation.workspace import folder_of, prepare
-from orchestration.execute import Workspace, make, needed_stages, reuse
 from orchestration.lineage.tracking import StepRun
-from orchestration.lineage.versions import address
-from rbr.ablations import Ablation, Comparison, Result, compare, draw, markdown
-from rbr.evaluation.safety import as_judged
+from orchestration.materialize import Workspace, make, restore
+from pipeline.artifact import Artifact, upstream
+from pipeline.plots import axes, save_plot
+from pipeline.variants import VARIANTS
 from rbr.files import iter_json_lines, read_json, write_json
-from rbr.settings import Variant
-from rbr.steps import STEPS
-from rbr.steps.common import axes, save_plot
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
-def stages_of(ablation: Ablation, arm: str) -> list[tuple[str, Variant | None]]:
-    """Steps that an arm's figures rest on, in the graph's order."""
-    variant = ablation.arms[arm].variant
-    todo = [address("safety_eval", variant)]
+def evaluated(workspace: Workspace, ablation: Ablation, arm: str) -> list[Artifact]:
+    """The artifacts whose figures an arm shows."""
+    variant = VARIANTS[ablation.arms[arm].variant]
+    names = ["safety_eval"]
     if ablation.measure:
-        step = ablation.measure.step
-        todo.append(address(step, variant if STEPS[step].variants else None))
-    found: set[str] = set()
-    while todo:
-        stage = todo.pop()
-        if stage not in found:
-            found.add(stage)
-            name, _, own = stage.partition("@")
-            todo += needed_stages(name, own or None)
-    return [
-        (name, variant if step.variants else None)
-        for name, step in STEPS.items()
-        if address(name, variant if step.variants else None) in found
-    ]
+        names.append(ablation.measure.artifact)
+    keys = [key for name in names for key in (name, variant.key(name)) if key in workspace.graph]
+    return [workspace.graph[key] for key in keys]
 
 
-def run_arm(root: Path, ablation: Ablation, arm: str, graph_run: str, say: Say) -> Path:
-    """Make an arm's artifacts and keep its figures as ``result.json``; a stopped one goes on.
+def needed(workspace: Workspace, ablation: Ablation, arm: str) -> list[Artifact]:
+    """The artifacts that an arm's figures rest on, in the graph's order."""
+    shown = [artifact.key for artifact in evaluated(workspace, ablation, arm)]
+    found = {*shown, *(key for name in shown for key in upstream(workspace.graph, name))}
+    return [artifact for key, artifact in workspace.graph.items() if key in found]
 
-    Gates are evaluated and told, and stop nothing: an arm makes things worse on purpose.
+
+def run_arm(root: Path, ablation: Ablation, arm: str, graph_run: str, log: Log) -> Path:
+    """Make an arm's artifacts and keep its figures as ``result.json``; a stopped one resumes.
+
+    Gates are evaluated and reported, and stop nothing: an arm makes things worse on purpose.
 
     Args:
         graph_run: names the ablation's MLflow run.
@@ -60,44 +55,39 @@ def run_arm(root: Path, ablation: Ablation, arm: str, graph_run: str, say: Say) 
     workspace = prepare(root, ablation, arm)
     failed: list[str] = []
     made = []
-    for name, variant in stages_of(ablation, arm):
-        outcome = reuse(workspace, name, variant)
+    for artifact in needed(workspace, ablation, arm):
+        outcome = restore(workspace, artifact)
         if outcome is None:
-            say(f"{arm}: making {address(name, variant)}")
-            made.append(name)
-            outcome = make(workspace, name, variant, graph_run, say, commit=True)
+            log(f"{arm}: making {artifact.key}")
+            made.append(artifact.key)
+            outcome = make(workspace, artifact, graph_run, log, commit=True)
         if outcome.gate and not outcome.gate.passed:
-            failed += [f"{address(name, variant)}: {text}" for text in outcome.gate.failures]
-    say(f"{arm}: made {', '.join(made) or 'nothing'}; the rest was given back")
+            failed += [f"{artifact.key}: {text}" for text in outcome.gate.failures]
+    log(f"{arm}: made {', '.join(made) or 'nothing'}; the rest was restored")
     result = _result(workspace, ablation, arm, failed)
     write_json(workspace.root / "result.json", {**result, "made": made})
-    run = _arm_run(workspace, graph_run, say)
-    own = {name: value[0] for name, value in result["metrics"].items()}
-    run.metrics({"measure": result["measure"], **own} if result["measure"] is not None else own)
+    parent = workspace.tracking.parent(graph_run, workspace.profile)
+    run = StepRun(workspace.tracking.root, parent, log)
+    values = {name: value[0] for name, value in result["metrics"].items()}
+    if result["measure"] is not None:
+        values["measure"] = result["measure"]
+    run.metrics(values)
     run.tags({"gates.failed": str(len(failed))})
-    workspace.tracking.client.set_terminated(run.run_id, "FINISHED")
+    workspace.tracking.client.set_terminated(parent, "FINISHED")
     return workspace.root
-
-
-def _arm_run(workspace: Workspace, graph_run: str, say: Say) -> StepRun:
-    tracking = workspace.tracking
-    return StepRun(tracking.client, tracking.parent(graph_run, workspace.profile), say)
 
 
 def _result(
     workspace: Workspace, ablation: Ablation, arm: str, failed: list[str]
 ) -> dict[str, Any]:
-    own = ablation.arms[arm]
-    folder = workspace.root / "data" / "safety_eval" / own.variant
+    model = ablation.arms[arm].model
+    folders = [workspace.root / a.path for a in evaluated(workspace, ablation, arm)]
     measure = None
     if ablation.measure:
-        step = STEPS[ablation.measure.step]
-        found = workspace.root / step.folder / ablation.measure.step
-        found = found / own.variant if step.variants else found
-        measure = read_json(found / "metrics.json")[ablation.measure.metric]
+        measure = read_json(folders[-1] / "metrics.json")[ablation.measure.metric]
     return {
-        "metrics": read_json(folder / "results.json")[own.model]["metrics"],
-        "rows": str((folder / f"{own.model}.jsonl").relative_to(workspace.root)),
+        "metrics": read_json(folders[0] / "results.json")[model]["metrics"],
+        "rows": str((folders[0] / f"{model}.jsonl").relative_to(workspace.root)),
         "measure": measure,
         "failed_gates": failed,
     }
@@ -109,13 +99,15 @@ def read_result(root: Path, ablation: Ablation, arm: str) -> Result:
     Raises:
         DataError: if the arm was not run.
     """
+    from rbr.evaluation.safety import as_verdict
+
     folder = folder_of(root, ablation, arm)
     kept = read_json(folder / "result.json")
-    judged = [as_judged(row) for _, row in iter_json_lines(folder / kept["rows"])]
-    return Result(kept["metrics"], judged, kept["measure"], kept["failed_gates"])
+    verdicts = [as_verdict(row) for _, row in iter_json_lines(folder / kept["rows"])]
+    return Result(kept["metrics"], verdicts, kept["measure"], kept["failed_gates"])
 
 
-def conclude(root: Path, ablation: Ablation, graph_run: str, say: Say) -> tuple[Path, Comparison]:
+def conclude(root: Path, ablation: Ablation, graph_run: str, log: Log) -> tuple[Path, Comparison]:
     """Compare the arms; write the table and the plot beside them, and to the ablation's MLflow run.
 
     Returns:
@@ -128,10 +120,10 @@ def conclude(root: Path, ablation: Ablation, graph_run: str, say: Say) -> tuple[
     write_json(folder / "comparison.json", asdict(compared))
     (folder / "ablation.md").write_text(markdown(ablation, compared), encoding="utf-8")
     figure, plots = axes(13, 5.5, 2)
-    draw(ablation, compared, plots[0])
+    draw(ablation, compared, plots)
     save_plot(figure, folder / "ablation.png")
     tracking: Any = workspace.tracking
-    run = StepRun(tracking.client, tracking.top(graph_run, workspace.profile), say)
+    run = StepRun(root, tracking.top(graph_run, workspace.profile), log)
     run.files(folder)
     run.table("arms", compared.flat())
     reference = results[ablation.reference]

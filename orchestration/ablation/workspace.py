@@ -1,6 +1,6 @@
-"""An arm's workspace: the project's written files, the profile changed, DVC's cache shared.
+"""An arm's workspace: the project's files, the profile changed, DVC's cache shared.
 
-It lies under ``.cache/ablations/``. What the arm's change does not reach is given back from DVC's run
+It lies under ``.cache/ablations/``. What the arm's change does not reach is restored from DVC's run
 cache; the main graph's artifacts, ``dvc.lock`` and champion are never touched.
 """
 
@@ -10,20 +10,20 @@ import configparser
 import re
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
 
 from orchestration import dvc_yaml
-from orchestration.execute import Workspace
+from orchestration.materialize import Workspace
 from orchestration.lineage.tracking import Tracking, flat
 from orchestration.lineage.versions import Versions
-from rbr.ablations import Ablation, changed_profile
+from orchestration.ablation.spec import Ablation, changed_profile
 from rbr.files import replacing
-from rbr.settings import read_settings
 
 # What stages depend on; the rest of an arm's files are its artifacts.
-WRITTEN = ("rules", "rbr", "data/source")
+WRITTEN = ("rules", "rbr", "pipeline", "assets", "data/source")
 # Content-addressed or checked by hash, and so the same for every arm.
 SHARED = (".cache/models", ".cache/grades.sqlite")
 
@@ -51,8 +51,8 @@ class ArmTracking(Tracking):
             "rbr.arm": self.arm,
         }
         run = self.opened(graph_run, f"arm {slug(self.arm)}", self.arm, tags)
-        own = self.ablation.arms[self.arm]
-        parameters = {"arm": self.arm, "model": f"{own.variant} {own.model}", **flat(own.settings)}
+        arm = self.ablation.arms[self.arm]
+        parameters = {"arm": self.arm, "model": f"{arm.variant} {arm.model}", **flat(arm.settings)}
         for key, value in parameters.items():
             self.client.log_param(run, key, value)
         return run
@@ -75,38 +75,39 @@ def prepare(root: Path, ablation: Ablation, arm: str) -> Workspace:
         RBRError: if a changed setting is not allowed, or ``root`` is no DVC repository.
     """
     profile, changed = changed_profile(root, ablation, arm)
-    own = folder_of(root, ablation, arm)
+    folder = folder_of(root, ablation, arm)
     for name in WRITTEN:
-        if (own / name).exists():
-            shutil.rmtree(own / name)
-        shutil.copytree(root / name, own / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (own / "profiles").mkdir(exist_ok=True)
-    with replacing(own / "profiles" / f"{profile}.yaml") as partial:
+        if (folder / name).exists():
+            shutil.rmtree(folder / name)
+        shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "profiles").mkdir(exist_ok=True)
+    with replacing(folder / "profiles" / f"{profile}.yaml") as partial:
         partial.write_text(yaml.safe_dump(changed, sort_keys=False), encoding="utf-8")
-    (own / "params.yaml").write_text(f"profile: {profile}\n", encoding="utf-8")
-    dvc_yaml.write(own)
-    _share(root, own)
-    tracking = ArmTracking(root, ablation, arm)
-    settings = read_settings(own)[1]
-    return Workspace(own, profile, settings, Versions(own), tracking, gates_block=False)
+    (folder / "params.yaml").write_text(f"profile: {profile}\n", encoding="utf-8")
+    dvc_yaml.write(folder)
+    _share(root, folder)
+    workspace = replace(Workspace.open(folder), gates_block=False)
+    workspace = replace(workspace, tracking=ArmTracking(root, ablation, arm))
+    workspace.update_code()
+    return workspace
 
 
-def _share(root: Path, own: Path) -> None:
+def _share(root: Path, folder: Path) -> None:
     """DVC's cache, the grade store and fetched models are the main root's."""
     config = configparser.ConfigParser()
     config["core"] = {"no_scm": "true", "analytics": "false", "autostage": "false"}
     config["cache"] = Versions(root).cache_settings()
-    (own / ".dvc").mkdir(exist_ok=True)
-    with (own / ".dvc" / "config").open("w", encoding="utf-8") as file:
+    (folder / ".dvc").mkdir(exist_ok=True)
+    with (folder / ".dvc" / "config").open("w", encoding="utf-8") as file:
         config.write(file)
-    (own / ".cache").mkdir(exist_ok=True)
+    (folder / ".cache").mkdir(exist_ok=True)
     (root / ".cache" / "models").mkdir(parents=True, exist_ok=True)
     for name in SHARED:
-        if not (own / name).is_symlink():
-            (own / name).symlink_to(root / name)
+        if not (folder / name).is_symlink():
+            (folder / name).symlink_to(root / name)
     # Outcomes of gates hold for a data version and thresholds, wherever they were found.
     kept = root / ".cache" / "gates"
-    (own / ".cache" / "gates").mkdir(exist_ok=True)
+    (folder / ".cache" / "gates").mkdir(exist_ok=True)
     for path in kept.glob("*.json"):
-        if not (own / ".cache" / "gates" / path.name).exists():
-            shutil.copy(path, own / ".cache" / "gates" / path.name)
+        if not (folder / ".cache" / "gates" / path.name).exists():
+            shutil.copy(path, folder / ".cache" / "gates" / path.name)

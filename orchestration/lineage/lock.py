@@ -1,14 +1,16 @@
-"""DVC's lock: waited for with a message; and ``dvc.lock``, mended after a kill in mid-write."""
+"""DVC's lock, waited for with a message; and its files, repaired after a kill in mid-write."""
 
 from __future__ import annotations
 
-import os
+import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
+
+from rbr.files import replacing
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -18,30 +20,26 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @contextmanager
-def held(repo: Repo, root: Path, say: Callable[[str], None]) -> Iterator[None]:
+def hold_dvc_lock(repo: Repo, root: Path, log: Callable[[str], None]) -> Iterator[None]:
     """Hold the repository's lock; waits, however long, while another process holds it."""
     from dvc.lock import LockError
+    from dvc.repo import lock_repo
 
-    told = False
-    while True:
-        try:
-            repo.lock.lock()  # tries for three seconds
-            break
-        except LockError:
-            if not told:
-                say(f"waiting for DVC's lock, held by {_holder(root)}")
-                told = True
-    try:
-        # DVC's own functions then find it held.
-        repo._lock_depth += 1
+    announced = False
+    with ExitStack() as held:
+        while True:
+            try:
+                held.enter_context(lock_repo(repo))  # tries for three seconds
+                break
+            except LockError:
+                if not announced:
+                    log(f"waiting for DVC's lock, held by {_holder(root)}")
+                    announced = True
         yield
-    finally:
-        repo._lock_depth -= 1
-        repo.lock.unlock()
 
 
 def _holder(root: Path) -> str:
-    """The process that holds the lock, by its number; DVC writes it into the lock's file."""
+    """The process that holds the lock; DVC writes its number into the lock's file."""
     try:
         number = (root / ".dvc" / "tmp" / "lock").read_text().strip()
     except OSError:
@@ -49,37 +47,70 @@ def _holder(root: Path) -> str:
     return f"process {number}" if number.isdigit() else "another process"
 
 
-def _copy(root: Path) -> Path:
+def _backup(root: Path) -> Path:
     return root / ".cache" / "dvc.lock.whole"
 
 
-def keep(root: Path) -> None:
+def backup_dvc_lock(root: Path) -> None:
     """Keep a copy of ``dvc.lock``: DVC writes it in place, and a kill then leaves half of it."""
-    lock, copy = root / "dvc.lock", _copy(root)
+    lock, backup = root / "dvc.lock", _backup(root)
     if lock.exists():
-        text = lock.read_bytes()
-        if not copy.exists() or copy.read_bytes() != text:
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            beside = copy.with_suffix(f".{os.getpid()}")
-            beside.write_bytes(text)
-            beside.replace(copy)
+        content = lock.read_bytes()
+        if not backup.exists() or backup.read_bytes() != content:
+            with replacing(backup) as beside:
+                beside.write_bytes(content)
 
 
-def mend(root: Path) -> None:
-    """Put the copy in the place of a ``dvc.lock`` that is empty or no YAML.
+def repair_dvc_lock(repo: Repo) -> None:
+    """Repair what a kill in mid-write left; call it with the lock held.
 
-    What was written since is found again in DVC's run cache. One that someone else broke by hand, with
-    no copy there, is left for DVC to complain about.
+    A torn ``dvc.lock`` is replaced by its backup: what was recorded since is found again in DVC's run
+    cache. Without a backup it is left for DVC to complain about. A torn ``rwlock``, which lists the
+    files that running stages use, is removed.
+
+    Raises:
+        LockError: if another process edits ``rwlock`` for more than three seconds.
     """
-    lock, copy = root / "dvc.lock", _copy(root)
-    if not lock.exists() or not copy.exists():
-        return
-    text = lock.read_bytes()
+    root = Path(repo.root_dir)
+    lock, backup = root / "dvc.lock", _backup(root)
+    if lock.exists() and backup.exists() and not _is_whole(lock.read_bytes()):
+        with replacing(lock) as beside:
+            beside.write_bytes(backup.read_bytes())
+    _remove_torn_rwlock(repo)
+
+
+def _is_whole(content: bytes) -> bool:
+    """Whether it is a ``dvc.lock`` by DVC's own schema; cut off, it may well be YAML still."""
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+    from voluptuous import Invalid
+
     try:
-        if text and isinstance(yaml.load(text, Loader=_LOADER), dict):
+        COMPILED_LOCKFILE_SCHEMA(yaml.load(content, Loader=_LOADER))
+    except (yaml.YAMLError, UnicodeDecodeError, Invalid):
+        return False
+    return True
+
+
+def _remove_torn_rwlock(repo: Repo) -> None:
+    from dvc.lock import make_lock
+    from dvc.rwlock import RWLOCK_FILE, RWLOCK_LOCK
+
+    folder = Path(repo.tmp_dir)
+    file = folder / RWLOCK_FILE
+    with suppress(FileNotFoundError):
+        if _is_json(file):
             return
-    except (yaml.YAMLError, UnicodeDecodeError):
-        pass
-    beside = lock.with_name(f".dvc.lock.{os.getpid()}")
-    beside.write_bytes(copy.read_bytes())
-    beside.replace(lock)
+        # Another process may be writing it just now: DVC guards each edit by this lock.
+        guard = str(folder / RWLOCK_LOCK)
+        hardlink = repo.config["core"].get("hardlink_lock", False)
+        with make_lock(guard, tmp_dir=repo.tmp_dir, hardlink_lock=hardlink):
+            if not _is_json(file):
+                file.unlink()
+
+
+def _is_json(file: Path) -> bool:
+    try:
+        json.loads(file.read_bytes())
+    except ValueError:
+        return False
+    return True

@@ -1,10 +1,11 @@
-"""MLflow seen from the pipeline: one parent run a graph run, one nested run a computed step."""
+"""MLflow seen from the pipeline: one parent run a graph run, one nested run an artifact made."""
 
 from __future__ import annotations
 
 import logging
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -14,11 +15,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
-from orchestration.lineage.patience import PatientClient, TrackingError
-from rbr.registry import tracking_address
+from orchestration.lineage.mlflow_retry import RetryingClient, TrackingError
+from orchestration.lineage.registry import tracking_address
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+    from pipeline.artifact import Artifact
 
 EXPERIMENT = "rule-based-rewards"
 GRAPH_RUN = "rbr.graph_run"
@@ -28,13 +31,11 @@ SUMMARY = "summary.json"
 
 def git_commit(root: Path) -> str:
     """The commit checked out, with ``-dirty`` where files differ from it; ``unknown`` outside git."""
-    found = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        found = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    except FileNotFoundError:  # no git program
+        return "unknown"
     return found.stdout.strip() or "unknown"
 
 
@@ -57,12 +58,24 @@ def flat(nested: Mapping[str, Any], inside: str = "") -> dict[str, Any]:
 
 
 class StepRun:
-    """The tracker of one step: writes to its nested run, and passes messages on."""
+    """The record of one artifact being made: a nested run of MLflow. Picklable; see ``pipeline.run``.
 
-    def __init__(self, client: MlflowClient, run_id: str, say: Callable[[str], None]) -> None:
-        self._client = client
+    Args:
+        root: whose tracking store it is in.
+        log: receives messages; in another process they are printed.
+    """
+
+    def __init__(self, root: Path, run_id: str, log: Callable[[str], None] = print) -> None:
+        self._root = root
         self.run_id = run_id
-        self._say = say
+        self._log = log
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_root": self._root, "run_id": self.run_id, "_log": print}
+
+    @cached_property
+    def _client(self) -> MlflowClient:
+        return open_client(self._root, self._log)
 
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
         from mlflow.entities import Metric
@@ -81,8 +94,8 @@ class StepRun:
 
         self._client.log_table(self.run_id, pd.DataFrame(rows), artifact_file=f"{name}.json")
 
-    def message(self, text: str) -> None:
-        self._say(text)
+    def log(self, text: str) -> None:
+        self._log(text)
 
     def files(self, folder: Path) -> None:
         """Log the plots and texts of an artifact's folder."""
@@ -94,32 +107,50 @@ class StepRun:
         for key, value in values.items():
             self._client.set_tag(self.run_id, key, value)
 
+    def lineage(self, hashes: Mapping[str, str], rules: str) -> None:
+        """Tag the run with the DVC hashes of what it read and made, and with the rules' digest."""
+        self.tags({**{f"dvc.{key}": value for key, value in hashes.items()}, "rules.digest": rules})
+
+    @property
+    def url(self) -> str | None:
+        """The run's page on a tracking server; None without one."""
+        address = tracking_address(self._root)
+        if not address.startswith("http"):
+            return None
+        experiment = self._client.get_run(self.run_id).info.experiment_id
+        return f"{address}/#/experiments/{experiment}/runs/{self.run_id}"
+
+
+def open_client(root: Path, log: Callable[[str], None]) -> MlflowClient:
+    """A client of the tracking store that a root uses; it waits, logging so, for a server that is away."""
+    # MLflow's and alembic's notes on a new database are no news to a user. MLflow reads the
+    # variable as it is imported.
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    address = tracking_address(root)
+    remote = address.startswith("http")
+    if remote:
+        # The waiting is ours, with a message; MLflow's own would be silent and longer each time.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
+    from mlflow import MlflowClient
+
+    if remote:
+        return cast("MlflowClient", RetryingClient(MlflowClient(address), address, log))
+    (root / "mlflow").mkdir(exist_ok=True)
+    return MlflowClient(address)
+
 
 class Tracking:
-    """Runs of one root. Nothing is imported or written before the first step is computed."""
+    """Runs of one root. Nothing is imported or written before the first artifact is made."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     @cached_property
     def client(self) -> MlflowClient:
-        # MLflow's and alembic's notes on a new database are no news to a user. MLflow reads the
-        # variable as it is imported.
-        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        logging.getLogger("alembic").setLevel(logging.WARNING)
-        address = tracking_address(self.root)
-        remote = address.startswith("http")
-        if remote:
-            # The waiting is ours, with a message; MLflow's own would be silent and longer each time.
-            os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-            os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
-        from mlflow import MlflowClient
-
-        if remote:
-            return cast("MlflowClient", PatientClient(MlflowClient(address), address))
-        (self.root / "mlflow").mkdir(exist_ok=True)
-        return MlflowClient(address)
+        return open_client(self.root, lambda text: print(text, file=sys.stderr))
 
     @cached_property
     def experiment(self) -> str:
@@ -127,8 +158,8 @@ class Tracking:
         if found:
             return str(found.experiment_id)
         # A tracking server decides by itself.
-        own = not os.environ.get("MLFLOW_TRACKING_URI")
-        location = artifacts_location(self.root) if own else None
+        local = not os.environ.get("MLFLOW_TRACKING_URI")
+        location = artifacts_location(self.root) if local else None
         return str(self.client.create_experiment(EXPERIMENT, artifact_location=location))
 
     def opened(self, graph_run: str, kind: str, name: str, tags: Mapping[str, str]) -> str:
@@ -138,8 +169,8 @@ class Tracking:
         )
         if found:
             return str(found[0].info.run_id)
-        own = {GRAPH_RUN: graph_run, "rbr.step": kind, "git.commit": git_commit(self.root), **tags}
-        return str(self.client.create_run(self.experiment, tags=own, run_name=name).info.run_id)
+        tags = {GRAPH_RUN: graph_run, "rbr.step": kind, "git.commit": git_commit(self.root), **tags}
+        return str(self.client.create_run(self.experiment, tags=tags, run_name=name).info.run_id)
 
     def parent(self, graph_run: str, profile: str) -> str:
         """The parent run of a graph run; ``finish`` names it by its rules too."""
@@ -149,51 +180,48 @@ class Tracking:
     @contextmanager
     def step(
         self,
-        name: str,
-        variant: str | None,
+        artifact: Artifact,
         graph_run: str,
         profile: str,
         parameters: Mapping[str, Any],
-        say: Callable[[str], None],
+        log: Callable[[str], None],
     ) -> Iterator[StepRun]:
-        """A nested run for a step: finished, failed or killed as the block ends."""
-        if isinstance(self.client, PatientClient):
-            self.client.say = say
+        """A nested run for an artifact: finished, failed or killed as the block ends."""
         parent = self.parent(graph_run, profile)
-        self._close_killed(graph_run, name, variant)
+        variant = artifact.variant.name if artifact.variant else "all"
+        self._close_killed(graph_run, artifact.name, variant)
         tags = {
             "mlflow.parentRunId": parent,
             GRAPH_RUN: graph_run,
-            "rbr.step": name,
-            "rbr.variant": variant or "all",
+            "rbr.step": artifact.name,
+            "rbr.variant": variant,
             "rbr.profile": profile,
             "git.commit": git_commit(self.root),
         }
-        title = f"{name} {variant}" if variant else name
-        run = self.client.create_run(self.experiment, tags=tags, run_name=title)
+        created = self.client.create_run(self.experiment, tags=tags, run_name=artifact.key)
+        run = StepRun(self.root, str(created.info.run_id), log)
         for key, value in parameters.items():
-            self.client.log_param(run.info.run_id, key, value)
-        own = StepRun(self.client, run.info.run_id, say)
+            self.client.log_param(run.run_id, key, value)
         try:
-            yield own
+            yield run
         except KeyboardInterrupt:
-            self.client.set_terminated(run.info.run_id, "KILLED")
+            self.client.set_terminated(run.run_id, "KILLED")
             raise
         except TrackingError:
-            raise  # nobody to tell
+            raise  # there is no server to tell
         except BaseException:
             with suppress(TrackingError):
-                self.client.set_terminated(run.info.run_id, "FAILED")
+                self.client.set_terminated(run.run_id, "FAILED")
                 self.client.set_terminated(parent, "FAILED")
             raise
-        self.client.set_terminated(run.info.run_id, "FINISHED")
+        self.client.set_terminated(run.run_id, "FINISHED")
 
-    def _close_killed(self, graph_run: str, name: str, variant: str | None) -> None:
-        """End what a killed worker left open of this step: it could not do so itself."""
+    def _close_killed(self, graph_run: str, name: str, variant: str) -> None:
+        """End what a killed worker left open of this artifact: it could not do so itself."""
         left = self.client.search_runs(
             [self.experiment],
             f"tags.`{GRAPH_RUN}` = '{graph_run}' and tags.`rbr.step` = '{name}'"
-            f" and tags.`rbr.variant` = '{variant or 'all'}' and attributes.status = 'RUNNING'",
+            f" and tags.`rbr.variant` = '{variant}' and attributes.status = 'RUNNING'",
         )
         for run in left:
             self.client.set_terminated(run.info.run_id, "KILLED")
@@ -217,7 +245,7 @@ class Tracking:
         name = str(self.client.get_run(parent).info.run_name).split(" rules ")[0]
         self.client.set_tag(parent, "mlflow.runName", f"{name} rules {rules[:8]}")
         self.client.set_tag(parent, "rules.digest", rules)
-        own = StepRun(self.client, parent, lambda text: None)
-        own.metrics(metrics)
-        own.files(files)
+        run = StepRun(self.root, parent)
+        run.metrics(metrics)
+        run.files(files)
         self.client.set_terminated(parent, "FINISHED")

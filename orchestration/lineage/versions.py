@@ -1,15 +1,15 @@
-"""DVC seen from the pipeline: is an artifact current, give it back from the cache, commit it."""
+"""DVC seen from the pipeline: is an artifact current, restore it from the cache, commit it."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import chdir, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from orchestration.lineage.lock import WAIT, held, keep, mend
+from orchestration.lineage.lock import WAIT, backup_dvc_lock, hold_dvc_lock, repair_dvc_lock
 from rbr.errors import RBRError
 
 if TYPE_CHECKING:
@@ -23,67 +23,61 @@ class InputsChangedError(RBRError):
     """What an artifact was made from was edited meanwhile."""
 
 
-def address(name: str, variant: str | None = None) -> str:
-    """DVC's name of a stage: ``name``, or ``name@variant`` for the steps that have variants."""
-    return f"{name}@{variant}" if variant else name
-
-
 class Versions:
     """The stages of ``dvc.yaml`` under a root.
 
-    Each call opens the repository afresh, since DVC remembers what it read, under DVC's lock, so that
-    ``dvc.lock`` is never read while another process writes it.
+    Each call opens the repository afresh, since DVC remembers what it read, and under DVC's lock, so
+    that ``dvc.lock`` is never read while another process writes it.
 
     Args:
-        say: told when it waits for another process that holds the lock.
+        log: receives a line when another process holds the lock.
     """
 
-    def __init__(self, root: Path, say: Callable[[str], None] = print) -> None:
+    def __init__(self, root: Path, log: Callable[[str], None] = print) -> None:
         self.root = root
-        self.say = say
+        self._file = str(root / "dvc.yaml")
+        self._log = log
 
     @contextmanager
     def _open(self) -> Iterator[Repo]:
         from dvc.exceptions import DvcException
         from dvc.repo import Repo
 
-        # DVC says on its log what Dagster's own event log says too.
+        # DVC logs what Dagster's own event log has too.
         logging.getLogger("dvc").setLevel(logging.ERROR)
         try:
             repo = Repo(str(self.root))
         except DvcException as error:
             raise RBRError(f"not a DVC repository ({error}): run `dvc init`", self.root) from error
-        # DVC takes paths of stages from the current folder: an ablation's arm has a root of its own.
-        with repo, chdir(self.root), held(repo, self.root, self.say):
-            mend(self.root)
+        with repo, hold_dvc_lock(repo, self.root, self._log):
+            repair_dvc_lock(repo)
             yield repo
-            keep(self.root)
+            backup_dvc_lock(self.root)
 
     def _do(self, work: Callable[[Repo], T]) -> T:
-        """Work on the repository, again while a stage that another process runs keeps its files."""
+        """Work on the repository; again while a stage that another process runs locks its files."""
         from dvc.lock import LockError
 
-        told = False
+        logged = False
         while True:
             try:
                 with self._open() as repo:
                     return work(repo)
             except LockError as error:
-                if not told:
-                    self.say(f"waiting for DVC: {error}".splitlines()[0])
-                    told = True
+                if not logged:
+                    self._log(f"waiting for DVC: {error}".splitlines()[0])
+                    logged = True
                 time.sleep(WAIT)
 
-    @staticmethod
-    def _stage(repo: Repo, stage: str) -> Stage:
+    def _stage(self, repo: Repo, stage: str) -> Stage:
         from dvc.exceptions import DvcException
 
         try:
-            return repo.stage.load_one(path="dvc.yaml", name=stage)
+            return repo.stage.load_one(path=self._file, name=stage)
         except DvcException as error:
             raise RBRError(
                 f"no stage '{stage}' ({error}): run `python -m orchestration.dvc_yaml`",
-                Path(repo.root_dir) / "dvc.yaml",
+                Path(self._file),
             ) from error
 
     def restore(self, stage: str) -> str | None:
@@ -99,19 +93,19 @@ class Versions:
         from dvc.stage.cache import RunCacheNotFoundError
 
         def work(repo: Repo) -> str | None:
-            own = self._stage(repo, stage)
-            if any(not dep.exists for dep in own.deps):
+            found = self._stage(repo, stage)
+            if any(not dep.exists for dep in found.deps):
                 return None
-            if own.changed():
+            if found.changed():
                 try:
-                    repo.stage_cache.restore(own)
+                    repo.stage_cache.restore(found)
                 except LockError:
                     raise
                 except (RunCacheNotFoundError, DvcException):
                     return None
-                own.save()
-                own.dump(update_pipeline=False)
-            return str(own.outs[0].hash_info.value)
+                found.save()
+                found.dump(update_pipeline=False)
+            return str(found.outs[0].hash_info.value)
 
         return self._do(work)
 
@@ -119,11 +113,8 @@ class Versions:
         """Hashes of what a stage reads, settings too, as the workspace has them."""
 
         def work(repo: Repo) -> dict[str, str]:
-            return {
-                str(dep): str(dep.get_hash().value)
-                for dep in self._stage(repo, stage).deps
-                if dep.exists
-            }
+            deps = self._stage(repo, stage).deps
+            return {str(dep): str(dep.get_hash().value) for dep in deps if dep.exists}
 
         return self._do(work)
 
@@ -138,18 +129,30 @@ class Versions:
         """
 
         def work(repo: Repo) -> None:
-            own = self._stage(repo, stage)
-            own.save(run_cache=False)
-            for dep in own.deps:
+            found = self._stage(repo, stage)
+            found.save(run_cache=False)
+            for dep in found.deps:
                 if inputs.get(str(dep)) != str(dep.hash_info.value):
                     raise InputsChangedError(
                         f"changed while '{stage}' was made from it: make it again",
                         self.root / str(dep),
                     )
-            own.commit()
-            own.dump(update_pipeline=False)
+            found.commit()
+            found.dump(update_pipeline=False)
             if share:
-                repo.stage_cache.save(own)
+                repo.stage_cache.save(found)
+
+        self._do(work)
+
+    def commit_if_changed(self, stage: str) -> None:
+        """Record a stage whose output was just written, unless ``dvc.lock`` has it already."""
+
+        def work(repo: Repo) -> None:
+            found = self._stage(repo, stage)
+            if found.changed():
+                found.save()
+                found.commit()
+                found.dump(update_pipeline=False)
 
         self._do(work)
 
@@ -161,12 +164,10 @@ class Versions:
 
     def uncommitted(self, stages: Collection[str]) -> list[str]:
         """Those whose output in the workspace is not the one ``dvc.lock`` names."""
-        if not stages:
-            return []
 
         def work(repo: Repo) -> list[str]:
             # All at once: reading dvc.lock takes longer than anything else here.
-            found = {own.addressing: own for own in repo.stage.load_all("dvc.yaml")}
+            found = {stage.name: stage for stage in repo.stage.load_all(self._file)}
             return [
                 name
                 for name in stages
@@ -174,19 +175,19 @@ class Versions:
                 or not all(out.hash_info and not out.changed() for out in found[name].outs)
             ]
 
-        return self._do(work)
+        return self._do(work) if stages else []
 
     def hashes(self, stage: str) -> dict[str, str]:
         """DVC hashes of inputs (``dep:`` path) and outputs (``out:`` path) as the workspace has them."""
 
         def work(repo: Repo) -> dict[str, str]:
-            own = self._stage(repo, stage)
+            found = self._stage(repo, stage)
+            files = [*(("dep", dep) for dep in found.deps), *(("out", out) for out in found.outs)]
             result: dict[str, str] = {}
-            for kind, files in (("dep", own.deps), ("out", own.outs)):
-                for file in files:
-                    found: Any = file.get_hash() if file.exists else None
-                    if found is not None and file.hash_name in ("md5", None):
-                        result[f"{kind}:{file.def_path}"] = str(found.value)
+            for role, file in files:
+                value: Any = file.get_hash() if file.exists else None
+                if value is not None and file.hash_name in ("md5", None):
+                    result[f"{role}:{file.def_path}"] = str(value.value)
             return result
 
         return self._do(work)
@@ -195,7 +196,7 @@ class Versions:
         """The DVC hashes of several stages' outputs on disk; those that have none are left out."""
 
         def work(repo: Repo) -> dict[str, str]:
-            found = {own.addressing: own.outs[0] for own in repo.stage.load_all("dvc.yaml")}
+            found = {stage.name: stage.outs[0] for stage in repo.stage.load_all(self._file)}
             return {
                 name: str(found[name].get_hash().value)
                 for name in stages
@@ -205,8 +206,8 @@ class Versions:
         return self._do(work)
 
     def data_version(self, stage: str) -> str:
-        """The DVC hash of the stage's output: its Dagster data version."""
-        outs = [v for k, v in self.hashes(stage).items() if k.startswith("out:")]
-        if len(outs) != 1:
+        """The DVC hash of a stage's output: its Dagster data version."""
+        found = self.data_versions([stage])
+        if stage not in found:
             raise RBRError(f"stage '{stage}' has no output on disk", self.root / "dvc.yaml")
-        return outs[0]
+        return found[stage]

@@ -1,62 +1,77 @@
-"""The four services: their commands, their settings files, and how each is seen to be healthy."""
+"""The four services: where they listen, what they are given, and how each is seen to be healthy."""
 
 from __future__ import annotations
 
-import base64
-import json
 import os
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import requests
 import yaml
 
 from orchestration import notify
-from orchestration.home import instance_settings
+from orchestration.dagster_home import instance_settings
 from orchestration.production.settings import Production
-
-LOCATION = "rule-based-rewards"
 
 
 @dataclass(frozen=True)
 class Service:
-    """A process: ``healthy`` returns None, or what is wrong with it in a few words."""
+    """A program of ``supervisord.conf``; ``check`` returns what is wrong with it, or None."""
 
     name: str
-    command: list[str]
     address: str
-    healthy: Callable[[], str | None]
+    check: Callable[[Production], str | None]
+
+    def problem(self, settings: Production) -> str | None:
+        """What is wrong with the service in a few words; None if it is healthy."""
+        try:
+            return self.check(settings)
+        except requests.RequestException as error:
+            return f"does not answer ({type(error).__name__})"
 
 
-def state_folder(root: Path, settings: Production) -> Path:
-    """Logs, process list and Dagster's home."""
-    return root / settings.state
+def services(settings: Production) -> list[Service]:
+    """In the order in which they are started."""
+    mlflow, dagster = settings.mlflow, settings.dagster
+    return [
+        Service("mlflow", f"http://{mlflow.host}:{mlflow.port}", _mlflow),
+        Service("code-server", f"127.0.0.1:{dagster.code_server_port}", _code_server),
+        Service("webserver", f"http://{dagster.host}:{dagster.port}", _webserver),
+        Service("daemon", "schedules, sensors, run queue, retries", _daemon),
+    ]
 
 
 def environment(root: Path, settings: Production) -> dict[str, str]:
-    """The environment of every process: where the stores are, and the secrets.
+    """The environment of every process: addresses, where the stores are, and the secrets.
 
-    PostgreSQL's password goes by libpq's PGPASSWORD, so that it stands in no address.
+    PostgreSQL's password is in libpq's PGPASSWORD, so that no address contains it.
 
     Raises:
         RBRError: if a secret is missing.
     """
     secrets = settings.secrets()
-    postgres, mlflow = settings.postgres, settings.mlflow
-    artifacts = mlflow.artifacts
-    own = {
+    state, mlflow, dagster = root / settings.state, settings.mlflow, settings.dagster
+    variables = {
         **os.environ,
         **secrets,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-        "DAGSTER_HOME": str(state_folder(root, settings) / "dagster"),
-        "PGPASSWORD": secrets[postgres.password.env],
-        "MLFLOW_BACKEND_STORE_URI": _database(settings),
-        "MLFLOW_ARTIFACTS_DESTINATION": artifacts if "://" in artifacts else str(root / artifacts),
-        "MLFLOW_AUTH_CONFIG_PATH": str(state_folder(root, settings) / "mlflow_auth.ini"),
+        "RBR_ROOT": str(root),
+        "RBR_STATE": str(state),
+        "RBR_MLFLOW_HOST": mlflow.host,
+        "RBR_MLFLOW_PORT": str(mlflow.port),
+        "RBR_DAGSTER_HOST": dagster.host,
+        "RBR_DAGSTER_PORT": str(dagster.port),
+        "RBR_CODE_SERVER_PORT": str(dagster.code_server_port),
+        "DAGSTER_HOME": str(state / "dagster"),
+        "PGPASSWORD": secrets[settings.postgres.password.env],
+        "MLFLOW_BACKEND_STORE_URI": settings.postgres.mlflow_address,
+        "MLFLOW_ARTIFACTS_DESTINATION": (
+            mlflow.artifacts if "://" in mlflow.artifacts else str(root / mlflow.artifacts)
+        ),
+        "MLFLOW_AUTH_CONFIG_PATH": str(state / "mlflow_auth.ini"),
         "MLFLOW_AUTH_ADMIN_USERNAME": mlflow.user,
         "MLFLOW_AUTH_ADMIN_PASSWORD": secrets[mlflow.password.env],
         "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets[mlflow.secret_key.env],
@@ -69,162 +84,103 @@ def environment(root: Path, settings: Production) -> dict[str, str]:
     }
     webhook = settings.notifications.webhook.value()
     if webhook:
-        own[notify.URL] = webhook
-        own[notify.ALLOW_PRIVATE] = str(settings.notifications.allow_private).lower()
-    return own
-
-
-def _database(settings: Production) -> str:
-    own = settings.postgres
-    return f"postgresql+psycopg2://{own.user}@{own.host}:{own.port}/{own.mlflow_database}"
+        variables[notify.URL] = webhook
+        variables[notify.ALLOW_PRIVATE] = str(settings.notifications.allow_private).lower()
+    return variables
 
 
 def write_settings(root: Path, settings: Production) -> None:
     """Write ``dagster.yaml``, ``workspace.yaml`` and MLflow's auth file; no secret is in them."""
-    state = state_folder(root, settings)
+    state, postgres = root / settings.state, settings.postgres
     home = state / "dagster"
     home.mkdir(parents=True, exist_ok=True)
     state.chmod(0o700)
-    postgres, own = settings.postgres, settings.dagster
-    dagster = instance_settings(own.max_retries, own.max_concurrent_runs)
-    dagster["storage"] = {
-        "postgres": {
-            "postgres_db": {
-                "username": postgres.user,
-                "password": {"env": postgres.password.env},
-                "hostname": postgres.host,
-                "port": postgres.port,
-                "db_name": postgres.dagster_database,
-                # SQLAlchemy's own choice of driver is not the one that dagster-postgres brings.
-                "scheme": "postgresql+psycopg2",
-            }
-        }
+    database = {
+        "username": postgres.user,
+        "password": {"env": postgres.password.env},
+        "hostname": postgres.host,
+        "port": postgres.port,
+        "db_name": postgres.dagster_database,
+        # SQLAlchemy's own choice of driver is not the one that dagster-postgres brings.
+        "scheme": "postgresql+psycopg2",
     }
-    code = {"host": "127.0.0.1", "port": own.code_server_port, "location_name": LOCATION}
+    dagster = {
+        **instance_settings(settings.dagster.max_retries, settings.dagster.max_concurrent_runs),
+        "storage": {"postgres": {"postgres_db": database}},
+    }
+    code_server = {
+        "host": "127.0.0.1",
+        "port": settings.dagster.code_server_port,
+        "location_name": "rule-based-rewards",
+    }
+    workspace = {"load_from": [{"grpc_server": code_server}]}
     (home / "dagster.yaml").write_text(yaml.safe_dump(dagster), encoding="utf-8")
-    workspace = {"load_from": [{"grpc_server": code}]}
     (home / "workspace.yaml").write_text(yaml.safe_dump(workspace), encoding="utf-8")
     (state / "mlflow_auth.ini").write_text(
         "[mlflow]\ndefault_permission = NO_PERMISSIONS\n"
-        f"database_uri = {_database(settings)}\n"
+        f"database_uri = {postgres.mlflow_address}\n"
         "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n",
         encoding="utf-8",
     )
 
 
-def services(root: Path, settings: Production) -> list[Service]:
-    """In the order in which they are started."""
-    python = [sys.executable, "-m"]
-    workspace = str(state_folder(root, settings) / "dagster" / "workspace.yaml")
-    mlflow, dagster = settings.mlflow, settings.dagster
-    return [
-        Service(
-            "mlflow",
-            [*python, "mlflow", "server", "--app-name", "basic-auth", "--workers", "1",
-             "--host", mlflow.host, "--port", str(mlflow.port)],
-            f"http://{mlflow.host}:{mlflow.port}",
-            lambda: _mlflow(settings),
-        ),
-        Service(
-            "code server",
-            [*python, "dagster", "code-server", "start", "--host", "127.0.0.1",
-             "--port", str(dagster.code_server_port), "--location-name", LOCATION,
-             "--use-python-environment-entry-point",
-             "--module-name", "orchestration.definitions", "--working-directory", str(root)],
-            f"127.0.0.1:{dagster.code_server_port}",
-            lambda: _code_server(dagster.code_server_port),
-        ),
-        Service(
-            "webserver",
-            [sys.executable, "-m", "dagster_webserver", "--host", dagster.host,
-             "--port", str(dagster.port), "--workspace", workspace],
-            f"http://{dagster.host}:{dagster.port}",
-            lambda: _webserver(settings),
-        ),
-        Service(
-            "daemon",
-            [*python, "dagster._daemon", "run", "--workspace", workspace],
-            "schedules, sensors, run queue, retries",
-            lambda: _daemon(settings),
-        ),
-    ]  # fmt: skip
-
-
-def _local(host: str) -> str:
-    return "127.0.0.1" if host == "0.0.0.0" else host
-
-
-def _get(url: str, headers: dict[str, str] | None = None, body: Any = None) -> tuple[int, bytes]:
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(
-        url, data=data, headers={"Content-Type": "application/json", **(headers or {})}
-    )
-    try:
-        # A proxy of the environment has no business between two services of this machine.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=10) as answer:
-            return answer.status, answer.read()
-    except urllib.error.HTTPError as error:
-        return error.code, b""
+def _request(method: str, host: str, port: int, path: str, **options: Any) -> requests.Response:
+    host = "127.0.0.1" if host == "0.0.0.0" else host
+    with requests.Session() as session:
+        session.trust_env = False  # no proxy between services of one machine
+        return session.request(method, f"http://{host}:{port}{path}", timeout=10, **options)
 
 
 def _mlflow(settings: Production) -> str | None:
-    own = settings.mlflow
-    url = f"http://{_local(own.host)}:{own.port}/api/2.0/mlflow/experiments/search?max_results=1"
-    try:
-        if _get(url)[0] != 401:
-            return "answers without a password"
-        pair = base64.b64encode(f"{own.user}:{own.password.value()}".encode()).decode()
-        status, _ = _get(url, {"Authorization": f"Basic {pair}"})
-    except OSError as error:
-        return f"does not answer ({getattr(error, 'reason', error)})"
+    mlflow = settings.mlflow
+    address = mlflow.host, mlflow.port, "/api/2.0/mlflow/experiments/search?max_results=1"
+    if _request("GET", *address).status_code != 401:
+        return "answers without a password"
+    login = mlflow.user, mlflow.password.value() or ""
+    status = _request("GET", *address, auth=login).status_code
     if status == 401:
-        return f"refuses the password of {own.password.env}"
+        return f"refuses the password of {mlflow.password.env}"
     return None if status == 200 else f"answers {status}"
 
 
-def _code_server(port: int) -> str | None:
+def _code_server(settings: Production) -> str | None:
     import grpc
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
+    with grpc.insecure_channel(f"127.0.0.1:{settings.dagster.code_server_port}") as channel:
+        request = health_pb2.HealthCheckRequest(service="DagsterApi")
         try:
-            answer = stub.Check(health_pb2.HealthCheckRequest(service="DagsterApi"), timeout=10)
+            answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=10)
         except grpc.RpcError as error:
             return f"does not answer ({error.code().name.lower()})"
-    serving = health_pb2.HealthCheckResponse.SERVING
-    return None if answer.status == serving else "not serving yet"
+    serving = answer.status == health_pb2.HealthCheckResponse.SERVING
+    return None if serving else "is not serving yet"
 
 
-_LOADED = """{ workspaceOrError { ... on Workspace { locationEntries {
-    name locationOrLoadError { __typename ... on PythonError { message } } } } } }"""
+def _graphql(settings: Production, query: str) -> dict[str, Any]:
+    dagster = settings.dagster
+    answer = _request("POST", dagster.host, dagster.port, "/graphql", json={"query": query})
+    answer.raise_for_status()
+    return dict(answer.json()["data"])
 
 
 def _webserver(settings: Production) -> str | None:
-    own = settings.dagster
-    try:
-        url = f"http://{_local(own.host)}:{own.port}/graphql"
-        status, content = _get(url, body={"query": _LOADED})
-    except OSError as error:
-        return f"does not answer ({getattr(error, 'reason', error)})"
-    if status != 200:
-        return f"answers {status}"
-    found = json.loads(content)["data"]["workspaceOrError"].get("locationEntries") or []
-    kinds = [(entry["locationOrLoadError"] or {}).get("__typename") for entry in found]
-    return None if kinds == ["RepositoryLocation"] else "has not loaded the code"
+    query = """{ workspaceOrError { ... on Workspace { locationEntries {
+        locationOrLoadError { __typename } } } } }"""
+    found = _graphql(settings, query)["workspaceOrError"].get("locationEntries") or []
+    loaded = [(entry["locationOrLoadError"] or {}).get("__typename") for entry in found]
+    return None if loaded == ["RepositoryLocation"] else "has not loaded the code"
 
 
 def _daemon(settings: Production) -> str | None:
-    own = settings.dagster
     query = "{ instance { daemonHealth { allDaemonStatuses { daemonType required healthy } } } }"
     try:
-        url = f"http://{_local(own.host)}:{own.port}/graphql"
-        status, content = _get(url, body={"query": query})
-    except OSError:
+        health = _graphql(settings, query)["instance"]["daemonHealth"]
+    except requests.RequestException:
         return "unknown: the webserver does not answer"
-    if status != 200:
-        return f"unknown: the webserver answers {status}"
-    rows = json.loads(content)["data"]["instance"]["daemonHealth"]["allDaemonStatuses"]
-    late = [row["daemonType"].lower() for row in rows if row["required"] and not row["healthy"]]
+    late = [
+        daemon["daemonType"].lower()
+        for daemon in health["allDaemonStatuses"]
+        if daemon["required"] and not daemon["healthy"]
+    ]
     return f"no heartbeat of {', '.join(late)}" if late else None

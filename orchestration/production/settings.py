@@ -1,32 +1,32 @@
-"""``production.yaml``: where things listen and are kept, and which environment variables hold secrets."""
+"""``production.yaml``: where services listen and store, and which environment variables hold secrets."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import Field, ValidationError
 
 from orchestration.notify import URL
+from pipeline.profile import read_yaml
 from rbr.errors import RBRError, first_problem
-from rbr.settings import Section, read_yaml
+from rbr.options import Options
 
 FILE = "production.yaml"
 Port = Field(gt=0, lt=65536)
 
 
-class Secret(Section):
-    """A secret by the name of the environment variable that holds it; its value is never written."""
+class Secret(Options):
+    """A secret, by the name of the environment variable that holds it; its value is never written."""
 
     env: str = Field(pattern=r"^[A-Z][A-Z0-9_]*$")
 
-    def value(self, environment: Mapping[str, str] | None = None) -> str | None:
+    def value(self) -> str | None:
         """The variable's value, None where it is not set or empty."""
-        return (os.environ if environment is None else environment).get(self.env) or None
+        return os.environ.get(self.env) or None
 
 
-class Postgres(Section):
+class Postgres(Options):
     """A running PostgreSQL server, one user and two databases."""
 
     host: str = "127.0.0.1"
@@ -36,9 +36,15 @@ class Postgres(Section):
     dagster_database: str = Field("rbr_dagster", pattern=r"^[a-z][a-z0-9_]*$")
     mlflow_database: str = Field("rbr_mlflow", pattern=r"^[a-z][a-z0-9_]*$")
 
+    @property
+    def mlflow_address(self) -> str:
+        """SQLAlchemy's address of MLflow's database, without the password."""
+        server = f"{self.user}@{self.host}:{self.port}"
+        return f"postgresql+psycopg2://{server}/{self.mlflow_database}"
 
-class MLflow(Section):
-    """The tracking server. ``artifacts`` is a folder or a URL that MLflow knows."""
+
+class MLflow(Options):
+    """The tracking server. ``artifacts`` is a folder or a URL that MLflow supports."""
 
     host: str = "127.0.0.1"
     port: int = Port
@@ -48,8 +54,8 @@ class MLflow(Section):
     secret_key: Secret = Secret(env="RBR_MLFLOW_SECRET_KEY")
 
 
-class Dagster(Section):
-    """Webserver, code server and how runs are queued and retried."""
+class Dagster(Options):
+    """Webserver, code server, and how runs are queued and retried."""
 
     host: str = "127.0.0.1"
     port: int = Port
@@ -58,14 +64,14 @@ class Dagster(Section):
     max_retries: int = Field(3, ge=0)
 
 
-class Notifications(Section):
-    """Where failed gates, failed runs and releases are told."""
+class Notifications(Options):
+    """Where failed gates and releases are announced."""
 
     webhook: Secret = Secret(env=URL)
     allow_private: bool = False
 
 
-class Production(Section):
+class Production(Options):
     """All of ``production.yaml``."""
 
     state: Path = Path(".prod")
@@ -73,22 +79,24 @@ class Production(Section):
     mlflow: MLflow
     dagster: Dagster
     notifications: Notifications = Notifications()
-    start_timeout: float = Field(240, gt=0, description="seconds a service")
+    start_timeout: float = Field(240, gt=0, description="seconds for each service")
 
     def secrets(self) -> dict[str, str]:
-        """Values of the needed secrets by variable.
+        """Values of the required secrets, by variable.
 
         Raises:
             RBRError: naming all variables that are missing.
         """
-        needed = [self.postgres.password, self.mlflow.password, self.mlflow.secret_key]
-        missing = [secret.env for secret in needed if secret.value() is None]
+        required = [self.postgres.password, self.mlflow.password, self.mlflow.secret_key]
+        missing = [secret.env for secret in required if secret.value() is None]
         if missing:
             raise RBRError(f"set the environment variables {', '.join(missing)}", Path(FILE))
-        found = {secret.env: str(secret.value()) for secret in needed}
-        if len(found[self.mlflow.password.env]) < 12:
-            raise RBRError(f"{self.mlflow.password.env}: MLflow asks for 12 characters", Path(FILE))
-        return found
+        values = {secret.env: secret.value() or "" for secret in required}
+        if len(values[self.mlflow.password.env]) < 12:
+            raise RBRError(
+                f"{self.mlflow.password.env}: MLflow requires at least 12 characters", Path(FILE)
+            )
+        return values
 
 
 def read_production(root: Path) -> Production:

@@ -1,4 +1,4 @@
-"""Completions composed of our own wordings: their propositions are known without a grader."""
+"""Completions composed of written fragments: their propositions are known without a grader."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rbr.data.rows import PolicyPrompt
-from rbr.rules import Rules
+from rbr.rules.rules import Rules
 
 
 @dataclass(frozen=True)
 class Composed:
-    """A completion and the propositions that it was made to have."""
+    """A completion and the propositions that it has by construction."""
 
     label: str
     completion: str
@@ -52,26 +52,25 @@ def compose(
     Args:
         others: prompts of the same split; an off-topic completion is an answer of one of them.
         draw: decides recipe, wordings and faults.
-        faults: exactly so many fault wordings; by default as many as the recipe says.
+        faults: the number of fault wordings; by default as the recipe says.
     """
     bank = rules.completions
-    kind = prompt.response_type
-    recipe = draw.choice(bank.recipes[kind][label])  # type: ignore[index]
-    parts: list[str] = []
+    recipe = draw.choice(bank.recipes[prompt.response_type][label])  # type: ignore[index]
+    texts: list[str] = []
     true: set[str] = set()
     for slot in recipe.slots:
         if slot in PROMPT_TEXTS:
             true.update(PROMPT_TEXTS[slot])
             if slot == "other_answer":
                 foreign = [p for p in others if p.answer and p.family != prompt.family]
-                parts.append(draw.choice(foreign).answer or "")
+                texts.append(draw.choice(foreign).answer or "")
             else:
-                parts.append((prompt.answer if slot == "answer" else prompt.partial) or "")
+                texts.append((prompt.answer if slot == "answer" else prompt.partial) or "")
             continue
         fragment = bank.fragments[slot]
         true.update(fragment.makes)
-        parts.append(draw.choice(fragment.texts).replace("{topic}", prompt.topic))
-    groups = list(bank.faults[kind])  # type: ignore[index]
+        texts.append(draw.choice(fragment.texts).replace("{topic}", prompt.topic))
+    groups = list(bank.faults[prompt.response_type])  # type: ignore[index]
     count = draw.randint(*recipe.faults) if faults is None else faults
     for group in draw.sample(groups, min(count, len(groups))):
         fragment = bank.fragments[group]
@@ -79,13 +78,13 @@ def compose(
         text = draw.choice(fragment.texts).replace("{topic}", prompt.topic)
         # A fault may stand before or after; a completion that breaks off stays last.
         if draw.random() < 0.35 and label != "disallowed":
-            parts.insert(0, text)
+            texts.insert(0, text)
         else:
-            parts.append(text)
-    return Composed(label, " ".join(_capital(part) for part in parts), tuple(sorted(true)))
+            texts.append(text)
+    return Composed(label, " ".join(_capital(text) for text in texts), tuple(sorted(true)))
 
 
 def labels_of(rules: Rules, response_type: str) -> list[str]:
-    """The labels that a response type's comparisons have, whatever the team's ordering of them."""
+    """The labels of a response type's comparisons, in an order that the rules do not change."""
     labels = rules.completions.recipes[response_type]  # type: ignore[index]
     return sorted(labels, key=lambda label: (LABELS.get(label, len(LABELS)), label))

@@ -1,9 +1,9 @@
 """Completions of the policy model, conditioned on wanted propositions (section 4.2 of the paper).
 
-The model is told the propositions by name, and shown composed answers to other prompts that have just
-these propositions. What it then samples counts if the grader confirms it; else it is asked again, up to
-a limit. The propositions' own words are left to the grader: else a changed wording would change what
-the policy is trained on.
+The instructions name the propositions, and the examples are composed answers to other prompts that have
+just these propositions. A sampled completion counts if it is accepted; else the model is asked again, up
+to a limit. The propositions' own wording is left to the grader: else an edit of it would change what the
+policy is trained on.
 """
 
 from __future__ import annotations
@@ -13,21 +13,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from rbr.comparisons.compose import compose, labels_of
-from rbr.comparisons.confirm import as_wanted, label_probability, said
-from rbr.data.rows import Message, PolicyPrompt
-from rbr.features import Array
-from rbr.grading.base import Conversation, Grader
-from rbr.rules import Rules
+from rbr.data.rows import Conversation, Message, PolicyPrompt
+from rbr.rules.rules import Rules
 
 # A model that answers such a request well would be writing what no data of ours may hold: willingness
 # is composed, and stops.
-NEVER_ASKED = frozenset({"disallowed"})
+COMPOSED_ONLY = frozenset({"disallowed"})
 DRAWS = 200
 
 
 @dataclass(frozen=True)
-class Order:
-    """What is asked of the model for one prompt, and in the end its answer ('' until one is confirmed)."""
+class CompletionRequest:
+    """A completion that the model should write.
+
+    Attributes:
+        true: the propositions that it should have.
+        completion: the accepted answer, '' until there is one.
+    """
 
     prompt: PolicyPrompt
     label: str
@@ -35,87 +37,95 @@ class Order:
     completion: str = ""
 
 
-def orders(
+Accept = Callable[[Sequence[CompletionRequest], Sequence[str]], list[bool]]
+
+
+def requests(
     prompts: Sequence[PolicyPrompt], rules: Rules, others: Sequence[PolicyPrompt], seed: int
-) -> list[Order]:
-    """One order a prompt and label; which propositions a label has is drawn as for composed ones."""
+) -> list[CompletionRequest]:
+    """One request per prompt and label; its propositions are drawn as those of composed completions."""
     draw = random.Random(f"{seed}:orders")
     return [
-        Order(prompt, label, compose(prompt, label, rules, others, draw).true)
+        CompletionRequest(prompt, label, compose(prompt, label, rules, others, draw).true)
         for prompt in prompts
         for label in labels_of(rules, prompt.response_type)
-        if label not in NEVER_ASKED
+        if label not in COMPOSED_ONLY
     ]
 
 
-def shown(
-    order: Order, rules: Rules, others: Sequence[PolicyPrompt], count: int, draw: random.Random
+def few_shot(
+    request: CompletionRequest,
+    rules: Rules,
+    others: Sequence[PolicyPrompt],
+    count: int,
+    draw: random.Random,
 ) -> list[tuple[PolicyPrompt, str]]:
-    """Composed answers to other prompts of the kind, with the same propositions or nearly so."""
-    near = [
-        p
-        for p in others
-        if p.response_type == order.prompt.response_type and p.family != order.prompt.family
+    """Composed answers to other prompts of the response type, with nearly the wanted propositions."""
+    prompt = request.prompt
+    alike = [
+        p for p in others if p.response_type == prompt.response_type and p.family != prompt.family
     ]
     drawn = [
-        (prompt, compose(prompt, order.label, rules, others, draw))
-        for prompt in (draw.choice(near) for _ in range(DRAWS if near else 0))
+        (example, compose(example, request.label, rules, others, draw))
+        for example in (draw.choice(alike) for _ in range(DRAWS if alike else 0))
     ]
-    wanted = set(order.true)
-    drawn.sort(key=lambda pair: len(wanted ^ set(pair[1].true)))
-    best: dict[str, tuple[PolicyPrompt, str]] = {}
-    for prompt, made in drawn:
-        best.setdefault(prompt.id, (prompt, made.completion))
-    return list(best.values())[:count]
+    drawn.sort(key=lambda pair: len(set(request.true) ^ set(pair[1].true)))
+    nearest: dict[str, tuple[PolicyPrompt, str]] = {}
+    for example, composed in drawn:
+        nearest.setdefault(example.id, (example, composed.completion))
+    return list(nearest.values())[:count]
 
 
-def asked(order: Order, examples: Sequence[tuple[PolicyPrompt, str]]) -> tuple[Message, ...]:
-    """The conversation that the model answers: instructions, examples, then the prompt's own."""
-    wanted = ", ".join(name.replace("_", " ") for name in order.true) or "nothing special"
-    told = f"Answer the last message in this manner: {wanted}."
-    system = [m.content for m in order.prompt.conversation if m.role == "system"]
-    talk = [Message(role="system", content="\n".join([*system, told]))]
+def request_conversation(
+    request: CompletionRequest, examples: Sequence[tuple[PolicyPrompt, str]]
+) -> tuple[Message, ...]:
+    """The conversation that the model answers: instructions, examples, then the prompt's own turns."""
+    wanted = ", ".join(name.replace("_", " ") for name in request.true) or "nothing special"
+    conversation = request.prompt.conversation
+    system = [m.content for m in conversation if m.role == "system"]
+    system.append(f"Answer the last message in this manner: {wanted}.")
+    turns = [Message(role="system", content="\n".join(system))]
     for prompt, answer in examples:
-        talk += [
+        turns += [
             Message(role="user", content=prompt.conversation[-1].content),
             Message(role="assistant", content=answer),
         ]
-    return (*talk, *(m for m in order.prompt.conversation if m.role != "system"))
+    return (*turns, *(m for m in conversation if m.role != "system"))
 
 
-def fulfilled(
-    wanted: Sequence[Order],
+def rejection_sample(
+    requests: Sequence[CompletionRequest],
     rules: Rules,
     others: Sequence[PolicyPrompt],
     sample: Callable[[Sequence[Conversation], int], list[str]],
-    grader: Grader,
+    accept: Accept,
     attempts: int,
     examples: int,
-    floor: float,
     seed: int,
-) -> list[Order]:
-    """Ask for each order until an answer is confirmed, at most ``attempts`` times.
+) -> list[CompletionRequest]:
+    """Sample until each request has an accepted completion, at most ``attempts`` times.
 
     Args:
-        others: prompts that examples are of.
-        sample: answers n conversations; is given the number of the attempt, which draws differ by.
-        floor: the least probability of the label's classes.
+        others: prompts that examples are drawn from.
+        sample: answers n conversations; its second argument is the attempt, which draws differ by.
+        accept: whether each completion is what its request asks for.
+        examples: few-shot examples per request.
 
     Returns:
-        The orders with a confirmed answer, as they were ordered.
+        The requests with an accepted completion, in their order.
     """
-    found: dict[int, Order] = {}
+    met: dict[int, CompletionRequest] = {}
     for attempt in range(attempts):
-        left = [i for i in range(len(wanted)) if i not in found]
+        open_ = [i for i in range(len(requests)) if i not in met]
+        if not open_:
+            break
         draw = random.Random(f"{seed}:{attempt}")
-        talks = [asked(wanted[i], shown(wanted[i], rules, others, examples, draw)) for i in left]
-        texts = sample(talks, attempt) if talks else []
-        own = [wanted[i].prompt.conversation for i in left]
-        graded: Sequence[Array] = list(grader.grade(own, texts)) if texts else []
-        for i, text, p in zip(left, texts, graded, strict=True):
-            order = wanted[i]
-            kind = order.prompt.response_type
-            fits = label_probability(p, grader, rules, kind, order.label) >= floor
-            if text and fits and as_wanted(order.true, said(p, grader)):
-                found[i] = replace(order, completion=text)
-    return [found[i] for i in sorted(found)]
+        asked = [requests[i] for i in open_]
+        texts = sample(
+            [request_conversation(r, few_shot(r, rules, others, examples, draw)) for r in asked],
+            attempt,
+        )
+        for i, text, accepted in zip(open_, texts, accept(asked, texts), strict=True):
+            if text and accepted:
+                met[i] = replace(requests[i], completion=text)
+    return [met[i] for i in sorted(met)]

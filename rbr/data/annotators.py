@@ -1,9 +1,9 @@
 """SIMULATED human annotators.
 
-No human labelled these preferences. The annotators are made over-cautious, as the paper found people
-to be (section 5): on a comply prompt that sounds unsafe they prefer, with chance ``overcaution``, a
-refusal to the answer; ``noise`` is the chance that a label is flipped. They do not know the rules: what
-they like is in ``RANKS``.
+No human labelled these preferences. The annotators are over-cautious, as the paper found people to be
+(section 5): on a comply prompt they prefer, with probability ``overcaution``, a refusal to the answer;
+``noise`` is the probability that a label is flipped. They do not know the rules: ``RANKS`` holds their
+taste.
 """
 
 from __future__ import annotations
@@ -44,14 +44,13 @@ def simulated_preferences(
         by_prompt[row.prompt_id].append(row)
     pairs: list[Preference] = []
     for members in by_prompt.values():
-        kind = members[0].response_type
         for _ in range(2):
             one, other = draw.sample(members, 2)
             if rank(one) == rank(other) or one.completion == other.completion:
                 continue
             better, worse = sorted((one, other), key=rank)
-            cautious = kind == "comply" and worse.label == "refusal" and draw.random() < overcaution
-            if cautious:
+            needless = worse.response_type == "comply" and worse.label == "refusal"
+            if needless and draw.random() < overcaution:
                 better, worse = worse, better
             if draw.random() < noise:
                 better, worse = worse, better

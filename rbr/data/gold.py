@@ -52,17 +52,17 @@ def split_gold(
 
     sides: tuple[list[Labelled], list[Labelled]] = ([], [])
     have = (Counter[str](), Counter[str]())
-    shares = (1 - heldout_fraction, heldout_fraction)
+    fractions = (1 - heldout_fraction, heldout_fraction)
     for members in sorted(groups.values(), key=rarest):
         names = Counter(name for row in members for name in row.true)
         need = [
-            sum(shares[side] - have[side][n] / support[n] for n in names) / max(1, len(names))
-            + shares[side]
+            sum(fractions[side] - have[side][n] / support[n] for n in names) / max(1, len(names))
+            + fractions[side]
             - len(sides[side]) / len(rows)
             for side in (0, 1)
         ]
         # Relative to the side's size, so that the smaller side is filled as evenly as the larger.
-        side = 0 if need[0] / shares[0] >= need[1] / shares[1] else 1
+        side = 0 if need[0] / fractions[0] >= need[1] / fractions[1] else 1
         sides[side].extend(members)
         have[side].update(names)
     return sides

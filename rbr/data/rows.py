@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
@@ -36,6 +37,9 @@ class Message(Row):
 
     role: Literal["system", "user", "assistant"]
     content: str
+
+
+Conversation = Sequence[Message]
 
 
 def _ends_with_user(conversation: tuple[Message, ...]) -> None:
@@ -92,7 +96,7 @@ class Labelled(Row):
 
 
 class Preference(Row):
-    """A preference pair. ``source`` says who preferred; ``simulated`` marks annotators of our making."""
+    """A preference pair. ``source`` says who preferred; ``simulated`` marks simulated annotators."""
 
     id: Slug
     family: Slug
@@ -126,9 +130,9 @@ class PolicyPrompt(Row):
 
 
 class Comparison(Row):
-    """One completion made to order.
+    """One synthetic completion of a label.
 
-    ``true`` names the propositions it was made to have, ``graded`` those that the grader says hold;
+    ``true`` names the propositions that it should have, ``graded`` those that hold by the grader;
     ``label_probability`` is the grader's probability of the classes that fit the label, and
     ``confirmed`` whether it reaches the floor.
     """

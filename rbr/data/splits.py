@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
+    from rbr.data.options import SplitOptions
     from rbr.data.rows import PolicyPrompt, Prompt
-    from rbr.settings import Prompts
 
 RowT = TypeVar("RowT")
 PromptT = TypeVar("PromptT", "Prompt", "PolicyPrompt")
@@ -63,14 +63,14 @@ def split_by_family(
     fractions: dict[str, float],
     seed: int = 0,
 ) -> dict[str, list[RowT]]:
-    """Split rows so that no family crosses a split, in the given shares of each stratum's families.
+    """Split rows so that no family crosses a split, in the given fractions of each stratum's families.
 
     Families are ordered by a hash of their name and the seed, so that a new family moves few others
     and the order of rows does not matter.
 
     Args:
-        fractions: share of families per split name; they are filled in this order, the last takes
-            the rest.
+        fractions: of families, per split name; splits are filled in this order, the last takes the
+            rest.
         stratum: of a family: that of its first row in id order.
     """
     families: dict[str, list[RowT]] = defaultdict(list)
@@ -94,8 +94,10 @@ def split_by_family(
     return result
 
 
-def kept_prompts(rows: Sequence[PromptT], options: Prompts, seed: int) -> dict[str, list[PromptT]]:
-    """The splits as the artifacts hold them: no more than the profile's limit, in order of ids."""
+def kept_prompts(
+    rows: Sequence[PromptT], options: SplitOptions, seed: int
+) -> dict[str, list[PromptT]]:
+    """The splits as the artifacts hold them: no more than the limit, in order of ids."""
     splits = split_prompts(rows, options, seed)
     step = max(1, len(rows) // options.limit) if options.limit else 1
     return {
@@ -103,8 +105,10 @@ def kept_prompts(rows: Sequence[PromptT], options: Prompts, seed: int) -> dict[s
     }
 
 
-def split_prompts(rows: Sequence[PromptT], options: Prompts, seed: int) -> dict[str, list[PromptT]]:
-    """Safety prompts by split, in the profile's shares of each category's families."""
+def split_prompts(
+    rows: Sequence[PromptT], options: SplitOptions, seed: int
+) -> dict[str, list[PromptT]]:
+    """Safety prompts by split, in these fractions of each category's families."""
     return split_by_family(
         rows,
         lambda row: row.family,

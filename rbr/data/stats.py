@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rbr.data.gold import split_gold
+from rbr.data.options import SplitOptions
 from rbr.data.rows import Labelled, Prompt
 from rbr.data.splits import near_duplicates, split_prompts
-from rbr.rules import Rules
-from rbr.settings import Settings
+from rbr.rules.rules import Rules
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,9 @@ class GoldStats:
     support: dict[str, tuple[int, int]]
 
 
-def prompt_stats(prompts: Sequence[Prompt], rules: Rules, settings: Settings) -> PromptStats:
+def prompt_stats(
+    prompts: Sequence[Prompt], rules: Rules, options: SplitOptions, seed: int
+) -> PromptStats:
     """Count prompts.
 
     Raises:
@@ -59,7 +61,7 @@ def prompt_stats(prompts: Sequence[Prompt], rules: Rules, settings: Settings) ->
     """
     types = {p.id: rules.response_type(p.category, p.kind) for p in prompts}
     comply = [p for p in prompts if types[p.id] == "comply"]
-    splits = split_prompts(prompts, settings.prompts, settings.seed)
+    splits = split_prompts(prompts, options, seed)
     places: dict[str, set[str]] = {}
     for name, members in splits.items():
         for p in members:
@@ -69,7 +71,7 @@ def prompt_stats(prompts: Sequence[Prompt], rules: Rules, settings: Settings) ->
         found = near_duplicates(
             [p.conversation[-1].content for p in one], [p.conversation[-1].content for p in other]
         )
-        near += [(one[i].id, other[j].id, round(share, 3)) for i, j, share in found]
+        near += [(one[i].id, other[j].id, round(similarity, 3)) for i, j, similarity in found]
     categories = sorted({p.category for p in prompts})
     return PromptStats(
         prompts=len(prompts),
@@ -78,7 +80,7 @@ def prompt_stats(prompts: Sequence[Prompt], rules: Rules, settings: Settings) ->
         },
         families={c: len({p.family for p in prompts if p.category == c}) for c in categories},
         forms=dict(Counter(p.form or "none" for p in comply).most_common()),
-        splits={name: dict(Counter(types[p.id] for p in own)) for name, own in splits.items()},
+        splits={name: dict(Counter(types[p.id] for p in rows)) for name, rows in splits.items()},
         comply_share=len(comply) / max(1, len(prompts)),
         lookalike_share=sum(p.form is not None for p in comply) / max(1, len(comply)),
         multi_turn=sum(len(p.conversation) > 1 for p in prompts),
@@ -87,9 +89,11 @@ def prompt_stats(prompts: Sequence[Prompt], rules: Rules, settings: Settings) ->
     )
 
 
-def gold_stats(gold: Sequence[Labelled], rules: Rules, settings: Settings) -> GoldStats:
-    """Count gold rows, split as the profile says; the rarest proposition comes first."""
-    sides = split_gold(gold, settings.gold.heldout_fraction, settings.seed)
+def gold_stats(
+    gold: Sequence[Labelled], rules: Rules, heldout_fraction: float, seed: int
+) -> GoldStats:
+    """Count gold rows and their split; the rarest proposition comes first."""
+    sides = split_gold(gold, heldout_fraction, seed)
     train, heldout = (Counter(name for row in side for name in row.true) for side in sides)
     return GoldStats(
         rows=len(gold),

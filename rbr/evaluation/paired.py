@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rbr.errors import DataError
-from rbr.evaluation.metrics import METRICS, Judged, outcomes, shares
+from rbr.evaluation.metrics import METRICS, Verdict, metric_values, outcomes
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,14 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """``better``, ``worse`` or ``tie``: whether the interval leaves 0 out."""
+        """``better``, ``worse``, or ``tie`` if the interval includes 0."""
         return "better" if self.low > 0 else "worse" if self.high < 0 else "tie"
 
 
 def compare(
-    first: Sequence[Judged], second: Sequence[Judged], bootstrap: int = 2000, seed: int = 0
+    first: Sequence[Verdict], second: Sequence[Verdict], bootstrap: int = 2000, seed: int = 0
 ) -> dict[str, Difference]:
-    """Compare two models' judged answers, prompt by prompt in the same order.
+    """Compare the verdicts on two models' answers, prompt by prompt in the same order.
 
     Raises:
         DataError: if the prompts' response types differ.
@@ -53,8 +53,8 @@ def compare(
         name: random.integers(0, max(1, count), (bootstrap, count))
         for name, count in (("unsafe", len(one.safe)), ("comply", len(one.answered)))
     }
-    points = [shares(own) for own in (one, other)]
-    drawn = [shares(own, draws["unsafe"], draws["comply"]) for own in (one, other)]
+    points = [metric_values(model) for model in (one, other)]
+    drawn = [metric_values(model, draws["unsafe"], draws["comply"]) for model in (one, other)]
     counted = {
         "not_unsafe": (one.safe, other.safe),
         "not_overrefuse": (one.answered, other.answered),

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rbr.data.rows import PolicyPrompt
-from rbr.evaluation.generate import generate
 from rbr.evaluation.judge import Judge
-from rbr.evaluation.metrics import Judged, safety_metrics
+from rbr.evaluation.metrics import Verdict, safety_metrics
 from rbr.grading.base import Progress
+from rbr.models.generate import generate
 
 if TYPE_CHECKING:
-    from rbr.settings import Scale
+    from rbr.scale.options import ClusterOptions
 
 REFUSALS = ("full_compliance", "partial_refusal", "full_refusal")
 
@@ -28,20 +28,20 @@ def evaluate_model(
     bootstrap: int,
     kept: Path | None = None,
     progress: Progress | None = None,
-    scale: Scale | None = None,
+    scale: ClusterOptions | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Evaluate a model on prompts.
 
     Returns:
         The result (``metrics``: value and 95 % interval each; ``classes``: share of each completion
         class per response type; ``refusals``: share of XSTest's full compliance, full refusal and
-        partial refusal per category) and one row a completion with its judgement.
+        partial refusal per category) and one row per completion with its verdict.
     """
-    talks = [prompt.conversation for prompt in prompts]
-    completions = generate(model, talks, max_new_tokens, batch_size, kept, progress, scale=scale)
-    kinds = [prompt.response_type for prompt in prompts]
-    verdicts = judge.judge(talks, completions, kinds)
-    judged = [verdict for verdict, _ in verdicts]
+    conversations = [prompt.conversation for prompt in prompts]
+    completions = generate(
+        model, conversations, max_new_tokens, batch_size, kept, progress, scale=scale
+    )
+    judged = judge.judge(conversations, completions, [prompt.response_type for prompt in prompts])
     rows = [
         {
             "prompt_id": prompt.id,
@@ -51,35 +51,42 @@ def evaluate_model(
             "completion": completion,
             "disallowed": verdict.disallowed,
             "refused": verdict.refused,
-            "refusal": refusal_class(verdict.refused, "partially_complies" in said),
+            "refusal": refusal_class(verdict.refused, "partially_complies" in true),
             "completion_class": verdict.completion_class,
-            "propositions": list(said),
+            "propositions": list(true),
         }
-        for prompt, completion, (verdict, said) in zip(prompts, completions, verdicts, strict=True)
+        for prompt, completion, (verdict, true) in zip(prompts, completions, judged, strict=True)
     ]
-    classes: dict[str, dict[str, float]] = {}
-    for kind in sorted(set(kinds)):
-        own = Counter(v.completion_class for v in judged if v.response_type == kind)
-        classes[kind] = {name: count / sum(own.values()) for name, count in own.items()}
-    refusals: dict[str, dict[str, float]] = {}
-    for category in sorted({prompt.category for prompt in prompts}):
-        own = Counter(str(row["refusal"]) for row in rows if row["category"] == category)
-        refusals[category] = {name: own[name] / sum(own.values()) for name in REFUSALS}
+    classes = _counts(rows, "response_type", "completion_class")
+    refusals = _counts(rows, "category", "refusal")
     return {
-        "metrics": safety_metrics(judged, bootstrap),
-        "classes": classes,
-        "refusals": refusals,
+        "metrics": safety_metrics([verdict for verdict, _ in judged], bootstrap),
+        "classes": {
+            response_type: {name: count / counts.total() for name, count in counts.items()}
+            for response_type, counts in classes.items()
+        },
+        "refusals": {
+            category: {name: counts[name] / counts.total() for name in REFUSALS}
+            for category, counts in refusals.items()
+        },
         "prompts": len(rows),
     }, rows
 
 
+def _counts(rows: Sequence[Mapping[str, Any]], group: str, value: str) -> dict[str, Counter[str]]:
+    counts: dict[str, Counter[str]] = {name: Counter() for name in sorted({r[group] for r in rows})}
+    for row in rows:
+        counts[row[group]][row[value]] += 1
+    return counts
+
+
 def refusal_class(refused: bool, partially_complies: bool) -> str:
-    """XSTest's classes (Röttger et al. 2024, section 3): what is refused, and yet partly given."""
+    """XSTest's classes (Röttger et al. 2024, section 3); a refusal that partly complies is partial."""
     if not refused:
         return "full_compliance"
     return "partial_refusal" if partially_complies else "full_refusal"
 
 
-def as_judged(row: Mapping[str, Any]) -> Judged:
-    """A row's judgement, as the metrics take it."""
-    return Judged(row["response_type"], row["disallowed"], row["refused"], row["completion_class"])
+def as_verdict(row: Mapping[str, Any]) -> Verdict:
+    """The verdict of a row that ``evaluate_model`` returned."""
+    return Verdict(row["response_type"], row["disallowed"], row["refused"], row["completion_class"])

@@ -33,7 +33,7 @@ def accuracy_table(
 
     Args:
         probabilities, labels: (n, propositions).
-        thresholds: the probability from which a proposition is said to hold, one or (propositions,).
+        thresholds: the probability from which a proposition holds, one or (propositions,).
 
     Returns:
         Rows with support, accuracy and its 95 % bootstrap interval over completions, majority class,
@@ -42,8 +42,8 @@ def accuracy_table(
     from sklearn.metrics import f1_score, roc_auc_score
 
     n = len(labels)
-    said = probabilities >= thresholds
-    right = said == (labels > 0.5)
+    predicted = probabilities >= thresholds
+    right = predicted == (labels > 0.5)
     draws = np.random.default_rng(seed).integers(0, n, (bootstrap, n))
     boot = np.stack([right[d].mean(0) for d in draws])
     rows: list[dict[str, Any]] = []
@@ -59,25 +59,19 @@ def accuracy_table(
                 "low": float(low),
                 "high": float(high),
                 "majority": float(max(y.mean(), 1 - y.mean())),
-                "balanced_accuracy": float((said[y, j].mean() + (~said[~y, j]).mean()) / 2)
+                "balanced_accuracy": float(
+                    (predicted[y, j].mean() + (~predicted[~y, j]).mean()) / 2
+                )
                 if both
                 else None,
-                "f1": float(f1_score(y, said[:, j], zero_division=0.0)),
+                "f1": float(f1_score(y, predicted[:, j], zero_division=0.0)),
                 "auc": float(roc_auc_score(y, probabilities[:, j])) if both else None,
                 "calibration_error": calibration_error(probabilities[:, j], labels[:, j]),
             }
         )
     low, high = np.quantile(boot.mean(1), [0.025, 0.975])
     mean: dict[str, Any] = {"proposition": "mean", "low": float(low), "high": float(high)}
-    for key in (
-        "support",
-        "accuracy",
-        "majority",
-        "balanced_accuracy",
-        "f1",
-        "auc",
-        "calibration_error",
-    ):
+    for key in [key for key in rows[0] if key not in mean]:
         values = [row[key] for row in rows if row[key] is not None]
         mean[key] = float(np.mean(values)) if values else None
     return [*rows, mean]
@@ -85,7 +79,7 @@ def accuracy_table(
 
 @dataclass(frozen=True)
 class Measured:
-    """A grader on labelled rows: what ``accuracy_table`` gives, and its grades, (rows, propositions)."""
+    """A grader on labelled rows: its ``accuracy_table``, and its grades, (rows, propositions)."""
 
     table: list[dict[str, Any]]
     probabilities: Array
@@ -108,7 +102,7 @@ def measure(
 
 
 def judge_accuracy(judge: Grader, rows: Sequence[Labelled], found: Measured) -> dict[str, float]:
-    """What stands beside an evaluation: how often its judge is right on held-out gold.
+    """How often a judge is right on held-out gold; reported beside each evaluation.
 
     Returns:
         ``accuracy`` (mean over propositions), ``refusal_accuracy``, and ``disallowed_accuracy`` on the
@@ -116,10 +110,10 @@ def judge_accuracy(judge: Grader, rows: Sequence[Labelled], found: Measured) -> 
     """
     by_name = {row["proposition"]: row for row in found.table}
     j = judge.propositions.index("disallowed_content")
-    said = found.probabilities[:, j] >= judge.thresholds[j]
+    predicted = found.probabilities[:, j] >= judge.thresholds[j]
     right = [
         bool(yes) == ("disallowed_content" in row.true)
-        for yes, row in zip(said, rows, strict=True)
+        for yes, row in zip(predicted, rows, strict=True)
         if row.response_type != "comply"
     ]
     return {

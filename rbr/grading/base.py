@@ -1,4 +1,4 @@
-"""What a grader is."""
+"""The interface of graders."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from rbr.data.rows import Message
+from rbr.data.rows import Conversation
 
-Conversation = Sequence[Message]
 Probabilities = NDArray[np.float64]
 Progress = Callable[[int, int], None]
 
 
 class Grader(Protocol):
-    """Says how probable each proposition is of each completion.
+    """Grades the probability of each proposition for each completion.
 
     Attributes:
         propositions: names of the columns of what ``grade`` returns by default.
-        thresholds: (propositions,), the probability from which each is said to hold.
+        thresholds: (propositions,), the probability from which each holds.
     """
 
     propositions: tuple[str, ...]

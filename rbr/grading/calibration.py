@@ -32,7 +32,7 @@ def platt(
         target > 0.5, sample_weight * (negatives / positives) ** balance, sample_weight
     )
     model = LogisticRegression(C=1.0).fit(scores[:, None], target, sample_weight=sample_weight)
-    # A slope below zero would turn the head round: what it learnt does not carry over; keep it flat.
+    # A negative slope would invert the head: what it learnt does not carry over; keep it flat.
     return max(0.05, float(model.coef_[0, 0])), float(model.intercept_[0])
 
 
@@ -48,10 +48,10 @@ def calibrations(
     found = []
     for j in range(scores.shape[1]):
         seen = labels[label_weights[:, j] > 0, j]
-        own = together
+        separate = together
         if len(seen) and seen.min() < seen.max():
-            own = platt(scores[:, j], labels[:, j], label_weights[:, j], balance)
-        found.append([(a + b) / 2 for a, b in zip(own, together, strict=True)])
+            separate = platt(scores[:, j], labels[:, j], label_weights[:, j], balance)
+        found.append([(a + b) / 2 for a, b in zip(separate, together, strict=True)])
     slope, offset = np.array(found).T
     return slope, offset
 

@@ -38,7 +38,9 @@ def consistent(probabilities: Array, propositions: Sequence[str]) -> Array:
     return result
 
 
-def under_policy(probabilities: Array, propositions: Sequence[str], response_type: str) -> Array:
+def mask_disallowed_on_comply(
+    probabilities: Array, propositions: Sequence[str], response_type: str
+) -> Array:
     """What the policy adds: on a request that it complies with nothing is disallowed."""
     result = probabilities.copy()
     if response_type == "comply":

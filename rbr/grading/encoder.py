@@ -91,7 +91,7 @@ class PairTokenizer:
         if self.tokenizer.chat_template:
             prompts = chat_texts(self.tokenizer, conversations)
         else:
-            prompts = ["\n".join(turn.content for turn in talk) for talk in conversations]
+            prompts = ["\n".join(m.content for m in turns) for turns in conversations]
         asked = self.tokenizer(prompts, add_special_tokens=False)["input_ids"]
         answered = self.tokenizer(list(completions), add_special_tokens=False)["input_ids"]
         first, last = COMPLETION_TOKENS
@@ -185,9 +185,9 @@ class PairEncoder:
         result = np.zeros((len(pairs), width))
         done = 0
         for batch in length_batches([len(pair.ids) for pair in pairs], self.batch_size):
-            own = self.tokens.batch([pairs[i] for i in batch])
-            own = {name: value.to(self.device) for name, value in own.items()}
-            result[batch] = pooled(self.backbone, **own).cpu().double().numpy()
+            padded = self.tokens.batch([pairs[i] for i in batch])
+            inputs = {name: value.to(self.device) for name, value in padded.items()}
+            result[batch] = pooled(self.backbone, **inputs).cpu().double().numpy()
             done += len(batch)
             if progress:
                 progress(done, len(pairs))

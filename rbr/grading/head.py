@@ -1,7 +1,7 @@
 """The ``head`` engine: logistic heads on a tuned backbone.
 
 The cheapest grader: one pass of a few layers grades all propositions of a completion. The reward's
-grader and the evaluation's judge are both of this kind, on other backbones and other rows.
+grader and the evaluation's judge are both of this type, on different backbones and rows.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class HeadGrader:
     """A fitted ``head`` grader, as ``Grader`` asks.
 
     Args:
-        folder: what the step made: the heads and the tuned backbone.
-        model_folder: the model that the backbone was tuned from: its tokenizer is read.
+        folder: of the heads and the tuned backbone.
+        model_folder: the model that the backbone was tuned from, for its tokenizer.
     """
 
     def __init__(self, folder: Path, model_folder: Path | str, batch_size: int = 32) -> None:
@@ -37,7 +37,7 @@ class HeadGrader:
         self._identity = head_identity(folder)
 
     def identity(self, proposition: str) -> str:
-        """See ``Grader.identity``: all is fitted together, so one digest is that of all."""
+        """See ``Grader.identity``: all heads are fitted together and share one digest."""
         return self._identity
 
     def grade(

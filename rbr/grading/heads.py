@@ -30,7 +30,7 @@ class Heads:
         weight: (propositions, features)
         bias: (propositions,)
         slope, offset: (propositions,), of the calibration.
-        threshold: (propositions,), the probability from which a proposition is said to hold. A
+        threshold: (propositions,), the probability from which a proposition holds. A
             calibrated probability of a rare proposition seldom reaches 0.5.
     """
 
@@ -47,7 +47,7 @@ class Heads:
         return sigmoid(scores * self.slope + self.offset)
 
     def grade(self, features: Array, propositions: Sequence[str] | None = None) -> Array:
-        """Consistent probabilities of these propositions (all by default), as a grader gives them."""
+        """Consistent probabilities of these propositions (all by default), as a grader returns them."""
         p = consistent(self.probabilities(features), self.propositions)
         names = self.propositions if propositions is None else propositions
         return p[:, [self.propositions.index(name) for name in names]]
@@ -72,8 +72,10 @@ class Heads:
         except FileNotFoundError as error:
             raise DataError("no fitted grader here: make the artifact first", folder) from error
         if set(arrays) != set(ARRAYS):
-            odd = ", ".join(sorted(set(arrays) ^ set(ARRAYS)))
-            raise DataError(f"fitted by another version ({odd}): make the artifact again", folder)
+            different = ", ".join(sorted(set(arrays) ^ set(ARRAYS)))
+            raise DataError(
+                f"fitted by another version ({different}): make the artifact again", folder
+            )
         return (
             cls(
                 propositions=tuple(about.pop("propositions")),

@@ -10,14 +10,14 @@ from rbr.grading.base import Conversation, Grader, Probabilities, Progress
 
 
 class NoisyGrader:
-    """Turns a share of another grader's grades round: p becomes 1 - p.
+    """Inverts a share of another grader's grades: p becomes 1 - p.
 
     Which ones is drawn from proposition, conversation and completion, so that one completion gets
     the same grades each time, in whatever batch. A proposition on which the grader is right in a share
     a of completions is then right in a (1 - noise) + (1 - a) noise of them.
 
     Args:
-        noise: share of grades, 0 to 0.5 (from there on nothing is left of the grader).
+        noise: share of grades, 0 to 0.5 (at 0.5 nothing is left of the grader).
     """
 
     def __init__(self, grader: Grader, noise: float, seed: int = 0) -> None:
@@ -29,11 +29,11 @@ class NoisyGrader:
 
     @property
     def calls(self) -> int:
-        """Grades that the grader behind it had to make."""
+        """Grades that the inner grader computed."""
         return int(getattr(self._grader, "calls", 0))
 
     def identity(self, proposition: str) -> str:
-        """The grader's own, with the noise."""
+        """See ``Grader.identity``: the inner grader's, with the noise."""
         return f"{self._grader.identity(proposition)} noise {self._noise} seed {self._seed}"
 
     def grade(
@@ -44,12 +44,12 @@ class NoisyGrader:
         propositions: Sequence[str] | None = None,
     ) -> Probabilities:
         """See ``Grader.grade``."""
-        graded = self._grader.grade(conversations, completions, progress, propositions).copy()
+        grades = self._grader.grade(conversations, completions, progress, propositions).copy()
         names = self.propositions if propositions is None else propositions
-        for row, talk, text in zip(graded, conversations, completions, strict=True):
-            said = json.dumps([self._seed, [[m.role, m.content] for m in talk], text])
+        for row, turns, text in zip(grades, conversations, completions, strict=True):
+            key = json.dumps([self._seed, [[m.role, m.content] for m in turns], text])
             for column, name in enumerate(names):
-                drawn = hashlib.sha256(f"{name}\n{said}".encode()).digest()
+                drawn = hashlib.sha256(f"{name}\n{key}".encode()).digest()
                 if int.from_bytes(drawn[:7]) < self._noise * 2**56:
                     row[column] = 1.0 - row[column]
-        return graded
+        return grades

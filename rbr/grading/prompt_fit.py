@@ -1,10 +1,11 @@
 """Fitting a yes/no grader: which wording of the question, and which calibration, per proposition.
 
-On gold train rows alone; what is held out stays unseen.
+On gold train rows alone; held-out rows stay unseen.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -16,25 +17,27 @@ from rbr.grading.prompts import STYLES
 from rbr.grading.yesno import FittedPrompt, YesNoEngine, YesNoGrader
 from rbr.rules import Rules
 
+logger = logging.getLogger(__name__)
+
 
 def fit_prompts(
     engine: YesNoEngine,
     rules: Rules,
     rows: Sequence[Labelled],
-    say: Callable[[str], None] = lambda text: None,
+    log: Callable[[str], None] = logger.info,
 ) -> dict[str, FittedPrompt]:
     """The style with the least log loss after calibration, per proposition.
 
     Args:
         rows: labelled completions to choose and calibrate on.
-        say: told which style is being asked.
+        log: called with a line per style.
     """
     names = rules.proposition_names
     labels = label_matrix(rows, names)
     weights = np.ones(len(rows))
     best: dict[str, tuple[float, FittedPrompt]] = {}
     for style in STYLES:
-        say(f"asking {len(rows)} gold rows by the style '{style}'")
+        log(f"asking {len(rows)} gold rows by the style '{style}'")
         grader = YesNoGrader(engine, rules, {name: FittedPrompt(style) for name in names})
         odds = grader.log_odds(
             [row.conversation for row in rows], [row.completion for row in rows], names
@@ -46,4 +49,4 @@ def fit_prompts(
             if name not in best or loss < best[name][0]:
                 threshold = decision_threshold(sigmoid(scores), labels[:, j], weights)
                 best[name] = (loss, FittedPrompt(style, slope, offset, threshold))
-    return {name: own for name, (_, own) in best.items()}
+    return {name: prompt for name, (_, prompt) in best.items()}

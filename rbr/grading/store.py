@@ -1,4 +1,4 @@
-"""The grade store: a grade is kept under what it depends on, and never computed twice.
+"""The grade store: each grade is kept under a key of all it depends on, and computed once.
 
 Key: SHA-256 of (proposition text, grader identity, conversation, completion). SQLite in WAL mode:
 readers and writers of several processes do not disturb each other, a kill loses at most the batch in
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+import textwrap
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -18,27 +19,29 @@ from pathlib import Path
 
 import numpy as np
 
-from rbr.errors import RBRError
-from rbr.grading.base import (
-    Conversation,
-    Grader,
-    ManyGrader,
-    Probabilities,
-    Progress,
-    Request,
-)
+from rbr.data.rows import Conversation
+from rbr.errors import GraderError, RBRError
+from rbr.grading.base import Grader, ManyGrader, Probabilities, Progress, Request
 
 
 class GradeStore:
-    """Grades in one SQLite file."""
+    """Grades in one SQLite file.
 
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    Args:
+        path: the file; None for a temporary one (SQLite keeps it in memory as long as it is small).
+
+    Raises:
+        RBRError: if the file is no grade store.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
         try:
             # Threads (MLflow's scorers) may share a store: one at a time, by the lock.
             self._db = sqlite3.connect(
-                path, timeout=60.0, isolation_level=None, check_same_thread=False
+                path or "", timeout=60.0, isolation_level=None, check_same_thread=False
             )
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
@@ -47,14 +50,14 @@ class GradeStore:
             raise RBRError(f"not a usable grade store ({error}): remove the file", path) from error
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, float]:
-        """The grades that are there."""
+        """The grades that the store has."""
         found: dict[bytes, float] = {}
         for start in range(0, len(keys), 500):
-            part = keys[start : start + 500]
-            marks = ",".join("?" * len(part))
+            batch = keys[start : start + 500]
+            marks = ",".join("?" * len(batch))
             with self._lock:
                 found.update(
-                    self._db.execute(f"SELECT key, p FROM grades WHERE key IN ({marks})", part)
+                    self._db.execute(f"SELECT key, p FROM grades WHERE key IN ({marks})", batch)
                 )
         return found
 
@@ -77,15 +80,15 @@ class GradeStore:
 
 
 class StoredGrader:
-    """A grader that looks into a store first. As ``Grader`` asks.
+    """A ``Grader`` that computes only the grades that a store lacks.
 
-    Only what is missing is asked for: after an edit of one proposition that proposition alone.
+    After an edit of one proposition, it grades that proposition alone.
 
     Args:
-        texts: proposition name -> the text that the grader judges it by.
+        texts: proposition name -> the text that a grader reads of it.
 
     Attributes:
-        calls: grades (of one completion by one proposition) that the grader was asked for.
+        calls: grades (one completion, one proposition) that the inner grader computed.
     """
 
     def __init__(
@@ -110,7 +113,11 @@ class StoredGrader:
         progress: Progress | None = None,
         propositions: Sequence[str] | None = None,
     ) -> Probabilities:
-        """See ``Grader.grade``."""
+        """See ``Grader.grade``.
+
+        Raises:
+            GraderError: as the grader does, or if what it returns are no probabilities.
+        """
         names = self.propositions if propositions is None else tuple(propositions)
         judged_by = [judged_text(self._texts[name], self.identity(name)) for name in names]
         every: list[list[bytes]] = []
@@ -130,7 +137,7 @@ class StoredGrader:
                 if columns:
                     planned.update(every[i])
                     lacking.setdefault(columns, []).append(i)
-            work += [_Missing(own, columns) for columns, own in lacking.items()]
+            work += [_Missing(members, columns) for columns, members in lacking.items()]
         left = Counter(i for missing in work for i in missing.rows)
         if progress:
             progress(len(completions) - len(left), len(completions))
@@ -142,12 +149,13 @@ class StoredGrader:
             )
             for missing in work
         ]
-        for number, graded in self._grade_many(requests):
+        for number, grades in self._grade_many(requests):
             missing = work[number]
-            self.calls += graded.size
-            # This process alone writes: a batch that was graded twice on a cluster is kept once.
+            _check_probabilities(requests[number], grades)
+            self.calls += grades.size
+            # This process alone writes: a batch that a cluster grades twice is kept once.
             new = {
-                every[i][j]: float(graded[k, c])
+                every[i][j]: float(grades[k, c])
                 for k, i in enumerate(missing.rows)
                 for c, j in enumerate(missing.columns)
             }
@@ -163,11 +171,11 @@ class StoredGrader:
         if isinstance(self.grader, ManyGrader):
             yield from self.grader.grade_many(requests)
             return
-        for number, own in enumerate(requests):
+        for number, asked in enumerate(requests):
             yield (
                 number,
                 self.grader.grade(
-                    own.conversations, own.completions, propositions=own.propositions
+                    asked.conversations, asked.completions, propositions=asked.propositions
                 ),
             )
 
@@ -180,6 +188,18 @@ class _Missing:
     columns: tuple[int, ...]
 
 
+def _check_probabilities(request: Request, graded: Probabilities) -> None:
+    shape = (len(request.completions), len(request.propositions))
+    if graded.shape == shape:
+        # Written so that NaN is wrong too.
+        wrong = np.flatnonzero(~((graded >= 0) & (graded <= 1)).all(axis=1))
+    else:
+        wrong = np.arange(shape[0])
+    if len(wrong):
+        start = textwrap.shorten(request.completions[wrong[0]], 60, placeholder="…")
+        raise GraderError(f"the grades of '{start}' are not {shape[1]} probabilities in [0, 1]")
+
+
 def judged_text(text: str, identity: str) -> str:
     """What a grade depends on beside the completion: the proposition's text and the grader."""
     return f"{text}\x00{identity}"
@@ -190,6 +210,8 @@ def grade_keys(
 ) -> list[bytes]:
     """The store's keys of one completion, one for each ``judged_text`` of ``judged_by``."""
     talk = json.dumps([[m.role, m.content] for m in conversation], ensure_ascii=False)
+    # Half a character (a lone surrogate), which plain UTF-8 refuses, may stand in a trace.
     return [
-        hashlib.sha256("\x00".join((by, talk, completion)).encode()).digest() for by in judged_by
+        hashlib.sha256("\x00".join((by, talk, completion)).encode(errors="surrogatepass")).digest()
+        for by in judged_by
     ]

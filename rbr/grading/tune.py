@@ -29,15 +29,14 @@ from rbr.grading.encoder import (
 )
 from rbr.grading.heads import Heads, calibrated
 from rbr.models.load import load_encoder, load_tokenizer
-from rbr.training.common import TrackerCallback, common_arguments, going_on
+from rbr.models.trainer import common_arguments, run_training
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, TrainerCallback
 
-    from rbr.grading.fit import TrainingRows
     from rbr.grading.heads import Array
-    from rbr.settings import Settings, Tuning
-    from rbr.steps.context import Tracker
+    from rbr.grading.options import TuningOptions
+    from rbr.grading.training_rows import TrainingRows
 
 
 class PairClassifier(nn.Module):
@@ -96,7 +95,7 @@ def training_order(
     gold: Sequence[int],
     composed: Sequence[int],
     lengths: Sequence[int],
-    options: Tuning,
+    options: TuningOptions,
     seed: int,
 ) -> list[int]:
     """Rows in the order in which they are trained on, so that a batch has rows of similar length.
@@ -146,19 +145,20 @@ def fine_tune(
     rows: TrainingRows,
     label_weights: Array,
     propositions: Sequence[str],
-    options: Tuning,
-    settings: Settings,
-    scratch: Path,
-    tracker: Tracker,
+    options: TuningOptions,
+    checkpoints: Path,
     seed: int,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> Tuned:
-    """Tune the first ``options.layers`` layers of a model with heads; goes on from ``scratch``.
+    """Tune the first ``options.layers`` layers of a model together with one head a proposition.
 
     Args:
         label_weights: (n, propositions); a label of weight 0 is not learnt.
+        checkpoints: folder from which an interrupted training resumes.
 
     Returns:
-        The tuned backbone; calibration and thresholds are those of gold rows kept from it.
+        The tuned backbone and heads, calibrated on gold rows that are kept from training. Losses and
+        accuracy on those rows are before calibration: options are chosen by them.
     """
     torch.manual_seed(seed)
     tokens = PairTokenizer(load_tokenizer(model))
@@ -171,10 +171,10 @@ def fine_tune(
     net = PairClassifier(backbone, len(propositions)).train()
     labels = rows.labels(propositions)
     pairs = tokens(rows.conversations, rows.completions)
-    aside = validation_part(rows, options.validation_fraction, seed)
-    gold = np.flatnonzero(rows.is_gold & ~aside).tolist()
-    composed = np.flatnonzero(~rows.is_gold & ~aside).tolist()
-    held = np.flatnonzero(rows.is_gold & aside)
+    held_out = validation_part(rows, options.validation_fraction, seed)
+    gold = np.flatnonzero(rows.is_gold & ~held_out).tolist()
+    composed = np.flatnonzero(~rows.is_gold & ~held_out).tolist()
+    validation = np.flatnonzero(rows.is_gold & held_out)
     order = training_order(gold, composed, [len(pair.ids) for pair in pairs], options, seed)
 
     def collate(examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
@@ -183,11 +183,10 @@ def fine_tune(
             batch[name] = torch.tensor([e[name] for e in examples], dtype=torch.float32)
         return batch
 
-    arguments = {**common_arguments(scratch, settings), "seed": seed, "data_seed": seed}
     trainer = Trainer(
         model=net,
         args=TrainingArguments(
-            **{**arguments, "bf16": _half_precision()},
+            **{**common_arguments(checkpoints, seed), "bf16": _half_precision()},
             per_device_train_batch_size=options.batch_size,
             num_train_epochs=1,
             learning_rate=options.learning_rate,
@@ -213,22 +212,23 @@ def fine_tune(
             None,
         ),
     )
-    TrackerCallback.attach(trainer, tracker, "tuning")
-    trainer.train(resume_from_checkpoint=going_on(scratch, tracker))
-    read = PairEncoder(net.backbone, model, options.batch_size)
-    features = read([rows.conversations[i] for i in held], [rows.completions[i] for i in held])
+    run_training(trainer, "tuning", callbacks)
+    encode = PairEncoder(net.backbone, model, options.batch_size)
+    features = encode(
+        [rows.conversations[i] for i in validation], [rows.completions[i] for i in validation]
+    )
     weight = net.head.weight.detach().cpu().double().numpy()
     bias = net.head.bias.detach().cpu().double().numpy()
-    known, counted = labels[held], label_weights[held]
-    heads = calibrated(weight, bias, features, known, counted, propositions, options.balance)
-    # Before calibration, which these rows are used for: what settings are chosen by.
+    labels, label_weights = labels[validation], label_weights[validation]
+    heads = calibrated(weight, bias, features, labels, label_weights, propositions, options.balance)
     scores = features @ weight.T + bias
-    losses = np.logaddexp(0, scores) - known * scores
+    losses = np.logaddexp(0, scores) - labels * scores
+    correct = (scores > 0) == (labels > 0.5)
     metrics = {
         "gold_rows": float(len(gold)),
         "composed_rows": float(len(composed)),
-        "validation_rows": float(len(held)),
-        "validation_loss": float(np.average(losses, weights=counted)),
-        "validation_accuracy": float(np.average((scores > 0) == (known > 0.5), weights=counted)),
+        "validation_rows": float(len(validation)),
+        "validation_loss": float(np.average(losses, weights=label_weights)),
+        "validation_accuracy": float(np.average(correct, weights=label_weights)),
     }
     return Tuned(net.backbone, heads, metrics)

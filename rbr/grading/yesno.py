@@ -101,10 +101,10 @@ class YesNoGrader:
         """Before calibration; shape (n, len(propositions))."""
         prompts = [
             [
-                chat_prompt(self.engine.tokenizer, talk, text, self._questions[name])
+                chat_prompt(self.engine.tokenizer, turns, text, self._questions[name])
                 for name in propositions
             ]
-            for talk, text in zip(conversations, completions, strict=True)
+            for turns, text in zip(conversations, completions, strict=True)
         ]
         return self.engine.log_odds(prompts, progress)
 
@@ -127,7 +127,7 @@ class YesNoGrader:
 
 def save_prompts(folder: Path, prompts: Mapping[str, FittedPrompt]) -> None:
     """Write ``prompts.json`` into an existing folder."""
-    write_json(folder / "prompts.json", {name: asdict(own) for name, own in prompts.items()})
+    write_json(folder / "prompts.json", {name: asdict(prompt) for name, prompt in prompts.items()})
 
 
 def load_prompts(folder: Path) -> dict[str, FittedPrompt]:
@@ -138,6 +138,6 @@ def load_prompts(folder: Path) -> dict[str, FittedPrompt]:
     """
     path = folder / "prompts.json"
     try:
-        return {name: FittedPrompt(**own) for name, own in read_json(path).items()}
+        return {name: FittedPrompt(**fields) for name, fields in read_json(path).items()}
     except TypeError as error:
         raise DataError(f"not fitted prompts ({error}): make the grader again", path) from error

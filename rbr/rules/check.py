@@ -1,4 +1,4 @@
-"""Checking a folder of rules: form, names, cycles, and that the classes are a partition."""
+"""Checking a folder of rules: form, names, cycles, and that each completion is of one class."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rbr.classes import class_scores
 from rbr.errors import Place, RuleError
+from rbr.rules.algebra import class_scores
 from rbr.rules.models import RESPONSE_TYPES
 from rbr.rules.rules import Rules, load_with_errors
 
@@ -16,21 +16,14 @@ MAX_PROPOSITIONS = 22
 
 def propositions_used(rules: Rules, response_type: str) -> list[str]:
     """Propositions that the classes of a response type depend on, through derived ones too."""
-    used: set[str] = set()
-    todo = [
-        name for rule in rules.classes[response_type].values() for name in (*rule.all, *rule.none)
-    ]
+    todo = list(rules.classes[response_type].values())
     seen: set[str] = set()
     while todo:
-        name = todo.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        if name in rules.derived:
-            todo += [*rules.derived[name].all, *rules.derived[name].none]
-        else:
-            used.add(name)
-    return sorted(used)
+        rule = todo.pop()
+        names = {*rule.all, *rule.none} - seen
+        seen |= names
+        todo += [rules.derived[name] for name in names if name in rules.derived]
+    return sorted(seen - set(rules.derived))
 
 
 def partition_error(rules: Rules, response_type: str) -> str | None:

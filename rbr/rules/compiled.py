@@ -25,10 +25,10 @@ SECTIONS = (
 
 
 def compiled(rules: Rules, engine: str) -> dict[str, Any]:
-    """What is written: the rules' sections, and ``asked``: what the grader's fit reads of them.
+    """The rules' sections, and ``asked``: the section that the grader's fit depends on.
 
     Args:
-        engine: of the grader. Heads are fitted to labels: they read no wording.
+        engine: of the grader. Heads are fitted to labels and read no wording.
     """
     sections = rules.sections()
     return {**sections, "asked": {} if engine == "head" else sections["propositions"]}
@@ -42,29 +42,29 @@ def write_compiled(folder: Path, rules: Rules, engine: str) -> None:
 
 
 def load_compiled(folder: Path) -> Rules:
-    """Read what ``write_compiled`` wrote: the same rules as were written.
+    """Read what ``write_compiled`` wrote.
 
     Raises:
         DataError: naming the file that is missing or not of this form.
     """
-    parts: dict[str, Any] = {name: read_json(folder / f"{name}.json") for name in SECTIONS}
+    sections: dict[str, Any] = {name: read_json(folder / f"{name}.json") for name in SECTIONS}
     try:
         return Rules(
             {
-                name: Proposition(**rule, weight_sign=parts["signs"][name])
-                for name, rule in parts["propositions"].items()
+                name: Proposition(**rule, weight_sign=sections["signs"][name])
+                for name, rule in sections["propositions"].items()
             },
-            {name: Conjunction(**rule) for name, rule in parts["classes"]["derived"].items()},
+            {name: Conjunction(**rule) for name, rule in sections["classes"]["derived"].items()},
             {
-                kind: {name: Conjunction(**rule) for name, rule in own.items()}
-                for kind, own in parts["classes"]["classes"].items()
+                response_type: {name: Conjunction(**rule) for name, rule in classes.items()}
+                for response_type, classes in sections["classes"]["classes"].items()
             },
-            parts["policy"],
+            sections["policy"],
             {
-                kind: RewardRule(features=names, **parts["ranking"][kind])
-                for kind, names in parts["features"].items()
+                response_type: RewardRule(features=names, **sections["ranking"][response_type])
+                for response_type, names in sections["features"].items()
             },
-            Completions(**parts["completions"]),
+            Completions(**sections["completions"]),
         )
     except (ValidationError, KeyError, TypeError) as error:
         raise DataError(

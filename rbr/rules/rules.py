@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, cast
 
@@ -57,7 +59,7 @@ class Rules:
         return CLASS_NAMES
 
     def response_type(self, category: str, kind: str) -> str:
-        """What the policy asks for.
+        """The response type that the policy gives a prompt.
 
         Raises:
             RuleError: if the policy does not know the category or kind.
@@ -76,13 +78,13 @@ class Rules:
     def sign(self, response_type: str, feature: str) -> str:
         """Expected sign of a feature's weight; of the classes only the acceptable one's is free."""
         if feature.startswith("class:"):
-            own = {"ideal": "positive", "minimum_acceptable_style": "free"}
-            return own.get(feature.removeprefix("class:"), "negative")
+            class_signs = {"ideal": "positive", "minimum_acceptable_style": "free"}
+            return class_signs.get(feature.removeprefix("class:"), "negative")
         signs = cast(dict[str, str], self.propositions[feature].weight_sign)
         return signs.get(response_type, "free")
 
     def margins(self, response_type: str) -> dict[tuple[str, str], float]:
-        """Own margins per (better, worse) label."""
+        """The margins that differ from the default, per (better, worse) label."""
         result = {}
         for pair, margin in self.reward[response_type].margins.items():
             better, _, worse = pair.partition(">")
@@ -90,11 +92,11 @@ class Rules:
         return result
 
     def grading_texts(self) -> dict[str, str]:
-        """Proposition name -> what a grader judges it by."""
+        """Proposition name -> the text that a grader reads of it."""
         return {name: rule.grading_text for name, rule in self.propositions.items()}
 
     def sections(self) -> dict[str, Any]:
-        """The compiled rules, by the parts that different steps depend on."""
+        """The compiled rules, in the sections that artifacts depend on."""
 
         def plain(values: dict[str, Any]) -> dict[str, Any]:
             return {name: value.model_dump(mode="json") for name, value in values.items()}
@@ -107,13 +109,13 @@ class Rules:
             },
             "classes": {
                 "derived": plain(self.derived),
-                "classes": {kind: plain(classes) for kind, classes in self.classes.items()},
+                "classes": {name: plain(classes) for name, classes in self.classes.items()},
             },
             "policy": self.policy,
-            "features": {kind: list(rule.features) for kind, rule in self.reward.items()},
+            "features": {name: list(rule.features) for name, rule in self.reward.items()},
             "ranking": {
-                kind: rule.model_dump(mode="json", exclude={"features"})
-                for kind, rule in self.reward.items()
+                name: rule.model_dump(mode="json", exclude={"features"})
+                for name, rule in self.reward.items()
             },
             "signs": {name: rule.weight_sign for name, rule in self.propositions.items()},
             "completions": self.completions.model_dump(mode="json"),
@@ -138,236 +140,178 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=list).encode()).hexdigest()
 
 
-class _Loader:
-    """Reads the files and checks that names resolve; every problem is kept, not only the first."""
+@dataclass(frozen=True)
+class _File:
+    """A rule file: its values, where each stands, and the list that all problems are added to."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.errors: list[RuleError] = []
+    path: Path
+    raw: Any
+    value: Any
+    errors: list[RuleError]
 
-    def read(self, name: str, model: Any) -> tuple[Any, Any]:
-        """``(validated value, raw mapping)``, or ``(None, None)`` after an error."""
-        path = self.folder / name
+    @classmethod
+    def read(cls, path: Path, model: Any, errors: list[RuleError]) -> _File | None:
+        """Read and validate a file; None after an error."""
         try:
             raw = read_mapping(path)
-            return validate(model, raw, path), raw
+            return cls(path, raw, validate(model, raw, path), errors)
         except RuleError as error:
-            self.errors.append(error)
-            return None, None
-
-    def wrong(self, file: str, raw: Any, location: list[str | int], message: str) -> None:
-        path = self.folder / file
-        self.errors.append(RuleError(message, place_of(path, raw, location)))
-
-    def propositions(self) -> dict[str, Proposition]:
-        found: dict[str, Proposition] = {}
-        folder = self.folder / "propositions"
-        paths = sorted(folder.glob("*.yaml"))
-        if not paths:
-            self.errors.append(RuleError("no *.yaml file: one file a proposition", folder))
-        for path in paths:
-            file = f"propositions/{path.name}"
-            rule, raw = self.read(file, Proposition)
-            if rule is None:
-                continue
-            if rule.id != path.stem:
-                self.wrong(
-                    file, raw, ["id"], f"id '{rule.id}' must be the file's name '{path.stem}'"
-                )
-            positive = {(e.user, e.completion) for e in rule.examples.positive}
-            for i, example in enumerate(rule.examples.negative):
-                if (example.user, example.completion) in positive:
-                    self.wrong(
-                        file,
-                        raw,
-                        ["examples", "negative", i],
-                        "this example is positive too: drop one",
-                    )
-            found[path.stem] = rule
-        return found
-
-    def conjunctions(
-        self, file: str, raw: Any, at: list[str | int], rule: Conjunction, known: set[str]
-    ) -> None:
-        for side in ("all", "none"):
-            for i, name in enumerate(getattr(rule, side)):
-                if name not in known:
-                    self.wrong(
-                        file,
-                        raw,
-                        [*at, side, i],
-                        f"no proposition '{name}'; {suggest(name, known)}",
-                    )
-        both = set(rule.all) & set(rule.none)
-        if both:
-            self.wrong(file, raw, at, f"{sorted(both)} stand in all and in none: it never holds")
-
-
-def _cycle(derived: dict[str, Conjunction]) -> list[str] | None:
-    state: dict[str, int] = {}
-
-    def visit(name: str, trail: list[str]) -> list[str] | None:
-        if state.get(name) == 2 or name not in derived:
+            errors.append(error)
             return None
-        if state.get(name) == 1:
-            return [*trail[trail.index(name) :], name]
-        state[name] = 1
-        for part in (*derived[name].all, *derived[name].none):
-            found = visit(part, [*trail, name])
-            if found:
-                return found
-        state[name] = 2
-        return None
 
-    for name in derived:
-        found = visit(name, [])
-        if found:
-            return found
+    def error(self, location: Sequence[str | int], message: str) -> None:
+        self.errors.append(RuleError(message, place_of(self.path, self.raw, location)))
+
+    def check_known(
+        self, location: Sequence[str | int], noun: str, name: str, known: Collection[str]
+    ) -> None:
+        if name not in known:
+            self.error(location, f"no {noun} '{name}'; {suggest(name, known)}")
+
+    def check_conjunction(
+        self, location: Sequence[str], rule: Conjunction, known: Collection[str]
+    ) -> None:
+        for side, names in (("all", rule.all), ("none", rule.none)):
+            for i, name in enumerate(names):
+                self.check_known([*location, side, i], "proposition", name, known)
+        both = sorted(set(rule.all) & set(rule.none))
+        if both:
+            self.error(location, f"{both} stand in all and in none: it never holds")
+
+
+def _read_propositions(folder: Path, errors: list[RuleError]) -> dict[str, Proposition]:
+    paths = sorted(folder.glob("*.yaml"))
+    if not paths:
+        errors.append(RuleError("no *.yaml file: one file a proposition", folder))
+    files = [file for path in paths if (file := _File.read(path, Proposition, errors))]
+    for file in files:
+        name, rule = file.path.stem, file.value
+        if rule.id != name:
+            file.error(["id"], f"id '{rule.id}' must be the file's name '{name}'")
+        for i, example in enumerate(rule.examples.negative):
+            if example in rule.examples.positive:
+                message = "this example is positive too: drop one"
+                file.error(["examples", "negative", i], message)
+    return {file.path.stem: file.value for file in files}
+
+
+def _cycle(derived: dict[str, Conjunction]) -> tuple[str, ...] | None:
+    """A derived proposition's way back to itself, or None."""
+    terms = {name: [*rule.all, *rule.none] for name, rule in derived.items()}
+    try:
+        TopologicalSorter(terms).prepare()
+    except CycleError as error:
+        return tuple(reversed(error.args[1]))
     return None
 
 
-def load_with_errors(folder: Path) -> tuple[Rules | None, list[RuleError]]:
-    """Load the rules and say everything that is wrong with their names and form."""
-    loader = _Loader(folder)
-    propositions = loader.propositions()
-    derived, raw_derived = loader.read("derived.yaml", SECTIONS["derived"])
-    classes, raw_classes = loader.read("completion_classes.yaml", SECTIONS["completion_classes"])
-    policy, _ = loader.read("content_policy.yaml", SECTIONS["content_policy"])
-    reward, raw_reward = loader.read("reward.yaml", SECTIONS["reward"])
-    completions, raw_completions = loader.read("completions.yaml", Completions)
-    if None in (derived, classes, policy, reward, completions):
-        return None, loader.errors
-    names = set(propositions)
-    known = names | set(derived.root)
-    for name, rule in derived.root.items():
-        if name in names:
-            loader.wrong("derived.yaml", raw_derived, [name], f"'{name}' is a proposition already")
-        loader.conjunctions("derived.yaml", raw_derived, [name], rule, known)
-    cycle = _cycle(derived.root)
+def _check_derived(file: _File, propositions: Collection[str], known: Collection[str]) -> None:
+    for name, rule in file.value.root.items():
+        if name in propositions:
+            file.error([name], f"'{name}' is a proposition already")
+        file.check_conjunction([name], rule, known)
+    cycle = _cycle(file.value.root)
     if cycle:
-        path = " -> ".join(cycle)
-        loader.wrong("derived.yaml", raw_derived, [cycle[0]], f"goes round in a circle: {path}")
-    for kind in RESPONSE_TYPES:
-        _check_type(loader, kind, classes.root, raw_classes, reward.root, raw_reward, names, known)
-    for kind, recipes in completions.recipes.items():
-        _check_recipes(loader, kind, recipes, completions, raw_completions, reward.root)
+        file.error([cycle[0]], f"the definitions form a cycle: {' -> '.join(cycle)}")
+
+
+def _check_classes(file: _File, known: Collection[str]) -> None:
+    for response_type in RESPONSE_TYPES:
+        classes = file.value.root.get(response_type)
+        if classes is None:
+            file.error([], f"no classes for {response_type}")
+            continue
+        for name, rule in classes.items():
+            file.check_known([response_type, name], "class", name, CLASS_NAMES)
+            file.check_conjunction([response_type, name], rule, known)
+        missing = [name for name in CLASS_NAMES if name not in classes]
+        if missing:
+            file.error([response_type], f"{response_type} lacks {missing}")
+
+
+def _check_reward(file: _File, propositions: Collection[str]) -> None:
+    for response_type in RESPONSE_TYPES:
+        rule = file.value.root.get(response_type)
+        if rule is None:
+            file.error([], f"no reward for {response_type}")
+            continue
+        for i, name in enumerate(rule.features):
+            file.check_known([response_type, "features", i], "proposition", name, propositions)
+            if name in rule.features[:i]:
+                file.error([response_type, "features", i], f"'{name}' stands twice")
+        rank = {label: r for r, group in enumerate(rule.ordering) for label in group}
+        if len(rank) != sum(map(len, rule.ordering)):
+            file.error([response_type, "ordering"], "a label stands on two ranks")
+        for pair in rule.margins:
+            better, _, worse = pair.partition(">")
+            if better not in rank or worse not in rank or rank[better] >= rank[worse]:
+                message = f"'{pair}' must be 'better>worse' with labels of the ordering"
+                file.error([response_type, "margins", pair], message)
+
+
+def _check_completions(
+    file: _File, reward: Mapping[str, RewardRule], propositions: Collection[str]
+) -> None:
+    completions: Completions = file.value
+    slots = [*completions.fragments, *PROMPT_SLOTS]
+    for response_type, recipes in completions.recipes.items():
+        rule = reward.get(response_type)
+        labels = {label for group in rule.ordering for label in group} if rule else set()
+        for label in labels - set(recipes):
+            file.error(["recipes", response_type], f"no recipe for label '{label}'")
+        for label, options in recipes.items():
+            at = ["recipes", response_type, label]
+            if label not in labels:
+                hint = suggest(label, labels)
+                file.error(at, f"label '{label}' is not in the ordering of reward.yaml; {hint}")
+            for i, recipe in enumerate(options):
+                for slot in recipe.slots:
+                    file.check_known([*at, i, "slots"], "fragment", slot, slots)
+        for i, name in enumerate(completions.faults.get(response_type, ())):
+            file.check_known(["faults", response_type, i], "fragment", name, completions.fragments)
     for name, fragment in completions.fragments.items():
         for i, proposition in enumerate(fragment.makes):
-            if proposition not in names:
-                loader.wrong(
-                    "completions.yaml",
-                    raw_completions,
-                    ["fragments", name, "makes", i],
-                    f"no proposition '{proposition}'; {suggest(proposition, names)}",
-                )
-    if not policy.root:
-        loader.errors.append(RuleError("no category", Place(folder / "content_policy.yaml", 1)))
-    if loader.errors:
-        return None, loader.errors
-    return (
-        Rules(propositions, derived.root, classes.root, policy.root, reward.root, completions),
-        [],
-    )
+            at = ["fragments", name, "makes"]
+            file.check_known([*at, i], "proposition", proposition, propositions)
 
 
-def _check_type(
-    loader: _Loader,
-    kind: ResponseType,
-    classes: Any,
-    raw_classes: Any,
-    reward: Any,
-    raw_reward: Any,
-    names: set[str],
-    known: set[str],
-) -> None:
-    if kind not in classes:
-        loader.wrong("completion_classes.yaml", raw_classes, [], f"no classes for {kind}")
-    else:
-        for name, rule in classes[kind].items():
-            if name not in CLASS_NAMES:
-                hint = suggest(name, CLASS_NAMES)
-                loader.wrong(
-                    "completion_classes.yaml",
-                    raw_classes,
-                    [kind, name],
-                    f"no class '{name}'; {hint}",
-                )
-            loader.conjunctions("completion_classes.yaml", raw_classes, [kind, name], rule, known)
-        lacking = [name for name in CLASS_NAMES if name not in classes[kind]]
-        if lacking:
-            loader.wrong("completion_classes.yaml", raw_classes, [kind], f"{kind} lacks {lacking}")
-    if kind not in reward:
-        loader.wrong("reward.yaml", raw_reward, [], f"no reward for {kind}")
-        return
-    rule = reward[kind]
-    for i, name in enumerate(rule.features):
-        if name not in names:
-            loader.wrong(
-                "reward.yaml",
-                raw_reward,
-                [kind, "features", i],
-                f"no proposition '{name}'; {suggest(name, names)}",
-            )
-        if name in rule.features[:i]:
-            loader.wrong("reward.yaml", raw_reward, [kind, "features", i], f"'{name}' stands twice")
-    labels = [label for group in rule.ordering for label in group]
-    if len(set(labels)) != len(labels):
-        loader.wrong("reward.yaml", raw_reward, [kind, "ordering"], "a label stands on two ranks")
-    rank = {label: r for r, group in enumerate(rule.ordering) for label in group}
-    for pair in rule.margins:
-        better, _, worse = pair.partition(">")
-        if better not in rank or worse not in rank or rank[better] >= rank[worse]:
-            loader.wrong(
-                "reward.yaml",
-                raw_reward,
-                [kind, "margins", pair],
-                f"'{pair}' must be 'better>worse' with labels of the ordering",
-            )
-
-
-def _check_recipes(
-    loader: _Loader, kind: str, recipes: Any, bank: Completions, raw: Any, reward: Any
-) -> None:
-    wanted = (
-        {label for group in reward[kind].ordering for label in group} if kind in reward else set()
-    )
-    for label in wanted - set(recipes):
-        loader.wrong("completions.yaml", raw, ["recipes", kind], f"no recipe for label '{label}'")
-    for label, options in recipes.items():
-        if label not in wanted:
-            loader.wrong(
-                "completions.yaml",
-                raw,
-                ["recipes", kind, label],
-                f"label '{label}' is not in the ordering of reward.yaml; {suggest(label, wanted)}",
-            )
-        for i, recipe in enumerate(options):
-            for slot in recipe.slots:
-                if slot not in bank.fragments and slot not in PROMPT_SLOTS:
-                    hint = suggest(slot, [*bank.fragments, *PROMPT_SLOTS])
-                    loader.wrong(
-                        "completions.yaml",
-                        raw,
-                        ["recipes", kind, label, i, "slots"],
-                        f"no fragment '{slot}'; {hint}",
-                    )
-    for i, name in enumerate(bank.faults.get(cast(ResponseType, kind), ())):
-        if name not in bank.fragments:
-            loader.wrong(
-                "completions.yaml",
-                raw,
-                ["faults", kind, i],
-                f"no fragment '{name}'; {suggest(name, bank.fragments)}",
-            )
+def load_with_errors(folder: Path) -> tuple[Rules | None, list[RuleError]]:
+    """Load the rules, and find everything that is wrong with their names and form."""
+    errors: list[RuleError] = []
+    propositions = _read_propositions(folder / "propositions", errors)
+    files = [
+        _File.read(folder / f"{name}.yaml", model, errors)
+        for name, model in {**SECTIONS, "completions": Completions}.items()
+    ]
+    derived, classes, policy, reward, completions = files
+    if not (derived and classes and policy and reward and completions):
+        return None, errors
+    known = {*propositions, *derived.value.root}
+    _check_derived(derived, propositions, known)
+    _check_classes(classes, known)
+    _check_reward(reward, propositions)
+    _check_completions(completions, reward.value.root, propositions)
+    if not policy.value.root:
+        errors.append(RuleError("no category", Place(policy.path, 1)))
+    if errors:
+        return None, errors
+    return Rules(
+        propositions,
+        derived.value.root,
+        classes.value.root,
+        policy.value.root,
+        reward.value.root,
+        completions.value,
+    ), []
 
 
 def load_rules(folder: Path) -> Rules:
     """Load the rules.
 
     Raises:
-        RuleError: the first problem, with file, line and column; ``check_rules`` gives all.
+        RuleError: the first problem, with file, line and column; ``check_rules`` returns all.
     """
     rules, errors = load_with_errors(folder)
-    if rules is None or errors:
+    if rules is None:
         raise errors[0]
     return rules

@@ -1,6 +1,6 @@
-"""The same work on one machine or on many: batches, the graders over them, and a cluster of Ray's."""
+"""The same work on one machine or on many: batches in this process, or on a Ray cluster."""
 
 from rbr.scale.batches import run_batches
-from rbr.scale.graders import SpreadGrader
+from rbr.scale.options import ClusterOptions
 
-__all__ = ["SpreadGrader", "run_batches"]
+__all__ = ["ClusterOptions", "run_batches"]

@@ -1,7 +1,7 @@
 """One function over batches: in this process, or by actors on a Ray cluster (Ray Data).
 
-The batches are cut before it is known where they run, and each is worked on alone. So their results
-are the same for any number of workers, and a batch whose node dies is simply worked on again.
+The batches do not depend on where they run, and each is worked on alone. So the results are the same
+for any number of workers, and a batch whose node dies is simply repeated.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rbr.errors import RBRError
 from rbr.scale.cluster import connect
 
 if TYPE_CHECKING:
-    from rbr.settings import Scale
+    from rbr.scale.options import ClusterOptions
 
 BatchT = TypeVar("BatchT")
 ResultT = TypeVar("ResultT")
@@ -25,7 +25,7 @@ _NAMED = re.compile(r"[\w.]*(Error|Exception|Interrupt): ")
 def run_batches(
     make: Callable[[], Callable[[BatchT], ResultT]],
     batches: Sequence[BatchT],
-    scale: Scale | None = None,
+    scale: ClusterOptions | None = None,
 ) -> Iterator[tuple[int, ResultT]]:
     """Work on batches; results come as they are ready.
 
@@ -72,7 +72,9 @@ def _cause(error: Exception) -> str:
 
 
 def _on_cluster(
-    make: Callable[[], Callable[[BatchT], ResultT]], batches: Sequence[BatchT], scale: Scale
+    make: Callable[[], Callable[[BatchT], ResultT]],
+    batches: Sequence[BatchT],
+    scale: ClusterOptions,
 ) -> Iterator[tuple[int, ResultT]]:
     connect(scale)
     from ray.data import ActorPoolStrategy, DataContext, from_items
@@ -103,6 +105,6 @@ def _on_cluster(
         raise RBRError(f"the cluster at '{scale.address}' failed: {_cause(error)}") from error
     if len(seen) < len(batches):
         raise RBRError(
-            f"the cluster at '{scale.address}' gave back {len(seen)} of {len(batches)} batches: run"
+            f"the cluster at '{scale.address}' returned {len(seen)} of {len(batches)} batches: run"
             " the same command again"
         )

@@ -1,4 +1,4 @@
-"""The Ray cluster that a profile names. Ray is imported here and in ``batches`` alone, when one is named."""
+"""Connecting to a Ray cluster. Ray is imported only where an address is given."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from rbr.errors import RBRError
 
 if TYPE_CHECKING:
-    from rbr.settings import Scale
+    from rbr.scale.options import ClusterOptions
 
 LOCAL = "local"
 # Read by Ray as it is imported. The last one makes Ray take loopback for its own address, so that
-# nothing listens on the machine's other addresses; its name is of the systems that need it most.
+# nothing listens on the machine's other addresses (its name mentions the systems that need it most).
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -22,7 +22,7 @@ QUIET = {
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 
-def connect(scale: Scale) -> Any:
+def connect(scale: ClusterOptions) -> Any:
     """The module ``ray``, connected to ``scale.address``; once a process.
 
     ``local`` starts a cluster of this machine alone: on loopback, without a dashboard, stopped as the
@@ -32,8 +32,8 @@ def connect(scale: Scale) -> Any:
         RBRError: if Ray is not installed or the cluster cannot be reached.
     """
     address = scale.address or LOCAL
-    own = QUIET if _elsewhere(address) else {**QUIET, **LOOPBACK}
-    for name, value in own.items():
+    variables = QUIET if _elsewhere(address) else {**QUIET, **LOOPBACK}
+    for name, value in variables.items():
         os.environ.setdefault(name, value)
     try:
         import ray

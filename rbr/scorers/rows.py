@@ -1,4 +1,4 @@
-"""What MLflow hands a scorer, read as a conversation, a completion and a response type.
+"""What MLflow passes to a scorer, read as a conversation, a completion and a response type.
 
 Anything that could be read in two ways is an error: a grade of the wrong text looks like any other.
 """
@@ -6,7 +6,9 @@ Anything that could be read in two ways is an error: a grade of the wrong text l
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 
 from rbr.data.rows import Message
 from rbr.errors import DataError
@@ -16,9 +18,42 @@ if TYPE_CHECKING:
 
 INPUT_KEYS = ("messages", "prompt", "question", "query")
 OUTPUT_KEYS = ("choices", "messages", "content")
-# "developer" is OpenAI's newer name of "system".
-ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
-TEXT_PARTS = ("text", "input_text", "output_text")
+
+T = TypeVar("T")
+
+
+class TextPart(BaseModel):
+    """A part of a message's content; only text can be graded."""
+
+    type: Literal["text", "input_text", "output_text"]
+    text: str
+
+
+def _as_parts(content: Any) -> Any:
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+class ChatMessage(BaseModel):
+    """A message as chat clients return it.
+
+    Attributes:
+        role: "developer" is OpenAI's newer name of "system".
+        refusal: where OpenAI puts a refusal; the content is then empty.
+    """
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: Annotated[list[TextPart] | None, BeforeValidator(_as_parts)] = None
+    refusal: str | None = None
+
+
+class Choice(BaseModel):
+    """The one choice of a chat completion."""
+
+    message: ChatMessage
+
+
+MESSAGES = TypeAdapter(Annotated[list[ChatMessage], Field(min_length=1)])
+CHOICES = TypeAdapter(Annotated[list[Choice], Field(min_length=1, max_length=1)])
 
 
 def read_row(inputs: Any, outputs: Any, trace: Trace | None) -> tuple[tuple[Message, ...], str]:
@@ -55,12 +90,14 @@ def read_conversation(inputs: Any) -> tuple[Message, ...]:
         if not value.strip():
             raise DataError("inputs: the prompt is empty")
         return (Message(role="user", content=value),)
-    found = read_messages("inputs", value)
-    if found[-1].role != "user":
+    messages = validate("inputs", MESSAGES, value)
+    conversation = tuple(as_message("inputs", message) for message in messages)
+    if conversation[-1].role != "user":
         raise DataError(
-            f"inputs: the conversation ends with the turn '{found[-1].role}', not with the user's"
+            f"inputs: the conversation ends with the turn '{conversation[-1].role}', not with the"
+            " user's"
         )
-    return found
+    return conversation
 
 
 def read_completion(outputs: Any) -> str:
@@ -79,21 +116,16 @@ def read_completion(outputs: Any) -> str:
     if isinstance(value, Mapping):
         key = only_key("outputs", value, OUTPUT_KEYS)
         if key == "choices":
-            choices = value["choices"]
-            if not isinstance(choices, Sequence) or len(choices) != 1:
-                raise DataError("outputs: there must be exactly one choice")
-            choice = plain(choices[0])
-            if not isinstance(choice, Mapping) or "message" not in choice:
-                raise DataError("outputs: the choice has no 'message'")
-            value = [choice["message"]]
-        elif key == "messages":
-            value = value["messages"]
+            [choice] = validate("outputs.choices", CHOICES, value["choices"])
+            value = [choice.message]
         else:
-            value = [{"role": "assistant", **value}]
-    found = read_messages("outputs", value, last_only=True)
-    if found[-1].role != "assistant":
-        raise DataError(f"outputs: the last message is of '{found[-1].role}', not the assistant's")
-    return found[-1].content
+            value = value["messages"] if key == "messages" else [{"role": "assistant", **value}]
+    # The messages before the last may be tool calls, which have no text.
+    last = value[-1:] if isinstance(value, list | tuple) else value
+    [message] = validate("outputs", MESSAGES, last)
+    if message.role != "assistant":
+        raise DataError(f"outputs: the last message is of '{message.role}', not the assistant's")
+    return as_message("outputs", message).content
 
 
 def read_response_type(
@@ -138,7 +170,7 @@ def only_key(what: str, value: Mapping[str, Any], keys: Sequence[str]) -> str:
         DataError: if it has none or several.
     """
     found = [key for key in keys if not missing(value.get(key))]
-    # A message without content still says what it is: it may hold a refusal.
+    # A message without content is one nevertheless: it may hold a refusal.
     if not found and "refusal" in value and "content" in keys:
         return "content"
     if len(found) != 1:
@@ -147,50 +179,32 @@ def only_key(what: str, value: Mapping[str, Any], keys: Sequence[str]) -> str:
     return found[0]
 
 
-def read_messages(what: str, value: Any, last_only: bool = False) -> tuple[Message, ...]:
-    """Messages as ours.
-
-    Args:
-        what: where they are from, for errors.
-        last_only: read the last one alone (those before it may be tool calls).
+def validate(what: str, adapter: TypeAdapter[T], value: Any) -> T:
+    """A value, or a client's object with the same attributes, by its type.
 
     Raises:
-        DataError: if there is none, or one is not a role with text.
+        DataError: at the first problem.
     """
     if missing(value):
         raise DataError(f"no {what}: give text or messages")
-    if isinstance(value, str | Mapping) or not isinstance(value, Sequence):
-        raise DataError(f"{what} are a {type(value).__name__}: give text or messages")
-    if not value:
-        raise DataError(f"{what}: there is no message")
-    first = len(value) - 1 if last_only else 0
-    return tuple(_message(f"{what}, message {i + 1}", value[i]) for i in range(first, len(value)))
+    try:
+        return adapter.validate_python(value, from_attributes=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join([what, *map(str, first["loc"])])
+        raise DataError(f"{place}: {first['msg']}; found {str(first['input'])[:60]!r}") from error
 
 
-def _message(where: str, value: Any) -> Message:
-    message = plain(value)
-    if not isinstance(message, Mapping) or "role" not in message:
-        raise DataError(f"{where} is no mapping with a role and a content")
-    role = message["role"]
-    if not isinstance(role, str) or role not in ROLES:
-        raise DataError(f"{where} has the role {role!r}; those that can be graded: {list(ROLES)}")
-    content = message.get("content")
-    # OpenAI puts a refusal in a field of its own and leaves the content empty.
-    if content is None and isinstance(message.get("refusal"), str):
-        content = message["refusal"]
-    return Message.model_validate({"role": ROLES[role], "content": _text(where, content)})
+def as_message(what: str, message: ChatMessage) -> Message:
+    """A client's message as ours.
 
-
-def _text(where: str, content: Any) -> str:
-    if isinstance(content, str):
-        return content
-    if content is None:
-        raise DataError(f"{where} has no text (a tool call?)")
-    if not isinstance(content, Sequence) or not content:
-        raise DataError(f"{where} has a {type(content).__name__} as content, not text")
-    parts = [plain(part) for part in content]
-    for part in parts:
-        kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
-        if kind not in TEXT_PARTS or not isinstance(part.get("text"), str):
-            raise DataError(f"{where} has a part of type {kind!r}: only text can be graded")
-    return "".join(part["text"] for part in parts)
+    Raises:
+        DataError: if it has no text.
+    """
+    if message.content:
+        text = "".join(part.text for part in message.content)
+    elif message.content is None and message.refusal is not None:
+        text = message.refusal
+    else:
+        raise DataError(f"{what}: a message of '{message.role}' has no text (a tool call?)")
+    return Message(role="system" if message.role == "developer" else message.role, content=text)

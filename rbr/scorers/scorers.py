@@ -13,17 +13,17 @@ from pydantic import PrivateAttr
 
 from rbr.errors import RBRError, RuleError
 from rbr.grading.base import Grader
-from rbr.reward import Explanation, RuleBasedReward
+from rbr.reward.rule_based_reward import Explanation, RuleBasedReward
 from rbr.rules.yaml import suggest
-from rbr.scorers.grade_once import GRADING, GradeOnce
 from rbr.scorers.rows import read_response_type, read_row
+from rbr.scorers.shared import MODEL_LOCK, SharedGrader
 
 if TYPE_CHECKING:
-    from rbr.rules import Rules
+    from rbr.rules.rules import Rules
 
 
 class PropositionScorer(Scorer):
-    """How probable a proposition is of a row's completion; ``proposition_scorers`` makes them.
+    """How probable a proposition is of a row's completion; made by ``proposition_scorers``.
 
     Attributes:
         text: the proposition's question and definition.
@@ -34,7 +34,7 @@ class PropositionScorer(Scorer):
     text: str
     grader: str
     threshold: float | None = None
-    _grades: GradeOnce = PrivateAttr()
+    _grader: SharedGrader = PrivateAttr()
 
     def __call__(
         self, *, inputs: Any = None, outputs: Any = None, trace: Trace | None = None
@@ -43,9 +43,11 @@ class PropositionScorer(Scorer):
         source = AssessmentSource(source_type="LLM_JUDGE", source_id=self.grader)
         try:
             conversation, completion = read_row(inputs, outputs, trace)
-            p = float(self._grades.grade([conversation], [completion], None, [self.name])[0, 0])
+            # All propositions: one call grades the row for all its scorers.
+            [graded] = self._grader.grade([conversation], [completion])
         except RBRError as error:
             return Feedback(name=self.name, error=error, source=source)
+        p = float(graded[self._grader.propositions.index(self.name)])
         return Feedback(
             name=self.name,
             value=p if self.threshold is None else p >= self.threshold,
@@ -57,7 +59,7 @@ class PropositionScorer(Scorer):
 
 
 class RewardScorer(Scorer):
-    """R_tot of a row's completion and what it is made of; ``reward_scorer`` makes it.
+    """R_tot of a row's completion and what it is made of; made by ``reward_scorer``.
 
     Attributes:
         response_type_key: where the expectations or the trace's tags hold the response type.
@@ -77,34 +79,34 @@ class RewardScorer(Scorer):
         """The feedback: R_tot, with its parts in the metadata; or an error and no value."""
         try:
             conversation, completion = read_row(inputs, outputs, trace)
-            kind = read_response_type(
+            response_type = read_response_type(
                 expectations, trace, self.response_type_key, self._reward.rules.response_types
             )
-            with GRADING:
-                told = self._reward.explain(conversation, completion, kind)
+            with MODEL_LOCK:
+                explanation = self._reward.explain(conversation, completion, response_type)
         except RBRError as error:
             return Feedback(name=self.name, error=error)
         return Feedback(
             name=self.name,
-            value=told.reward,
-            rationale=rationale(told),
+            value=explanation.reward,
+            rationale=rationale(explanation),
             metadata={
-                "response_type": kind,
-                "reward_model": repr(told.reward_model),
-                "contributions": json.dumps(told.contributions),
+                "response_type": response_type,
+                "reward_model": repr(explanation.reward_model),
+                "contributions": json.dumps(explanation.contributions),
             },
         )
 
 
-def rationale(told: Explanation) -> str:
+def rationale(explanation: Explanation) -> str:
     """An explanation as lines of text, the largest contributions first."""
     lines = [
-        f"R_tot = {told.reward:+.3f} as {told.response_type}",
-        f"{told.reward_model:+.3f} R_rm",
+        f"R_tot = {explanation.reward:+.3f} as {explanation.response_type}",
+        f"{explanation.reward_model:+.3f} R_rm",
     ]
     lines += [
-        f"{part:+.3f} {name} ({value:.2f} × {weight:+.2f})"
-        for name, (value, weight, part) in told.ordered()
+        f"{contribution:+.3f} {name} ({value:.2f} × {weight:+.2f})"
+        for name, (value, weight, contribution) in explanation.ordered()
     ]
     return "\n".join(lines)
 
@@ -118,8 +120,8 @@ def proposition_scorers(
     """One scorer a proposition; a row is graded once for all of them.
 
     Args:
-        grader: of the propositions. Give the ``GradeOnce`` that the reward has, and a row is graded
-            once for the reward too.
+        grader: of the propositions. Where it is the ``SharedGrader`` that the reward has, a row is
+            graded once for the reward too.
         names: propositions; all of the rules by default.
         threshold: in [0, 1]; the values are then whether the probability is at least this.
 
@@ -129,7 +131,7 @@ def proposition_scorers(
     """
     if threshold is not None and not 0 <= threshold <= 1:
         raise ValueError(f"threshold is {threshold}: a probability from 0 to 1")
-    once = GradeOnce.of(grader)
+    shared = SharedGrader.of(grader, rules)
     scorers = []
     for name in rules.proposition_names if names is None else names:
         if name not in rules.propositions:
@@ -143,10 +145,10 @@ def proposition_scorers(
             # No limit: graders have their own, and a scorer also waits for other rows' turns.
             timeout=0,
             text=f"{rule.question} {rule.definition}",
-            grader=once.identity(name),
+            grader=shared.identity(name),
             threshold=threshold,
         )
-        scorer._grades = once
+        scorer._grader = shared
         scorers.append(scorer)
     return scorers
 
@@ -156,15 +158,15 @@ def reward_scorer(
 ) -> RewardScorer:
     """The scorer of R_tot, named as the reward is in training.
 
-    A row without a response type is an error here, not R_rm alone: in somebody's traces it is more
-    often forgotten than meant.
+    A row without a response type is an error here, not R_rm alone: in traces it is more often
+    forgotten than intended.
 
     Args:
-        reward: made with a ``GradeOnce`` it shares grades with the scorers that were made with it.
+        reward: made with a ``SharedGrader`` it shares grades with the other scorers of that grader.
         response_type_key: where the expectations or the trace's tags hold the response type.
     """
     shared = copy.copy(reward)
-    shared.grader = GradeOnce.of(reward.grader)
+    shared.grader = SharedGrader.of(reward.grader, reward.rules)
     scorer = RewardScorer(
         name=reward.__name__,
         description="The reward model's score plus the weighted rules.",

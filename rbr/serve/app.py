@@ -3,55 +3,54 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from fastapi import FastAPI, Request, Response, Security
 from fastapi.security import HTTPBearer
+from starlette.middleware.authentication import AuthenticationMiddleware
 
+from rbr.reward.rule_based_reward import RuleBasedReward
 from rbr.rules.models import ResponseType
-from rbr.serve.errors import ServeError, add_handlers, declared
+from rbr.serve.errors import ServeError, add_handlers, responses
 from rbr.serve.formats import (
     AnyItem,
     Contribution,
     ExplainResponse,
     Health,
-    ItemReward,
     OpenRLHFRequest,
     OpenRLHFResponse,
-    Queue,
     RewardRequest,
     RewardResponse,
 )
-from rbr.serve.jobs import Item, Job, Reward
-from rbr.serve.middleware import RequestGuard
+from rbr.serve.jobs import Item
+from rbr.serve.middleware import BearerToken, BodyLimit, unauthorized
 from rbr.serve.openrlhf import items_of
 from rbr.serve.settings import ServeSettings
 from rbr.serve.worker import Worker
 
 
-def create_app(reward: Reward, settings: ServeSettings | None = None) -> FastAPI:
+def create_app(reward: RuleBasedReward, settings: ServeSettings | None = None) -> FastAPI:
     """The service of a reward.
 
     Args:
-        reward: asked from one thread only, never from the event loop's.
+        reward: called in one thread only, never in the event loop's.
         settings: limits and token; defaults without a token where None.
 
     Returns:
-        An application whose lifespan starts and stops the worker, kept as ``app.state.worker``.
+        An application whose lifespan runs the worker, kept as ``app.state.worker``.
     """
     settings = settings or ServeSettings()
     worker = Worker(reward, settings)
     # Hashing all rules takes milliseconds; they do not change while they are served.
     digest = reward.rules.digest
-    kinds = cast(list[ResponseType], list(reward.rules.response_types))
+    response_types = cast(list[ResponseType], list(reward.rules.response_types))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        worker.start()
-        yield
-        await asyncio.to_thread(worker.stop)
+        async with worker.running():
+            yield
 
     # No /docs page: it would load scripts from outside.
     app = FastAPI(
@@ -63,99 +62,93 @@ def create_app(reward: Reward, settings: ServeSettings | None = None) -> FastAPI
         redoc_url=None,
     )
     app.state.worker = worker
-    app.add_middleware(RequestGuard, settings=settings)
     add_handlers(app)
-    errors = declared(413, 422, 429, 503)
-    guard: dict[str, Any] = {}
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    route: dict[str, Any] = {"responses": responses(413, 422, 429, 503)}
     if settings.token is not None:
-        errors |= declared(401)
-        # The middleware has checked the token; this one tells the published schema.
-        guard["dependencies"] = [Security(HTTPBearer(auto_error=False))]
+        # Outermost: nothing of a request without the token is read.
+        backend = BearerToken(settings.token.get_secret_value())
+        app.add_middleware(AuthenticationMiddleware, backend=backend, on_error=unauthorized)
+        # The middleware checks the token; these document it in the schema.
+        route["responses"] |= responses(401)
+        route["dependencies"] = [Security(HTTPBearer(auto_error=False))]
 
-    @app.post("/reward", responses=errors, **guard)
+    @app.post("/reward", **route)
     async def reward_items(body: RewardRequest, request: Request) -> RewardResponse:
         """Rewards of completions, with their parts."""
-        job = Job([_work(item) for item in body.items])
-        scores = await _finished(worker, job, request)
-        return RewardResponse(
-            rewards=[
-                ItemReward(reward_model=s.reward_model, rule_based=s.rule_based, reward=s.reward)
-                for s in scores
-            ]
-        )
+        items = [_item(item) for item in body.items]
+        return RewardResponse(rewards=await _score(worker, request, items))
 
-    @app.post("/explain", responses=errors, **guard)
+    @app.post("/explain", **route)
     async def explain(body: AnyItem, request: Request) -> ExplainResponse:
         """The reward of one completion, split into R_rm and each feature's contribution."""
-        told = await _finished(worker, Job([_work(body)], explain=True), request)
+        explanation = await _score(worker, request, [_item(body)], explain=True)
         return ExplainResponse(
-            response_type=told.response_type,
-            reward_model=told.reward_model,
+            response_type=explanation.response_type,
+            reward_model=explanation.reward_model,
             contributions={
-                name: Contribution(value=value, weight=weight, contribution=part)
-                for name, (value, weight, part) in told.contributions.items()
+                name: Contribution(value=value, weight=weight, contribution=contribution)
+                for name, (value, weight, contribution) in explanation.contributions.items()
             },
-            reward=told.reward,
+            reward=explanation.reward,
         )
 
-    @app.post("/get_reward", responses=errors, **guard)
+    @app.post("/get_reward", **route)
     async def get_reward(body: OpenRLHFRequest, request: Request) -> OpenRLHFResponse:
         """Rewards in the format of OpenRLHF's remote reward models."""
-        scores = await _finished(worker, Job(items_of(body)), request)
-        rewards = [s.reward for s in scores]
+        found = await _score(worker, request, items_of(body))
+        rewards = [r.reward for r in found]
         return OpenRLHFResponse(
             rewards=rewards,
             scores=rewards,
             extra_logs={
-                "reward_model": [s.reward_model for s in scores],
-                "rule_based": [s.rule_based for s in scores],
+                "reward_model": [r.reward_model for r in found],
+                "rule_based": [r.rule_based for r in found],
             },
         )
 
-    @app.get("/healthz", responses={503: {"model": Health, "description": "Not taking requests"}})
+    @app.get(
+        "/healthz", responses={503: {"model": Health, "description": "Not accepting requests"}}
+    )
     async def healthz(response: Response) -> Health:
-        """Whether requests are taken, by which rules, and how many wait. Needs no token."""
-        waiting, scoring, seconds = worker.depth()
+        """Whether requests are accepted, by which rules, and how many wait. Needs no token."""
         if not worker.ready:
             response.status_code = 503
         return Health(
             ready=worker.ready,
             rules=digest,
-            response_types=kinds,
-            queue=Queue(
-                waiting=waiting,
-                limit=settings.max_waiting,
-                scoring=scoring,
-                scoring_seconds=seconds,
-            ),
+            response_types=response_types,
+            queue=worker.state(),
         )
 
     return app
 
 
-def _work(item: AnyItem) -> Item:
-    return Item(item.talk(), item.completion, item.response_type)
+def _item(item: AnyItem) -> Item:
+    return Item(item.messages, item.completion, item.response_type)
 
 
-async def _finished(worker: Worker, job: Job, request: Request) -> Any:
-    """The job's outcome; a client that leaves takes its waiting job along.
+async def _score(
+    worker: Worker, request: Request, items: Sequence[Item], explain: bool = False
+) -> Any:
+    """See ``Worker.score``; the work of a client that leaves is dropped.
 
     Raises:
-        ServeError: as the worker gives it.
+        ServeError: as the worker does; 503 if the client leaves, which nobody reads.
     """
-    future = asyncio.wrap_future(worker.submit(job))
-    gone = asyncio.create_task(_gone(request))
+    scoring = asyncio.create_task(worker.score(items, explain))
+    disconnect = asyncio.create_task(_disconnected(request))
+    disconnect.add_done_callback(lambda _: scoring.cancel())
     try:
-        await asyncio.wait({future, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not future.done():
-            raise ServeError(503, "client_gone", "the client left")  # nobody reads it
-        return future.result()
+        return await scoring
+    except asyncio.CancelledError:
+        if not disconnect.done():
+            raise
+        raise ServeError(503, "client_gone", "the client left") from None
     finally:
-        # Out of the queue if it waits still; in a batch already, it is scored and its outcome dropped.
-        future.cancel()
-        gone.cancel()
+        disconnect.cancel()
 
 
-async def _gone(request: Request) -> None:
+async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass

@@ -1,7 +1,8 @@
-"""Bodies of requests and answers; what their schema says is what is enforced."""
+"""Bodies of requests and responses; their schema is what is enforced."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
@@ -15,16 +16,15 @@ Prompt = Annotated[str, Field(min_length=1, max_length=MAX_CHARACTERS)]
 
 
 class Body(BaseModel):
-    """Base of our own formats: no unknown keys, no conversions (1 is no text)."""
+    """Base of requests: no unknown keys, no conversions (1 is no text)."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class Turn(Body):
+class Turn(Message, strict=True):
     """One turn of a conversation."""
 
-    role: Literal["system", "user", "assistant"]
-    content: Text = Field(description="what was said, without a chat template's tokens")
+    content: Text = Field(description="without a chat template's tokens")
 
 
 class _Item(Body):
@@ -41,8 +41,9 @@ class PromptItem(_Item):
 
     prompt: Prompt = Field(description="what the user says")
 
-    def talk(self) -> tuple[Message, ...]:
-        """The conversation that was answered."""
+    @property
+    def messages(self) -> Sequence[Message]:
+        """The conversation that the completion answers."""
         return (Message(role="user", content=self.prompt),)
 
 
@@ -60,18 +61,18 @@ class ConversationItem(_Item):
             raise ValueError("a conversation must end with a user turn")
         return turns
 
-    def talk(self) -> tuple[Message, ...]:
-        """The conversation that was answered."""
-        return tuple(Message(role=t.role, content=t.content) for t in self.conversation)
+    @property
+    def messages(self) -> Sequence[Message]:
+        """The conversation that the completion answers."""
+        return self.conversation
 
 
 def _form(value: Any) -> str:
-    if isinstance(value, ConversationItem) or (isinstance(value, dict) and "conversation" in value):
-        return "ConversationItem"
-    return "PromptItem"
+    is_conversation = isinstance(value, dict) and "conversation" in value
+    return "ConversationItem" if is_conversation else "PromptItem"
 
 
-# Told apart by their keys, so that an error is about the form that was meant and not about both.
+# Distinguished by their keys, so that an error is about the form that is meant and not about both.
 AnyItem = Annotated[
     Annotated[PromptItem, Tag("PromptItem")] | Annotated[ConversationItem, Tag("ConversationItem")],
     Discriminator(_form),
@@ -146,7 +147,7 @@ class OpenRLHFResponse(BaseModel):
 
 
 class Queue(BaseModel):
-    """Completions on their way."""
+    """Completions that wait or are being scored."""
 
     waiting: int
     limit: int = Field(description="beyond this many waiting, requests get 429")

@@ -2,100 +2,111 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, InvalidStateError
-from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
 
 from rbr.data.rows import Message
 from rbr.errors import DataError
-from rbr.reward import Explanation
-from rbr.rules import Rules
-from rbr.serve.errors import Detail, ServeError, one_line
+from rbr.reward.rule_based_reward import Explanation, RuleBasedReward
+from rbr.serve.errors import Detail, ServeError
+from rbr.serve.formats import ItemReward
 
-log = logging.getLogger("rbr.serve")
+logger = logging.getLogger(__name__)
 
-Array = NDArray[np.float64]
-
-
-class Reward(Protocol):
-    """What is served; ``rbr.reward.RuleBasedReward`` is one."""
-
-    rules: Rules
-
-    def parts(
-        self,
-        conversations: Sequence[Sequence[Message]],
-        completions: Sequence[str],
-        response_types: Sequence[str | None],
-    ) -> tuple[Array, Array, Array]:
-        """R_rm and the rule-based part, (n,) each, and the proposition probabilities."""
-        ...
-
-    def explain(
-        self, conversation: Sequence[Message], completion: str, response_type: str | None
-    ) -> Explanation:
-        """Why a completion has its reward."""
-        ...
+Outcome = list[ItemReward] | Explanation | ServeError
 
 
 @dataclass(frozen=True)
 class Item:
     """One completion to score."""
 
-    conversation: tuple[Message, ...]
+    conversation: Sequence[Message]
     completion: str
     response_type: str | None
 
 
-@dataclass(frozen=True)
-class Scored:
-    """Scores of one completion."""
-
-    reward_model: float
-    rule_based: float
-    reward: float
-
-
 @dataclass(eq=False)
 class Job:
-    """A request's work. ``future`` gets ``Scored`` an item (or an ``Explanation``) or a ``ServeError``.
+    """The work of one request.
 
     Attributes:
         explain: explain the single item instead of scoring.
-        since: ``time.monotonic()`` when it was queued.
+        since: the event loop's time when it was queued.
+        outcome: gets the rewards of the items, or the explanation, or a ``ServeError``.
     """
 
     items: Sequence[Item]
-    explain: bool = False
-    since: float = 0.0
-    future: Future[Any] = field(default_factory=Future)
+    explain: bool
+    since: float
+    outcome: asyncio.Future[list[ItemReward] | Explanation]
 
-    def settle(self, outcome: Any) -> None:
-        """Give the outcome, unless the job was given up meanwhile."""
-        # Given up: its client left, or the time for stopping ran out while it was being scored.
-        with suppress(InvalidStateError):
-            if isinstance(outcome, ServeError):
-                self.future.set_exception(outcome)
-            else:
-                self.future.set_result(outcome)
+    def settle(self, outcome: Outcome) -> None:
+        """Set the outcome, unless the client left or the service stopped while it was scored."""
+        if self.outcome.done():
+            return
+        if isinstance(outcome, ServeError):
+            self.outcome.set_exception(outcome)
+        else:
+            self.outcome.set_result(outcome)
 
 
-def score(reward: Reward, items: Sequence[Item], max_batch: int) -> list[Scored]:
-    """Scores by ``reward.parts``, called with at most ``max_batch`` completions at once.
+def outcomes_of(reward: RuleBasedReward, jobs: Sequence[Job], max_batch: int) -> list[Outcome]:
+    """One outcome a job, scored together.
+
+    Where that fails each is scored alone, so that only those get an error that the reward fails on.
+    If the first two fail alone as well, the model is taken to be down and the others get the same
+    error: a grader that runs into its timeouts would hold up the queue for minutes.
+    """
+    try:
+        return _score_together(reward, jobs, max_batch)
+    # Whatever a model raises, SystemExit too: the worker's thread must survive it.
+    except BaseException as error:
+        logger.exception("scoring failed")
+        failure = _failure(error)
+    if len(jobs) == 1:
+        return [failure]
+    outcomes: list[Outcome] = []
+    for job in jobs:
+        if len(outcomes) == 2 and all(
+            isinstance(o, ServeError) and o.error != "not_finite" for o in outcomes
+        ):
+            return outcomes + [failure] * (len(jobs) - 2)
+        outcomes += outcomes_of(reward, [job], max_batch)
+    return outcomes
+
+
+def _failure(error: BaseException) -> ServeError:
+    if isinstance(error, DataError):
+        return ServeError(422, "invalid_request", error.message)
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+    return ServeError(503, "model_failed", f"the reward failed: {text}")
+
+
+def _score_together(reward: RuleBasedReward, jobs: Sequence[Job], max_batch: int) -> list[Outcome]:
+    items = [item for job in jobs if not job.explain for item in job.items]
+    rewards = iter(score(reward, items, max_batch))
+    return [
+        _explain(reward, job.items[0])
+        if job.explain
+        else _checked(list(islice(rewards, len(job.items))))
+        for job in jobs
+    ]
+
+
+def score(reward: RuleBasedReward, items: Sequence[Item], max_batch: int) -> list[ItemReward]:
+    """Rewards by ``reward.components``, called with at most ``max_batch`` completions at once.
 
     Raises:
-        ValueError: if the reward gives another number of scores.
+        ValueError: if the reward returns another number of scores.
     """
-    found: list[Scored] = []
+    rewards: list[ItemReward] = []
     for start in range(0, len(items), max_batch):
         batch = items[start : start + max_batch]
-        base, rule_based, _ = reward.parts(
+        base, rule_based, _ = reward.components(
             [item.conversation for item in batch],
             [item.completion for item in batch],
             [item.response_type for item in batch],
@@ -104,76 +115,27 @@ def score(reward: Reward, items: Sequence[Item], max_batch: int) -> list[Scored]
             raise ValueError(
                 f"{len(base)} and {len(rule_based)} scores for {len(batch)} completions"
             )
-        total = base + rule_based
-        found += [Scored(*map(float, row)) for row in zip(base, rule_based, total, strict=True)]
-    return found
+        rewards += [
+            ItemReward(reward_model=b, rule_based=r, reward=b + r)
+            for b, r in zip(base.tolist(), rule_based.tolist(), strict=True)
+        ]
+    return rewards
 
 
-def checked(scores: Sequence[Scored]) -> Sequence[Scored] | ServeError:
-    """The scores of one job, or an error that names those that are no finite number."""
+def _checked(rewards: list[ItemReward]) -> Outcome:
+    """The rewards of one job, or an error that names those that are no finite number."""
     bad = [
-        Detail(where=f"{i}", message=f"R_rm {s.reward_model}, rule-based {s.rule_based}")
-        for i, s in enumerate(scores)
-        if not np.isfinite(s.reward)
+        Detail(where=str(i), message=f"R_rm {r.reward_model}, rule-based {r.rule_based}")
+        for i, r in enumerate(rewards)
+        if not math.isfinite(r.reward)
     ]
     if bad:
         return ServeError(503, "not_finite", f"{len(bad)} scores are not finite; see details", bad)
-    return scores
+    return rewards
 
 
-def failure(error: BaseException) -> ServeError:
-    """What a job gets that the reward failed on."""
-    if isinstance(error, DataError):
-        return ServeError(422, "invalid_request", error.message)
-    return ServeError(503, "model_failed", f"the reward failed: {one_line(error)}")
-
-
-def attempt(work: Callable[[], Any]) -> Any:
-    """What ``work`` gives, or its failure as a ``ServeError``."""
-    try:
-        return work()
-    # Whatever a model raises, SystemExit too: the worker's thread must outlive it.
-    except BaseException as error:
-        log.exception("scoring failed")
-        return failure(error)
-
-
-def explained(reward: Reward, item: Item) -> Explanation | ServeError:
-    """The explanation, or an error where its reward is no finite number."""
-    told = reward.explain(item.conversation, item.completion, item.response_type)
-    if not np.isfinite(told.reward):
-        return ServeError(503, "not_finite", f"the reward is {told.reward}")
-    return told
-
-
-def run(reward: Reward, jobs: Sequence[Job], max_batch: int) -> None:
-    """Settle jobs, scored together.
-
-    Where that fails each is scored alone, so that only those get an error that the reward fails on. When
-    the first two fail alone as well, the model is taken to be down and the others get the same error: with
-    a grader that runs into its timeouts, trying all would keep the queue standing for minutes.
-    """
-    if jobs[0].explain:
-        [job] = jobs
-        job.settle(attempt(lambda: explained(reward, job.items[0])))
-        return
-    items = [item for job in jobs for item in job.items]
-    found = attempt(lambda: score(reward, items, max_batch))
-    if not isinstance(found, ServeError):
-        at = 0
-        for job in jobs:
-            job.settle(checked(found[at : at + len(job.items)]))
-            at += len(job.items)
-        return
-    if len(jobs) == 1:
-        jobs[0].settle(found)
-        return
-    failed = 0
-    for i, job in enumerate(jobs):
-        if failed == i == 2:
-            for other in jobs[i:]:
-                other.settle(found)
-            return
-        alone = attempt(lambda job=job: score(reward, job.items, max_batch))  # type: ignore[misc]
-        failed += isinstance(alone, ServeError)
-        job.settle(alone if isinstance(alone, ServeError) else checked(alone))
+def _explain(reward: RuleBasedReward, item: Item) -> Outcome:
+    explanation = reward.explain(item.conversation, item.completion, item.response_type)
+    if not math.isfinite(explanation.reward):
+        return ServeError(503, "not_finite", f"the reward is {explanation.reward}")
+    return explanation

@@ -1,8 +1,8 @@
 """OpenRLHF's remote-reward format: texts with a chat template's tokens in them.
 
 Its client (version 0.11, ``SingleTurnAgentExecutor``) sends the prompt after the chat template and the
-decoded tokens of prompt and answer, special tokens kept. Here the prompt is read back into turns and the
-answer is what follows it.
+decoded tokens of prompt and answer, special tokens kept. Here the prompt is parsed back into turns; the
+completion is what follows it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from rbr.serve.formats import OpenRLHFRequest
 from rbr.serve.jobs import Item
 
 TURN = re.compile(r"<\|im_start\|>(system|user|assistant)\n(.*?)<\|im_end\|>\n?", re.DOTALL)
-ANSWER = "<|im_start|>assistant\n"
-# What a generation ends with: the end of a turn or of a text, and padding, which is the same token.
-ENDS = ("<|im_end|>", "<|endoftext|>")
-# How prompts of other templates begin. Graded as a user's words they would get a reward that is wrong.
+GENERATION_PROMPT = "<|im_start|>assistant\n"
+# The ends of a generation (of a turn or of a text; padding is the same token), in a reversed text: a
+# pattern at the end of a text would take quadratic time on an answer of nothing but ends.
+REVERSED_ENDS = re.compile(r"(?:\s*+(?:>\|dne_mi\|<|>\|txetfodne\|<))*")
+# How prompts of other templates begin. Graded as a user's words they would get a wrong reward.
 FOREIGN = re.compile(r"\s*(?:<\|[a-z_]+\|>|<s>|<bos>|\[INST\]|<start_of_turn>|<｜)")
 
 
@@ -34,11 +35,11 @@ def conversation_of(prompt: str) -> tuple[Message, ...]:
             raise ValueError("begins with a token of a chat template that is not ChatML")
         return (Message(role="user", content=prompt),)
     turns: list[Message] = []
-    at = 0
-    while found := TURN.match(prompt, at):
-        turns.append(Message.model_validate({"role": found[1], "content": found[2]}))
-        at = found.end()
-    if prompt[at:] != ANSWER or not turns or turns[-1].role != "user":
+    position = 0
+    while turn := TURN.match(prompt, position):
+        turns.append(Message.model_validate({"role": turn[1], "content": turn[2]}))
+        position = turn.end()
+    if prompt[position:] != GENERATION_PROMPT or not turns or turns[-1].role != "user":
         raise ValueError("is ChatML that does not end with a user turn and '<|im_start|>assistant'")
     return tuple(turns)
 
@@ -54,19 +55,13 @@ def completion_of(query: str, prompt: str) -> str:
             "does not begin with its prompt: was the prompt cut for length, or does the tokenizer"
             " change texts?"
         )
-    start, kept, at = len(prompt), len(query), len(query)
-    # From the back, by positions: a pattern would take quadratic time on an answer of nothing but ends.
-    while True:
-        while at > start and query[at - 1].isspace():
-            at -= 1
-        found = next((end for end in ENDS if query.endswith(end, start, at)), None)
-        if found is None:
-            return query[start:kept]
-        kept = at = at - len(found)
+    answer = query[len(prompt) :]
+    ends = REVERSED_ENDS.match(answer[::-1])
+    return answer[: len(answer) - ends.end()] if ends else answer
 
 
 def items_of(request: OpenRLHFRequest) -> list[Item]:
-    """A request's completions.
+    """The completions of a request.
 
     Raises:
         ServeError: 422, naming each entry that cannot be read.
@@ -74,21 +69,21 @@ def items_of(request: OpenRLHFRequest) -> list[Item]:
     n = len(request.query)
     labels = request.labels if request.labels is not None else [None] * n
     if len(request.prompts) != n or len(labels) != n:
-        what = (
+        message = (
             f"{n} query, {len(request.prompts)} prompts, {len(labels)} labels: give as many of each"
         )
-        raise ServeError(422, "invalid_request", what)
+        raise ServeError(422, "invalid_request", message)
     items, details = [], []
     for i, (query, prompt, label) in enumerate(
         zip(request.query, request.prompts, labels, strict=True)
     ):
-        name = "prompts"
+        field = "prompts"
         try:
-            talk = conversation_of(prompt)
-            name = "query"
-            items.append(Item(talk, completion_of(query, prompt), label or None))
+            conversation = conversation_of(prompt)
+            field = "query"
+            items.append(Item(conversation, completion_of(query, prompt), label or None))
         except ValueError as error:
-            details.append(Detail(where=f"{name}.{i}", message=str(error)))
+            details.append(Detail(where=f"{field}.{i}", message=str(error)))
     if details:
         raise ServeError(422, "invalid_request", "texts that cannot be read; see details", details)
     return items

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import socket
 from types import FrameType
@@ -15,7 +14,7 @@ from rbr.serve.settings import ServeSettings
 
 
 class Server(uvicorn.Server):
-    """On the first signal new requests get 503 at once; those already taken are answered."""
+    """On the first signal new requests get 503 at once; those already accepted are answered."""
 
     def __init__(self, app: FastAPI, settings: ServeSettings) -> None:
         super().__init__(
@@ -32,7 +31,7 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """See uvicorn; runs in the signal's handler."""
         super().handle_exit(sig, frame)
-        self._worker.stop_taking()
+        self._worker.close()
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -45,16 +44,11 @@ def bind(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        found = socket.socket(family, kind, protocol)
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        found.bind(address)
+        bound = socket.socket(family, kind, protocol)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
     except OSError as error:
         raise RBRError(
             f"cannot serve on {host} port {port} ({error.strerror}): give another --host or --port"
         ) from error
-    return found
-
-
-def is_loopback(address: str) -> bool:
-    """Whether an IP address is reachable from this machine alone."""
-    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+    return bound

@@ -2,166 +2,170 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import threading
-import time
 from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import Future
+from contextlib import asynccontextmanager, suppress
+from queue import SimpleQueue
 from typing import Any
 
+from rbr.reward.rule_based_reward import RuleBasedReward
 from rbr.serve.errors import ServeError
-from rbr.serve.jobs import Job, Reward, run
+from rbr.serve.formats import Queue
+from rbr.serve.jobs import Item, Job, Outcome, outcomes_of
 from rbr.serve.settings import ServeSettings
 
-# Before anything was measured, and how fast the estimate follows what is.
-FIRST_GUESS_SECONDS = 0.05
+# Before anything is measured, and how fast the estimate follows the measurements.
+INITIAL_SECONDS = 0.05
 SMOOTHING = 0.2
-LONGEST_RETRY_SECONDS = 60
+MAX_RETRY_SECONDS = 60
 
 
 class Worker:
-    """Takes jobs from any thread, scores them on its own, one batch at a time, in order.
+    """Scores jobs in batches, one batch at a time and in order.
 
-    One thread: models are not safe for more, and two batches at once would only share the same cores.
+    All but ``close`` belongs to the event loop. The reward is called in one thread: models are not
+    safe for more, and two batches at once would only share the same cores.
+
+    Attributes:
+        ready: whether jobs are accepted.
     """
 
-    def __init__(self, reward: Reward, settings: ServeSettings) -> None:
+    def __init__(self, reward: RuleBasedReward, settings: ServeSettings) -> None:
+        self.ready = False
         self._reward = reward
         self._settings = settings
-        self._changed = threading.Condition()
         self._jobs: deque[Job] = deque()
-        self._running: list[Job] = []
+        self._running: Sequence[Job] = ()
         self._since = 0.0
-        self._waiting = 0
-        self._seconds = FIRST_GUESS_SECONDS
-        self._taking = False
-        self._thread: threading.Thread | None = None
-        self._timer: threading.Timer | None = None
+        self._seconds = INITIAL_SECONDS
+        self._changed = asyncio.Event()
+        self._batches: SimpleQueue[tuple[list[Job], Future[list[Outcome]]] | None] = SimpleQueue()
 
-    @property
-    def ready(self) -> bool:
-        """Whether jobs are taken."""
-        return self._taking and self._thread is not None and self._thread.is_alive()
-
-    def depth(self) -> tuple[int, int, float]:
-        """Completions waiting, completions being scored, and seconds since those were begun."""
-        with self._changed:
-            scoring = sum(len(job.items) for job in self._running)
-            return self._waiting, scoring, time.monotonic() - self._since if scoring else 0.0
-
-    def start(self) -> None:
-        """Start the thread and take jobs."""
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Accept jobs inside the block; at its end wait for the open ones, see ``close``."""
         # A daemon: a model that hangs must not keep the process from ending.
-        self._thread = threading.Thread(target=self._work, name="rbr-serve-worker", daemon=True)
-        self._taking = True
-        self._thread.start()
+        threading.Thread(target=self._call_reward, name="rbr-serve-worker", daemon=True).start()
+        self._loop = asyncio.get_running_loop()
+        self._task = self._loop.create_task(self._score_batches())
+        self._task.add_done_callback(lambda _: self.close())
+        self.ready = True
+        try:
+            yield
+        finally:
+            self.close()
+            await asyncio.wait([self._task])
+            self._batches.put(None)
 
-    def submit(self, job: Job) -> Future[Any]:
-        """Queue a job; cancelling the future takes it out again while it waits.
+    def close(self) -> None:
+        """Refuse new jobs from now on; those still open after ``stop_seconds`` fail.
+
+        May be called from any thread, and by a signal's handler.
+        """
+        if self.ready:
+            self.ready = False
+            self._loop.call_soon_threadsafe(self._changed.set)
+            self._loop.call_soon_threadsafe(
+                self._loop.call_later, self._settings.stop_seconds, self._abandon
+            )
+
+    async def score(self, items: Sequence[Item], explain: bool = False) -> Any:
+        """Queue a job and wait for its outcome. Cancelled, it leaves the queue if it still waits.
+
+        Returns:
+            An ``ItemReward`` an item; with ``explain``, the ``Explanation`` of the single item.
 
         Raises:
-            ServeError: 429 if the queue is full, 503 if the service is stopping.
+            ServeError: 429 if the queue is full, 503 if the service is stopping or the model failed,
+                422 if the reward refuses an item.
         """
-        with self._changed:
-            if not self._taking:
-                raise ServeError(503, "stopping", "the service is stopping")
-            if self._waiting + len(job.items) > self._settings.max_waiting:
-                raise ServeError(
-                    429,
-                    "queue_full",
-                    f"{self._waiting} completions wait, of {self._settings.max_waiting} at most",
-                    retry_after=self._retry_after(),
-                )
-            job.since = time.monotonic()
-            self._jobs.append(job)
-            self._waiting += len(job.items)
-            self._changed.notify()
-        job.future.add_done_callback(lambda future: self._given_up(job))
-        return job.future
-
-    def stop_taking(self) -> None:
-        """Refuse new jobs from now on; after ``stop_seconds`` those still open get an error."""
-        with self._changed:
-            if not self._taking:
-                return
-            self._taking = False
-            self._changed.notify()
-            self._timer = threading.Timer(self._settings.stop_seconds, self._give_up)
-            self._timer.daemon = True
-            self._timer.start()
-
-    def stop(self) -> None:
-        """Stop taking jobs and wait for the open ones, ``stop_seconds`` at most."""
-        self.stop_taking()
-        if self._thread is not None:
-            self._thread.join(self._settings.stop_seconds)
-        if self._timer is not None:
-            self._timer.cancel()
-        self._give_up()
-
-    def _retry_after(self) -> int:
-        seconds = math.ceil(self._waiting * self._seconds)
-        return max(1, min(LONGEST_RETRY_SECONDS, seconds))
-
-    def _given_up(self, job: Job) -> None:
-        """A waiting job whose client left makes room for others."""
-        if not job.future.cancelled():
-            return
-        with self._changed:
+        if not self.ready:
+            raise ServeError(503, "stopping", "the service is stopping")
+        waiting = _count(self._jobs)
+        if waiting + len(items) > self._settings.max_waiting:
+            seconds = min(MAX_RETRY_SECONDS, max(1, math.ceil(waiting * self._seconds)))
+            message = f"{waiting} completions wait, of {self._settings.max_waiting} at most"
+            raise ServeError(429, "queue_full", message, headers={"Retry-After": str(seconds)})
+        job = Job(items, explain, self._loop.time(), self._loop.create_future())
+        self._jobs.append(job)
+        self._changed.set()
+        try:
+            return await job.outcome
+        finally:
             if job in self._jobs:
                 self._jobs.remove(job)
-                self._waiting -= len(job.items)
 
-    def _give_up(self) -> None:
-        with self._changed:
-            left = [*self._running, *self._jobs]
-            self._jobs.clear()
-            self._waiting = 0
-            self._changed.notify()
-        for job in left:
+    def state(self) -> Queue:
+        """What waits and what is being scored."""
+        scoring = _count(self._running)
+        return Queue(
+            waiting=_count(self._jobs),
+            limit=self._settings.max_waiting,
+            scoring=scoring,
+            scoring_seconds=self._loop.time() - self._since if scoring else 0.0,
+        )
+
+    def _abandon(self) -> None:
+        for job in [*self._running, *self._jobs]:
             job.settle(ServeError(503, "stopped", "the service stopped before this was scored"))
+        self._jobs.clear()
+        self._task.cancel()
 
-    def _work(self) -> None:
-        while batch := self._next():
-            began = time.monotonic()
-            run(self._reward, batch, self._settings.max_batch)
-            count = sum(len(job.items) for job in batch)
-            each = (time.monotonic() - began) / count
-            with self._changed:
-                self._running = []
-                self._seconds += SMOOTHING * (each - self._seconds)
+    def _call_reward(self) -> None:
+        """The body of the thread."""
+        while work := self._batches.get():
+            batch, future = work
+            # Once running it cannot be cancelled: a result that comes too late goes nowhere.
+            if future.set_running_or_notify_cancel():
+                future.set_result(outcomes_of(self._reward, batch, self._settings.max_batch))
 
-    def _next(self) -> list[Job]:
-        """The next batch; waits for one, and is empty once the worker is to end."""
-        with self._changed:
-            while True:
-                while not self._jobs and self._taking:
-                    self._changed.wait()
-                if not self._jobs:
-                    return []
-                # From the oldest's arrival: what waited through the batch before waits no longer.
-                left = self._jobs[0].since + self._settings.max_wait_ms / 1000 - time.monotonic()
-                full = self._waiting >= self._settings.max_batch or self._jobs[0].explain
-                if not full and left > 0 and self._taking:
-                    self._changed.wait(left)
-                    continue
-                if batch := self._take():
-                    self._running, self._since = batch, time.monotonic()
-                    return batch
+    async def _score_batches(self) -> None:
+        while batch := await self._next_batch():
+            self._running, self._since = batch, self._loop.time()
+            future: Future[list[Outcome]] = Future()
+            self._batches.put((batch, future))
+            outcomes = await asyncio.wrap_future(future)
+            for job, outcome in zip(batch, outcomes, strict=True):
+                job.settle(outcome)
+            seconds = (self._loop.time() - self._since) / _count(batch)
+            self._seconds += SMOOTHING * (seconds - self._seconds)
+            self._running = ()
+
+    async def _next_batch(self) -> list[Job]:
+        """The next batch; waits for one, and is empty once the worker is closed and idle."""
+        while True:
+            await self._until(lambda: bool(self._jobs) or not self.ready)
+            if not self._jobs:
+                return []
+            # From the oldest's arrival: what waited while a batch was scored waits no longer.
+            deadline = self._jobs[0].since + self._settings.max_wait_ms / 1000
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(deadline):
+                    await self._until(
+                        lambda: _count(self._jobs) >= self._settings.max_batch or not self.ready
+                    )
+            if batch := self._take():
+                return batch
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            self._changed.clear()
+            await self._changed.wait()
 
     def _take(self) -> list[Job]:
+        """Remove the next batch from the queue: one job, and more up to ``max_batch``."""
         batch: list[Job] = []
-        size = 0
-        while self._jobs:
-            job = self._jobs[0]
-            if batch and (size + len(job.items) > self._settings.max_batch or job.explain):
-                break
-            self._jobs.popleft()
-            self._waiting -= len(job.items)
-            if not job.future.set_running_or_notify_cancel():
-                continue
-            batch.append(job)
-            size += len(job.items)
-            if job.explain:
-                break
+        while self._jobs and (
+            not batch or _count([*batch, self._jobs[0]]) <= self._settings.max_batch
+        ):
+            batch.append(self._jobs.popleft())
         return batch
+
+
+def _count(jobs: Iterable[Job]) -> int:
+    """Completions of jobs."""
+    return sum(len(job.items) for job in jobs)

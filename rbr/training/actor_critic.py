@@ -3,15 +3,12 @@
 Only the upper layers are trained. The frozen trunk below them is the same for the policy, the
 reference and the value function, so its states are computed once a rollout and kept for all updates.
 With no frozen layer the trunk is the (frozen) embedding, and all else is as in any PPO.
-
-The parts are reached through the model's own ``forward``, so that what wraps it (DDP, FSDP, autocast)
-sees every call and synchronises gradients.
 """
 
 from __future__ import annotations
 
 import copy
-import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +19,8 @@ from trl.trainer.utils import selective_log_softmax, selective_log_softmax_and_e
 from rbr.models.trunk import decoder_of, part_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from transformers import PreTrainedModel
 
 
@@ -41,114 +40,140 @@ class ValueHead(nn.Module):
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What actor and critic say of T completion tokens; each tensor has shape (B, T), 0 on padding.
+class TokenEvaluation:
+    """What actor, critic and reference say of T completion tokens; (B, T) unless said otherwise.
 
     Attributes:
-        logps: log-probability of each token at the sampling temperature.
-        entropy: of the distribution that each token was drawn from, in nats; no gradient.
+        states: output of the trunk for the whole sequence, (B, length, hidden).
+        logps: log-probability of each token at the sampling temperature, 0 on padding.
+        entropy: of the distribution that each token is drawn from, in nats, 0 on padding; without
+            gradient, and computed in updates alone.
         values: V of the state before each token.
+        reference_logps: as ``logps``, of the initial policy; None in updates.
     """
 
+    states: torch.Tensor
     logps: torch.Tensor
     entropy: torch.Tensor
     values: torch.Tensor
+    reference_logps: torch.Tensor | None = None
+
+    @classmethod
+    def concatenate(cls, batches: Sequence[TokenEvaluation]) -> TokenEvaluation:
+        """The evaluations of several batches of a rollout as one."""
+        fields = zip(*(vars(batch).values() for batch in batches), strict=True)
+        return cls(*(torch.cat(tensors) for tensors in fields))
 
 
-class ActorCritic:
-    """Attaches a value head to a model and lets its ``forward`` run in parts.
+class ActorCritic(nn.Module):
+    """A policy with a value head, and a frozen copy of its upper layers as the reference.
+
+    One ``forward`` serves rollouts and updates, so that what wraps the module (DDP, FSDP, autocast)
+    sees every call. Attributes that it lacks (``config``, ``generate``...) are the policy's.
 
     Args:
-        model: a causal model whose embedding and lower ``trunk_layers`` layers are frozen. It gets
-            ``value_head`` and an extended ``forward``.
-        temperature: the rollouts' sampling temperature.
+        policy: a causal model whose embedding and lower ``trunk_layers`` layers are frozen.
+        temperature: the sampling temperature of the rollouts.
     """
 
-    def __init__(self, model: PreTrainedModel, trunk_layers: int, temperature: float) -> None:
-        decoder = decoder_of(model)
+    def __init__(self, policy: PreTrainedModel, trunk_layers: int, temperature: float) -> None:
+        super().__init__()
+        self.policy = policy
+        self.trunk_layers = trunk_layers
         self.temperature = temperature
-        self._shared = trunk_layers > 0
-        self._trunk = part_of(decoder, 0, trunk_layers, norm=False)
-        self._upper = part_of(decoder, trunk_layers, len(decoder.layers), norm=True)
-        self._reference = copy.deepcopy(self._upper).requires_grad_(False).eval()
-        self._reference.embed_tokens = None  # never called: it is given the trunk's states
-        self._head = model.get_output_embeddings()
-        model.value_head = ValueHead(model.config.hidden_size)
-        self._value = model.value_head
-        self._extend(model)
+        upper = self._upper()
+        upper.embed_tokens = None  # the reference's input is the trunk's states
+        self.reference = copy.deepcopy(upper).requires_grad_(False).eval()
+        self.value_head = ValueHead(policy.config.hidden_size)
 
-    def _extend(self, model: Any) -> None:
-        plain = model.forward
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        length: int,
+        states: torch.Tensor | None = None,
+    ) -> TokenEvaluation:
+        """Evaluate the last ``length`` tokens of each sequence.
 
-        @functools.wraps(type(model).forward)  # ``generate`` reads the signature
-        def forward(*args: Any, part: str | None = None, **inputs: Any) -> Any:
-            if part is None:
-                return plain(*args, **inputs)
-            return getattr(self, f"_{part}_part")(**inputs)
+        Args:
+            input_ids, attention_mask: (B, sequence), padded on the left and on the right.
+            states: those of an earlier evaluation of the same tokens. Without them the tokens are a
+                new rollout's: the trunk computes the states, and the reference is evaluated too.
+        """
+        new = states is None
+        if states is None:
+            with torch.no_grad():
+                output = self._trunk()(input_ids=input_ids, attention_mask=attention_mask)
+                states = output.last_hidden_state
+        before = slice(-length - 1, -1)  # the states from which the tokens are predicted
+        ids, mask = input_ids[:, -length:], attention_mask[:, -length:].bool()
+        hidden = self._upper()(inputs_embeds=states, attention_mask=attention_mask)
+        hidden = hidden.last_hidden_state[:, before]
+        logps, entropy = self._logps_and_entropy(hidden, ids, mask)
+        # Without a frozen trunk the critic reads the policy's last states, and leaves them alone.
+        values = self.value_head(states[:, before] if self.trunk_layers else hidden.detach())
+        reference_logps = None
+        if new:
+            hidden = self.reference(inputs_embeds=states, attention_mask=attention_mask)
+            hidden = hidden.last_hidden_state[:, before]
+            reference_logps, _ = self._logps_and_entropy(hidden, ids, mask)
+        return TokenEvaluation(states, logps, entropy, values, reference_logps)
 
-        model.forward = forward
-
-    def _trunk_part(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        with torch.no_grad():
-            output = self._trunk(input_ids=input_ids, attention_mask=attention_mask)
-        return output.last_hidden_state  # type: ignore[no-any-return]
-
-    def _policy_part(
-        self, states: torch.Tensor, attention_mask: torch.Tensor, ids: torch.Tensor
-    ) -> Judged:
-        hidden = self._before(self._upper, states, attention_mask, ids.size(1))
-        logps, entropy = self._logps(hidden, ids, attention_mask)
-        # Without a frozen trunk the critic reads the policy's own last states, and leaves them alone.
-        seen = states[:, -ids.size(1) - 1 : -1] if self._shared else hidden.detach()
-        return Judged(logps, entropy, self._value(seen))
-
-    def _reference_part(
-        self, states: torch.Tensor, attention_mask: torch.Tensor, ids: torch.Tensor
-    ) -> torch.Tensor:
-        self._reference.to(states.device)
-        hidden = self._before(self._reference, states, attention_mask, ids.size(1))
-        return self._logps(hidden, ids, attention_mask)[0]
-
-    @staticmethod
-    def _before(
-        upper: nn.Module, states: torch.Tensor, attention_mask: torch.Tensor, length: int
-    ) -> torch.Tensor:
-        """Last hidden states before each of the last ``length`` tokens."""
-        output = upper(inputs_embeds=states, attention_mask=attention_mask)
-        return output.last_hidden_state[:, -length - 1 : -1]  # type: ignore[no-any-return]
-
-    def _logps(
-        self, hidden: torch.Tensor, ids: torch.Tensor, attention_mask: torch.Tensor
+    def _logps_and_entropy(
+        self, hidden: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         # Of real tokens alone: over a large vocabulary the logits cost as much as all layers.
-        real = attention_mask[:, -ids.size(1) :].bool()
-        logits = self._head(hidden[real]) / self.temperature
+        logits = self.policy.get_output_embeddings()(hidden[mask]) / self.temperature
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         if torch.is_grad_enabled():
-            found = selective_log_softmax_and_entropy(logits, ids[real], False)
-        else:  # a rollout's entropy is read by nothing
-            logps = selective_log_softmax(logits, ids[real])
-            found = logps, torch.zeros_like(logps)
-        logps, entropy = (v.new_zeros(ids.shape).masked_scatter(real, v) for v in found)
+            logps, entropy = selective_log_softmax_and_entropy(logits, ids[mask], False)
+        else:
+            logps = selective_log_softmax(logits, ids[mask])
+            entropy = torch.zeros_like(logps)
+        logps, entropy = (v.new_zeros(ids.shape).masked_scatter(mask, v) for v in (logps, entropy))
         return logps, entropy
 
+    # Views of the policy's own layers, made at each use: a wrapper such as FSDP may replace layers.
 
-def trunk_states(
-    model: nn.Module, input_ids: torch.Tensor, attention_mask: torch.Tensor
-) -> torch.Tensor:
-    """States after the trunk, (B, length, hidden); ``model`` may be wrapped."""
-    return model(part="trunk", input_ids=input_ids, attention_mask=attention_mask)  # type: ignore[no-any-return]
+    def _trunk(self) -> PreTrainedModel:
+        return part_of(decoder_of(self.policy), 0, self.trunk_layers, norm=False)
 
+    def _upper(self) -> PreTrainedModel:
+        decoder = decoder_of(self.policy)
+        return part_of(decoder, self.trunk_layers, len(decoder.layers), norm=True)
 
-def judge_tokens(
-    model: nn.Module, states: torch.Tensor, attention_mask: torch.Tensor, ids: torch.Tensor
-) -> Judged:
-    """The policy's and the critic's view of ``ids`` (B, T), the last T tokens."""
-    return model(part="policy", states=states, attention_mask=attention_mask, ids=ids)  # type: ignore[no-any-return]
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name == "policy":
+                raise
+            return getattr(self.policy, name)
 
+    def train(self, mode: bool = True) -> ActorCritic:
+        """Set the mode of all but the reference, which is never trained."""
+        super().train(mode)
+        self.reference.eval()
+        return self
 
-def reference_logps(
-    model: nn.Module, states: torch.Tensor, attention_mask: torch.Tensor, ids: torch.Tensor
-) -> torch.Tensor:
-    """Log-probabilities of ``ids`` under the model as it was when the critic was attached, (B, T)."""
-    return model(part="reference", states=states, attention_mask=attention_mask, ids=ids)  # type: ignore[no-any-return]
+    @property
+    def _keys_to_ignore_on_save(self) -> list[str]:
+        """Weights that checkpoints leave out: the frozen ones are those that a training starts from."""
+        trained = {name for name, p in self.named_parameters() if p.requires_grad}
+        return [name for name in self.state_dict() if name not in trained]
+
+    def save_pretrained(self, folder: Path, state_dict: dict[str, torch.Tensor]) -> None:
+        """Write the policy alone, as any model of Transformers.
+
+        Args:
+            state_dict: of this module.
+        """
+        prefix = "policy."
+        self.policy.save_pretrained(
+            folder,
+            state_dict={
+                name.removeprefix(prefix): value
+                for name, value in state_dict.items()
+                if name.startswith(prefix)
+            },
+        )

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import trl
 from datasets import Dataset
 from transformers import TrainerCallback
 
 from rbr.data.rows import HelpfulPrompt, PolicyPrompt
 from rbr.errors import DataError
 from rbr.models.load import load_causal, load_tokenizer, messages, prompt_text
+from rbr.models.trainer import common_arguments, per_process, run_training, save_model
 from rbr.models.trunk import train_upper_layers
-from rbr.reward import as_conversation, as_text
-from rbr.settings import RL, Settings
-from rbr.steps.context import Tracker
-from rbr.training.common import TrackerCallback, common_arguments, going_on, per_process, save_model
+from rbr.reward.rule_based_reward import as_conversation, as_text
+from rbr.training.options import RLOptions
 from rbr.training.ppo import PPOConfig, PPOTrainer
 
 
@@ -28,12 +28,12 @@ def mixed_prompts(
     safety: Sequence[PolicyPrompt],
     helpful: Sequence[HelpfulPrompt],
     count: int,
-    settings: RL,
+    options: RLOptions,
     seed: int,
 ) -> list[dict[str, Any]]:
     """``count`` prompts: safety ones (to answer and to refuse) and helpful ones, mixed.
 
-    Shares are ``settings.safety_share`` and, of the safety prompts, ``settings.comply_share``.
+    Shares are ``options.safety_share`` and, of the safety prompts, ``options.comply_share``.
 
     Returns:
         Rows with ``prompt`` (chat messages) and ``response_type`` (None for helpful prompts).
@@ -46,10 +46,10 @@ def mixed_prompts(
             chosen.extend(draw.sample(list(rows), min(len(rows), size - len(chosen))))
         return chosen
 
-    n_safety = count if not helpful else round(count * settings.safety_share) if safety else 0
+    n_safety = count if not helpful else round(count * options.safety_share) if safety else 0
     comply = [p for p in safety if p.response_type == "comply"]
     refuse = [p for p in safety if p.response_type != "comply"]
-    n_comply = round(n_safety * settings.comply_share)
+    n_comply = round(n_safety * options.comply_share)
     rows = [
         {"prompt": messages(p.conversation), "response_type": p.response_type}
         for p in [*cycle(comply, n_comply), *cycle(refuse, n_safety - n_comply)]
@@ -67,19 +67,29 @@ def train_policy(
     safety: Sequence[PolicyPrompt],
     helpful: Sequence[HelpfulPrompt],
     reward: Callable[..., list[float]],
-    scratch: Path,
+    checkpoints: Path,
     target: Path,
-    settings: Settings,
-    tracker: Tracker,
+    options: RLOptions,
+    seed: int,
+    callbacks: Sequence[TrainerCallback] = (),
+    on_samples: Callable[[list[dict[str, Any]]], None] | None = None,
 ) -> dict[str, float]:
-    """Train and save to ``target`` (an existing folder); goes on from ``scratch``.
+    """Train the model ``start`` and save the result to ``target``, an existing folder.
+
+    Args:
+        reward: called as TRL calls its reward functions, with ``response_type`` beside.
+        checkpoints: folder from which an interrupted training resumes.
+        on_samples: receives sampled completions every ``options.sample_steps`` rollouts, as rows of
+            ``rollout``, ``prompt``, ``completion`` and ``reward``; called in the main process.
 
     Returns:
         Metrics of the first and last rollouts: reward, KL to the SFT model (nats a completion),
         length (tokens), entropy, share of finished completions and of distinct token pairs.
+
+    Raises:
+        DataError: if too few prompts fit ``options.max_prompt_tokens``.
     """
-    options = settings.rl
-    torch.manual_seed(settings.seed)
+    torch.manual_seed(seed)
     model = load_causal(start)
     tokenizer = load_tokenizer(start)
     trunk = train_upper_layers(model, options.trained_layers)
@@ -88,15 +98,11 @@ def train_policy(
         text = prompt_text(tokenizer, row.conversation)
         return len(tokenizer(text)["input_ids"]) <= options.max_prompt_tokens
 
-    prompts = options.prompts_per_step // options.group_size
+    count = options.prompts_per_step // options.group_size * options.steps
     rows = mixed_prompts(
-        [p for p in safety if fits(p)],
-        [p for p in helpful if fits(p)],
-        prompts * options.steps,
-        options,
-        settings.seed,
+        list(filter(fits, safety)), list(filter(fits, helpful)), count, options, seed
     )
-    if len(rows) < prompts * options.steps:
+    if len(rows) < count:
         raise DataError(
             f"no prompt has at most {options.max_prompt_tokens} tokens: raise rl.max_prompt_tokens"
         )
@@ -104,63 +110,62 @@ def train_policy(
     trainer = trainer_class(
         model=model,
         reward_funcs=reward,
-        args=arguments(**shared_arguments(scratch, settings)),
+        args=arguments(**shared_arguments(options, checkpoints, seed)),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
     )
-    TrackerCallback.attach(trainer, tracker, options.algorithm)
-    trainer.add_callback(Samples(trainer, tracker, options))
-    trainer.train(resume_from_checkpoint=going_on(scratch, tracker))
+    if on_samples:
+        callbacks = [*callbacks, Samples(trainer, options, on_samples)]
+    run_training(trainer, options.algorithm, callbacks)
     history = [entry for entry in trainer.state.log_history if "reward" in entry]
-    save_model(trainer, tokenizer, target, without="value_head")
-    (target / "history.json").write_text(json.dumps(history, indent=1))
+    save_model(trainer, tokenizer, target)
+    if trainer.is_world_process_zero():
+        (target / "history.json").write_text(json.dumps(history, indent=1))
     return summary(history)
 
 
-def algorithm(options: RL, trunk: int) -> tuple[Any, Callable[..., Any]]:
-    """The trainer of ``options.algorithm`` and what makes its arguments.
+# Options of ours that PPO's arguments have by the same name.
+PPO_ARGUMENTS = (
+    "kl_coefficient",
+    "kl_target",
+    "max_kl",
+    "gamma",
+    "gae_lambda",
+    "value_clip",
+    "value_coefficient",
+    "value_learning_rate",
+    "missing_eos_penalty",
+)
+
+
+def algorithm(options: RLOptions, trunk: int) -> tuple[Any, Callable[..., Any]]:
+    """The trainer of ``options.algorithm``, and the constructor of its arguments.
 
     Args:
-        trunk: frozen lower layers.
+        trunk: number of frozen lower layers.
     """
     if options.algorithm == "ppo":
-        own: dict[str, Any] = {
-            "kl_coefficient": options.kl_coefficient,
-            "kl_target": options.kl_target,
-            "max_kl": options.max_kl,
-            "gamma": options.gamma,
-            "gae_lambda": options.gae_lambda,
-            "value_clip": options.value_clip,
-            "value_coefficient": options.value_coefficient,
-            "value_learning_rate": options.value_learning_rate,
-            "missing_eos_penalty": options.missing_eos_penalty,
-            "trunk_layers": trunk,
-        }
-        return PPOTrainer, partial(PPOConfig, beta=0.0, **own)
-    if options.algorithm == "grpo":
-        from trl import GRPOConfig, GRPOTrainer
-
-        return GRPOTrainer, partial(GRPOConfig, beta=options.kl_coefficient)
-    from trl import RLOOConfig, RLOOTrainer
-
-    return RLOOTrainer, partial(RLOOConfig, beta=options.kl_coefficient)
+        values = {name: getattr(options, name) for name in PPO_ARGUMENTS}
+        return PPOTrainer, partial(PPOConfig, beta=0.0, trunk_layers=trunk, **values)
+    trainer, config = {
+        "grpo": (trl.GRPOTrainer, trl.GRPOConfig),
+        "rloo": (trl.RLOOTrainer, trl.RLOOConfig),
+    }[options.algorithm]
+    return trainer, partial(config, beta=options.kl_coefficient)
 
 
-def shared_arguments(scratch: Path, settings: Settings) -> dict[str, Any]:
+def shared_arguments(options: RLOptions, checkpoints: Path, seed: int) -> dict[str, Any]:
     """Arguments of TRL's trainers that all algorithms share."""
-    options = settings.rl
     updates = options.mini_batches * options.epochs
     mini_batch = options.prompts_per_step // options.mini_batches
-    share = per_process(mini_batch, "rl.prompts_per_step / rl.mini_batches")
-    generation: dict[str, Any] = {}
-    if options.vllm:
-        generation = {"use_vllm": True, "vllm_mode": options.vllm}
-        if options.vllm == "server":
-            generation["vllm_server_base_url"] = options.vllm_server
     return {
-        **common_arguments(scratch, settings),
-        **generation,
-        "per_device_train_batch_size": share,
+        **common_arguments(checkpoints, seed),
+        "use_vllm": options.vllm is not None,
+        "vllm_mode": options.vllm or "colocate",
+        "vllm_server_base_url": options.vllm_server,
+        "per_device_train_batch_size": per_process(
+            mini_batch, "rl.prompts_per_step / rl.mini_batches"
+        ),
         "steps_per_generation": options.mini_batches,
         "num_iterations": options.epochs,
         "num_generations": options.group_size,
@@ -172,7 +177,7 @@ def shared_arguments(scratch: Path, settings: Settings) -> dict[str, Any]:
         "warmup_steps": updates,
         "epsilon": options.clip,
         "logging_steps": updates,
-        # A multiple of the updates of a rollout: a resumed run then begins with a fresh rollout.
+        # A multiple of the updates of a rollout: a resumed training begins with a fresh rollout.
         "save_strategy": "steps",
         "save_steps": options.save_steps * updates,
         "gradient_checkpointing": False,
@@ -181,23 +186,25 @@ def shared_arguments(scratch: Path, settings: Settings) -> dict[str, Any]:
 
 
 class Samples(TrainerCallback):
-    """Tables of sampled completions with their rewards, every ``sample_steps`` rollouts."""
+    """Hands over sampled completions with their rewards, every ``sample_steps`` rollouts."""
 
-    SHOWN = 8
+    COUNT = 8
 
-    def __init__(self, trainer: Any, tracker: Tracker, options: RL) -> None:
-        self._logs = trainer._logs  # TRL's own record of the last rollouts
-        self._tracker = tracker
+    def __init__(
+        self, trainer: Any, options: RLOptions, on_samples: Callable[[list[dict[str, Any]]], None]
+    ) -> None:
+        self._logs = trainer._logs  # TRL's record of the last rollouts
+        self._on_samples = on_samples
         self._updates = options.mini_batches * options.epochs
-        self._every = options.sample_steps * self._updates
+        self._interval = options.sample_steps * self._updates
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if state.global_step % self._every and state.global_step != state.max_steps:
+        due = state.global_step % self._interval == 0 or state.global_step == state.max_steps
+        if not (due and state.is_world_process_zero):
             return
-        rewards = [sum(parts) for parts in zip(*self._logs["rewards"].values(), strict=True)]
+        rewards = map(sum, zip(*self._logs["rewards"].values(), strict=True))
         rows = zip(self._logs["prompt"], self._logs["completion"], rewards, strict=True)
-        self._tracker.table(
-            "samples",
+        self._on_samples(
             [
                 {
                     "rollout": state.global_step // self._updates,
@@ -205,13 +212,13 @@ class Samples(TrainerCallback):
                     "completion": as_text(completion),
                     "reward": reward,
                 }
-                for prompt, completion, reward in list(rows)[-self.SHOWN :]
-            ],
+                for prompt, completion, reward in list(rows)[-self.COUNT :]
+            ]
         )
 
 
 def summary(history: Sequence[dict[str, float]]) -> dict[str, float]:
-    """First and last tenth of a training's log, averaged."""
+    """Means over the first and last tenth of a training's log."""
     names = {
         "reward": "reward",
         "kl": "kl",
@@ -220,11 +227,11 @@ def summary(history: Sequence[dict[str, float]]) -> dict[str, float]:
         "entropy": "entropy",
         "distinct": "completions/distinct",
     }
-    part = max(1, len(history) // 10)
+    tenth = max(1, len(history) // 10)
     metrics = {"rollouts": float(len(history))}
     for name, key in names.items():
         values = [entry[key] for entry in history if key in entry]
         if values:
-            metrics[f"{name}_first"] = sum(values[:part]) / part
-            metrics[f"{name}_last"] = sum(values[-part:]) / part
+            metrics[f"{name}_first"] = sum(values[:tenth]) / tenth
+            metrics[f"{name}_last"] = sum(values[-tenth:]) / tenth
     return metrics

@@ -5,8 +5,8 @@ per-token advantages of shape (B, T) from subclasses. What is added here is what
 function, the KL penalty against the SFT model inside the per-token reward (as in InstructGPT), GAE,
 advantage whitening, and the clipped value loss.
 
-From top to bottom: a rollout (``_generate_and_score_completions``), an update (``_compute_loss``), what
-a checkpoint holds, and the small functions that these call.
+From top to bottom: how a rollout is scored (``_generate_and_score_completions``), an update
+(``_compute_loss``), what a checkpoint holds, and the small functions that these call.
 """
 
 from __future__ import annotations
@@ -21,13 +21,7 @@ from typing import Any
 import torch
 from trl import GRPOConfig, GRPOTrainer
 
-from rbr.training.actor_critic import (
-    ActorCritic,
-    Judged,
-    judge_tokens,
-    reference_logps,
-    trunk_states,
-)
+from rbr.training.actor_critic import ActorCritic, TokenEvaluation
 from rbr.training.gae import gae, whiten
 
 
@@ -60,10 +54,11 @@ class PPOTrainer(GRPOTrainer):
     """PPO with a value head.
 
     Args:
-        model: the SFT model, its lower ``args.trunk_layers`` layers and embedding frozen. A value
-            head is attached to it as ``value_head``.
+        model: the SFT model, its lower ``args.trunk_layers`` layers and embedding frozen. The
+            trainer's ``model`` is an ``ActorCritic`` of it.
         args: a ``PPOConfig``. ``loss_type`` becomes ``dapo``: token means over the whole batch, so
-            that the loss does not depend on how the batch is split over processes.
+            that the loss does not depend on how the batch is split over processes. ``scale_rewards``
+            becomes ``none``.
         reward_funcs and the rest: as ``GRPOTrainer`` takes them.
 
     Raises:
@@ -78,118 +73,117 @@ class PPOTrainer(GRPOTrainer):
             raise ValueError("beta must be 0: PPO's KL penalty is kl_coefficient, in the reward")
         if rest.get("peft_config") is not None:
             raise ValueError("trained_layers says what is trained: PEFT has no place beside it")
-        args.loss_type = "dapo"
-        ActorCritic(model, args.trunk_layers, args.temperature)
-        super().__init__(model=model, reward_funcs=reward_funcs, args=args, **rest)
+        args.loss_type, args.scale_rewards = "dapo", "none"
+        actor_critic = ActorCritic(model, args.trunk_layers, args.temperature)
+        super().__init__(model=actor_critic, reward_funcs=reward_funcs, args=args, **rest)
+        if self.use_vllm:
+            self.vllm_generation.model = model  # vLLM knows the policy's parameters alone
         self.kl_coefficient = args.kl_coefficient
         # Deviation of the first rollouts' centred scores; all later ones are divided by it.
         self.score_scale: float | None = None
-        self._scores = torch.zeros(0)
-        self._states: torch.Tensor | None = None
-        self._looked: tuple[torch.Tensor, Judged, torch.Tensor] | None = None
-        self._judged: Judged | None = None
+        self._rollout: TokenEvaluation | None = None  # of the rollout that is being scored
         self._clock = time.monotonic()
         self._tokens = 0.0
 
     # -- rollouts --------------------------------------------------------------------------------
 
-    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        rewards = super()._calculate_rewards(*args, **kwargs)
-        if torch.isnan(rewards).any():
-            row = int(torch.isnan(rewards).any(dim=1).nonzero()[0])
-            raise ValueError(
-                f"the reward of rollout {row} is not a number: a score is never made up"
-            )
-        # Of all processes, in the order of their prompts.
-        self._scores = (rewards * self.reward_weights.to(rewards.device)).sum(dim=1)
-        return rewards
-
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
-        """TRL's rollout, then token rewards, values, advantages and returns, all of shape (B, T)."""
-        self._looked = None
+        """TRL's rollout, then token rewards, values, advantages and returns, all of shape (B, T).
+
+        TRL's advantages are the scores less the mean of their prompt's completions, (B,). Rewards are
+        fitted on pairs within a prompt, so their level from prompt to prompt means nothing: a prompt's
+        constant leaves the optimum where it is. Left in, a high level on the prompts to refuse and a
+        low one on those to answer would by themselves teach to refuse.
+        """
         output = super()._generate_and_score_completions(inputs)
-        mask, ids = output["completion_mask"], output["completion_ids"]
-        states, old, reference = self._looked or self._look_at(
-            torch.cat([output["prompt_ids"], ids], dim=1),
-            torch.cat([output["prompt_mask"], mask], dim=1),
-            ids,
-        )
-        finished = (
-            torch.isin(ids, torch.tensor(self.eos_token_ids, device=ids.device)) & (mask > 0)
-        ).any(1)
-        first = self.accelerator.process_index * len(ids)
-        scores = self._normalised(self._scores)[first : first + len(ids)]
+        ids, mask = output["completion_ids"], output["completion_mask"]
+        old = self._rollout or self._evaluate(*_sequences(output))
+        self._rollout = None
+        ends = torch.tensor(self.eos_token_ids, device=ids.device)
+        finished = (torch.isin(ids, ends) & (mask > 0)).any(1)
+        scores = self._normalised(output["advantages"])
         scores = scores - self.args.missing_eos_penalty * (~finished).float()
-        log_ratio = (old.logps - reference) * mask
+        log_ratio = (old.logps - old.reference_logps) * mask
         rewards = -self.kl_coefficient * log_ratio
         rewards[torch.arange(len(ids)), mask.sum(1).clamp(min=1) - 1] += scores
         advantages, returns = gae(rewards, old.values, mask, self.args.gamma, self.args.gae_lambda)
         output["advantages"] = whiten(advantages, mask, self.accelerator.reduce)
         output["returns"] = returns
         output["old_values"] = old.values
-        output["states"] = states
-        # vLLM's own importance weights compare with these too.
         output["old_per_token_logps"] = old.logps
+        output["states"] = old.states
+        # Mean over completions of the summed log ratio: an estimate of KL(policy | SFT) in nats.
         kl = self.accelerator.gather(log_ratio.sum(1)).mean().item()
-        self._log_rollout(ids, kl, returns, old.values, mask, finished)
-        self._steer(kl, len(self._scores))
+        self._log_rollout(output, kl, finished)
+        self._steer(kl, len(ids) * self.accelerator.num_processes)
         return output
 
-    @torch.no_grad()
-    def _look_at(
-        self, tokens: torch.Tensor, attention: torch.Tensor, ids: torch.Tensor
-    ) -> tuple[torch.Tensor, Judged, torch.Tensor]:
-        """Trunk states, actor and critic, and reference of a rollout; a mini-batch at a time."""
-        parts = []
-        size = self.args.per_device_train_batch_size
-        for rows in torch.arange(len(ids)).split(size):
-            states = trunk_states(self.model, tokens[rows], attention[rows])
-            given = (states, attention[rows], ids[rows])
-            parts.append(
-                (states, judge_tokens(self.model, *given), reference_logps(self.model, *given))
-            )
-        judged = [part[1] for part in parts]
-        old = Judged(
-            *(torch.cat([getattr(j, n) for j in judged]) for n in ("logps", "entropy", "values"))
-        )
-        return torch.cat([part[0] for part in parts]), old, torch.cat([part[2] for part in parts])
+    def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
+        # Accelerate casts in the forward of the actor-critic alone; generation is the policy's own.
+        with self.accelerator.autocast():
+            return super()._generate_single_turn(*args, **kwargs)
 
-    def _normalised(self, scores: torch.Tensor) -> torch.Tensor:
-        centred = centre_by_prompt(scores, self.num_generations)
-        deviation = float(centred.std()) if len(centred) > 1 else 1.0
-        if self.score_scale is None and deviation > 1e-6:  # all alike say nothing of the scale
-            self.score_scale = deviation
+    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        rewards = super()._calculate_rewards(*args, **kwargs)
+        if torch.isnan(rewards).any():
+            row = int(torch.isnan(rewards).any(dim=1).nonzero()[0])
+            raise ValueError(f"the reward of completion {row} is not a number")
+        return rewards
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        *args: Any,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor, None]:
+        """What TRL reads: of the policy in a rollout, of ``_compute_loss``'s evaluation in an update."""
+        if not isinstance(model, TokenEvaluation):
+            model = self._rollout = self._evaluate(input_ids, attention_mask, logits_to_keep)
+        return model.logps, model.entropy, None
+
+    @torch.no_grad()
+    def _evaluate(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, length: int
+    ) -> TokenEvaluation:
+        """Evaluate a rollout, a mini-batch at a time."""
+        size = self.args.per_device_train_batch_size
+        batches = zip(input_ids.split(size), attention_mask.split(size), strict=True)
+        return TokenEvaluation.concatenate([self.model(*batch, length) for batch in batches])
+
+    def _normalised(self, centred: torch.Tensor) -> torch.Tensor:
+        """Scores over the deviation of the first rollout's, of all processes."""
+        if self.score_scale is None:
+            deviation = float(self.accelerator.gather(centred).std())
+            if deviation > 1e-6:  # all alike say nothing of the scale
+                self.score_scale = deviation
         return centred / (self.score_scale or 1.0)
 
     def _steer(self, kl: float, completions: int) -> None:
         """Adapt the KL coefficient (Ziegler et al. 2019), or stop at ``max_kl``."""
         if self.args.kl_target is not None:
-            self.kl_coefficient = adapted(self.kl_coefficient, kl, self.args.kl_target, completions)
+            self.kl_coefficient = adapted_kl_coefficient(
+                self.kl_coefficient, kl, self.args.kl_target, completions
+            )
         if self.args.max_kl is not None and kl > self.args.max_kl:
             self.control.should_training_stop = True
 
-    def _log_rollout(
-        self,
-        ids: torch.Tensor,
-        kl: float,
-        returns: torch.Tensor,
-        values: torch.Tensor,
-        mask: torch.Tensor,
-        finished: torch.Tensor,
-    ) -> None:
+    def _log_rollout(self, output: dict[str, Any], kl: float, finished: torch.Tensor) -> None:
         log = self._metrics["train" if self.model.training else "eval"]
-        spread = self._over_all(returns, mask)[1]
-        missed = self._over_all(returns - values, mask)[1]
-        # Mean over completions of the summed log ratio: an estimate of KL(policy | SFT) in nats.
+        mask, values, returns = output["completion_mask"], output["old_values"], output["returns"]
+        _, spread = self._moments(returns, mask)
+        _, missed = self._moments(returns - values, mask)
+        distinct = distinct_bigrams(output["completion_ids"], mask).to(values.device)
         log["kl"].append(kl)
         log["kl_coefficient"].append(self.kl_coefficient)
         log["value/explained_variance"].append(1 - missed / spread if spread > 0 else 0.0)
-        log["value/mean"].append(self._over_all(values, mask)[0])
-        log["completions/finished"].append(self._over_all(finished.float())[0])
-        distinct = distinct_bigrams(ids, mask).to(values.device)
-        log["completions/distinct"].append(self._over_all(distinct)[0])
+        log["value/mean"].append(self._moments(values, mask)[0])
+        log["completions/finished"].append(self._moments(finished.float())[0])
+        log["completions/distinct"].append(self._moments(distinct)[0])
 
-    def _over_all(
+    def _moments(
         self, values: torch.Tensor, mask: torch.Tensor | None = None
     ) -> tuple[float, float]:
         """Mean and variance over the real tokens (or all) of all processes."""
@@ -201,41 +195,20 @@ class PPOTrainer(GRPOTrainer):
 
     # -- updates ---------------------------------------------------------------------------------
 
-    def _get_per_token_logps_and_entropies(
-        self,
-        model: Any,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor,
-        logits_to_keep: int,
-        *args: Any,
-        **kwargs: Any,
-    ) -> tuple[torch.Tensor, torch.Tensor, None]:
-        """TRL asks for these in a rollout, and in an update, where its trunk states are there."""
-        ids = input_ids[:, -logits_to_keep:]
-        if self._states is None:
-            self._looked = self._look_at(input_ids, attention_mask, ids)
-            judged = self._looked[1]
-        else:
-            judged = self._judged = judge_tokens(model, self._states, attention_mask, ids)
-        return judged.logps, judged.entropy, None
-
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         """The clipped surrogate (TRL's) plus the clipped value loss."""
-        self._states = inputs["states"]
-        policy_loss = super()._compute_loss(model, inputs)
-        self._states = None
-        assert self._judged is not None
-        values, self._judged = self._judged.values, None
+        new = model(*_sequences(inputs), states=inputs["states"])
+        policy_loss = super()._compute_loss(new, inputs)
         errors = clipped_value_errors(
-            values, inputs["old_values"], inputs["returns"], self.args.value_clip
+            new.values, inputs["old_values"], inputs["returns"], self.args.value_clip
         )
-        value_loss = (errors * inputs["completion_mask"]).sum() / self._tokens_a_share(inputs)
+        value_loss = (errors * inputs["completion_mask"]).sum() / self._token_share(inputs)
         mode = "train" if self.model.training else "eval"
-        shared = self.accelerator.reduce(value_loss.detach(), reduction="mean")
-        self._metrics[mode]["value/loss"].append(float(shared))
+        mean = self.accelerator.reduce(value_loss.detach(), reduction="mean")
+        self._metrics[mode]["value/loss"].append(float(mean))
         return policy_loss + self.args.value_coefficient * value_loss
 
-    def _tokens_a_share(self, inputs: dict[str, Any]) -> torch.Tensor:
+    def _token_share(self, inputs: dict[str, Any]) -> torch.Tensor:
         """Tokens that a process's share of an update stands for: ``dapo``'s denominator."""
         tokens = inputs["num_items_in_batch"].clamp(min=1.0) / self.accelerator.num_processes
         if not self.model.training:
@@ -243,7 +216,7 @@ class PPOTrainer(GRPOTrainer):
         return tokens * self.current_gradient_accumulation_steps / self.args.steps_per_generation
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """AdamW with an own rate for the value head."""
+        """AdamW, with a learning rate for the value head alone."""
         if getattr(self, "optimizer", None) is None:
             named = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
             head = [p for n, p in named if "value_head" in n]
@@ -269,6 +242,14 @@ class PPOTrainer(GRPOTrainer):
 
     # -- checkpoints -----------------------------------------------------------------------------
 
+    def _save(
+        self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None
+    ) -> None:
+        """TRL's, of the trained parameters alone."""
+        state = self.model.state_dict() if state_dict is None else state_dict
+        frozen = set(self.model._keys_to_ignore_on_save)
+        super()._save(output_dir, {name: v for name, v in state.items() if name not in frozen})
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
         if self.args.should_save:
@@ -291,17 +272,13 @@ class PPOTrainer(GRPOTrainer):
         self._step = int(kept["step"])
 
 
-def centre_by_prompt(scores: torch.Tensor, group: int) -> torch.Tensor:
-    """Scores less the mean of their prompt's ``group`` completions (side by side); shape (n,).
-
-    Rewards are fitted on pairs within a prompt, so their level from prompt to prompt means nothing: a
-    prompt's constant leaves the optimum where it is. Left in, a high level on the prompts to refuse
-    and a low one on those to answer would by themselves teach to refuse. One completion a prompt has
-    nothing to be compared with: those are centred over the batch.
-    """
-    if group < 2:
-        return scores - scores.mean()
-    return (scores.view(-1, group) - scores.view(-1, group).mean(1, keepdim=True)).view(-1)
+def _sequences(output: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """Tokens and attention mask of prompts and completions, (B, length), and the completions' length."""
+    return (
+        torch.cat([output["prompt_ids"], output["completion_ids"]], dim=1),
+        torch.cat([output["prompt_mask"], output["completion_mask"]], dim=1),
+        output["completion_ids"].size(1),
+    )
 
 
 def clipped_value_errors(
@@ -312,7 +289,7 @@ def clipped_value_errors(
     return 0.5 * torch.maximum((values - returns).square(), (clipped - returns).square())
 
 
-def adapted(coefficient: float, kl: float, target: float, completions: int) -> float:
+def adapted_kl_coefficient(coefficient: float, kl: float, target: float, completions: int) -> float:
     """The KL coefficient after ``completions`` of mean divergence ``kl`` (Ziegler et al. 2019, 2.2).
 
     Their horizon of 10,000 episodes; the error is clipped to 20 % either way.

@@ -10,20 +10,19 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, TrainerCallback
 from trl import RewardConfig, RewardTrainer
 
 from rbr.data.rows import Preference
 from rbr.grading.base import Conversation
 from rbr.models.load import chat_texts, load_tokenizer, messages
+from rbr.models.trainer import common_arguments, per_process, run_training, save_model
 from rbr.models.trunk import length_batches, train_upper_layers
-from rbr.settings import Settings
-from rbr.steps.context import Tracker
-from rbr.training.common import TrackerCallback, common_arguments, going_on, per_process, save_model
+from rbr.training.options import RewardModelOptions
 
 
 class RewardModel:
-    """A trained reward model, as ``rbr.reward.Scorer`` asks.
+    """A trained reward model, a ``Scorer`` of completions.
 
     Args:
         folder: a sequence classifier with one output.
@@ -77,23 +76,27 @@ def preference_dataset(rows: Sequence[Preference]) -> Dataset:
 
 def accuracy(model: RewardModel, rows: Sequence[Preference]) -> float:
     """Share of pairs whose chosen completion scores higher."""
-    talks = [row.conversation for row in rows]
-    chosen = model.score(talks, [row.chosen for row in rows])
-    rejected = model.score(talks, [row.rejected for row in rows])
+    conversations = [row.conversation for row in rows]
+    chosen = model.score(conversations, [row.chosen for row in rows])
+    rejected = model.score(conversations, [row.rejected for row in rows])
     return float((chosen > rejected).mean())
 
 
 def train_reward_model(
     base: Path,
     train: Sequence[Preference],
-    scratch: Path,
+    checkpoints: Path,
     target: Path,
-    settings: Settings,
-    tracker: Tracker,
+    options: RewardModelOptions,
+    seed: int,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> None:
-    """Train on ``train`` and save to ``target`` (an existing folder); goes on from ``scratch``."""
-    options = settings.reward_model
-    torch.manual_seed(settings.seed)
+    """Train on ``train`` and save the result to ``target``, an existing folder.
+
+    Args:
+        checkpoints: folder from which an interrupted training resumes.
+    """
+    torch.manual_seed(seed)
     config_layers: dict[str, Any] = {"num_labels": 1}
     model = AutoModelForSequenceClassification.from_pretrained(
         base, use_safetensors=True, dtype=torch.float32, **config_layers
@@ -107,7 +110,7 @@ def train_reward_model(
     trainer = RewardTrainer(
         model=model,
         args=RewardConfig(
-            **common_arguments(scratch, settings),
+            **common_arguments(checkpoints, seed),
             per_device_train_batch_size=per_process(options.batch_size, "reward_model.batch_size"),
             num_train_epochs=options.epochs,
             learning_rate=options.learning_rate,
@@ -123,7 +126,6 @@ def train_reward_model(
         train_dataset=preference_dataset(train),
         processing_class=tokenizer,
     )
-    TrackerCallback.attach(trainer, tracker, "reward_model")
-    trainer.train(resume_from_checkpoint=going_on(scratch, tracker))
+    run_training(trainer, "reward_model", callbacks)
     model.config.pad_token_id = tokenizer.pad_token_id
     save_model(trainer, tokenizer, target)

@@ -7,34 +7,36 @@ from pathlib import Path
 
 import torch
 from datasets import Dataset
+from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from rbr.grading.base import Conversation
 from rbr.models.load import load_causal, load_tokenizer, messages
+from rbr.models.trainer import common_arguments, per_process, run_training, save_model
 from rbr.models.trunk import train_upper_layers
-from rbr.settings import Settings
-from rbr.steps.context import Tracker
-from rbr.training.common import TrackerCallback, common_arguments, going_on, per_process, save_model
+from rbr.training.options import SFTOptions
 
 
 def train_sft(
     base: Path,
     demonstrations: Sequence[tuple[Conversation, str]],
-    scratch: Path,
+    checkpoints: Path,
     target: Path,
-    settings: Settings,
-    tracker: Tracker,
+    options: SFTOptions,
+    seed: int,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> dict[str, float]:
-    """Fine-tune and save to ``target`` (an existing folder); goes on from ``scratch``.
+    """Fine-tune ``base`` and save the result to ``target``, an existing folder.
 
     Args:
         demonstrations: conversations and the answers to learn.
+        checkpoints: folder from which an interrupted training resumes.
 
     Returns:
-        ``loss_first`` and ``loss_last``: mean token loss over the first and last fifth of the steps.
+        ``loss_first`` and ``loss_last`` (mean token loss over the first and last fifth of the steps),
+        ``demonstrations``, and ``steps``.
     """
-    options = settings.sft
-    torch.manual_seed(settings.seed)
+    torch.manual_seed(seed)
     model = load_causal(base)
     tokenizer = load_tokenizer(base)
     train_upper_layers(model, options.trained_layers)
@@ -48,7 +50,7 @@ def train_sft(
     trainer = SFTTrainer(
         model=model,
         args=SFTConfig(
-            **common_arguments(scratch, settings),
+            **common_arguments(checkpoints, seed),
             per_device_train_batch_size=per_process(options.batch_size, "sft.batch_size"),
             num_train_epochs=options.epochs,
             learning_rate=options.learning_rate,
@@ -65,14 +67,13 @@ def train_sft(
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
     )
-    TrackerCallback.attach(trainer, tracker, "sft")
-    trainer.train(resume_from_checkpoint=going_on(scratch, tracker))
+    run_training(trainer, "sft", callbacks)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     save_model(trainer, tokenizer, target)
-    part = max(1, len(losses) // 5)
+    fifth = max(1, len(losses) // 5)
     return {
-        "loss_first": sum(losses[:part]) / part,
-        "loss_last": sum(losses[-part:]) / part,
+        "loss_first": sum(losses[:fifth]) / fifth,
+        "loss_last": sum(losses[-fifth:]) / fifth,
         "demonstrations": float(len(rows)),
         "steps": float(len(losses)),
     }

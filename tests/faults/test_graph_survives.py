@@ -7,10 +7,11 @@ import signal
 import time
 
 import pytest
-
 from orchestration.jobs import per_variant, shared
-from rbr.settings import VARIANTS
 from rbr.steps import STEPS
+
+from orchestration.production.supervision import Supervisor
+from pipeline.profile import VARIANTS
 from tests.servers import wait
 
 pytestmark = [
@@ -98,9 +99,9 @@ def test_the_graph_completes_whatever_is_killed_under_it(production, capsys):
     # Two runs at a time, so that they meet at DVC's lock.
     roots = {production.launch("variant", own): f"variant {own}" for own in VARIANTS}
     wait(lambda: len(running(production)) == 2, 120, production.logs)
-    services = json.loads((production.root / ".prod/processes.json").read_text())
+    services = Supervisor(production.root / ".prod").pids()
     for name in ("daemon", "mlflow"):
-        os.kill(int(services[name][0]), signal.SIGKILL)
+        os.kill(services[name], signal.SIGKILL)
         log(f"killed {name}")
     assert production.call("up").returncode == 0
     production.postgres.restart()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 COPIED = (
-    "rules", "rbr", "assets", "orchestration", "profiles", "ablations", "data/source", ".dvc/config"
+    "rules", "rbr", "pipeline", "assets", "orchestration", "profiles", "ablations", "data/source", ".dvc/config"
 )  # fmt: skip
 FILES = ("dvc.yaml", ".dvcignore", ".gitignore", "production.yaml")
 

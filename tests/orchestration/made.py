@@ -10,7 +10,7 @@ import yaml
 
 from rbr.rules import Rules, load_rules
 from rbr.rules.compiled import write_compiled
-from rbr.settings import VARIANTS, read_settings
+from pipeline.profile import VARIANTS, read_settings
 from rbr.steps import STEPS, Context
 
 SPLITS = ("train", "validation", "eval")

@@ -89,7 +89,7 @@ def serving(workspace: Workspace) -> Iterator[Servers]:
     settings.write_text(f"host: 127.0.0.1\nport: {mlflow}\nworkers: 1\n")
     with (workspace.root / "servers.out").open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "orchestration.ui", "--dagster-port", str(dagster)],
+            [sys.executable, "-m", "orchestration.ui", "--port", str(dagster)],
             cwd=workspace.root,
             env=workspace.environment,
             stdout=out,

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from rbr.settings import VARIANTS
+from pipeline.profile import VARIANTS
 from rbr.steps import STEPS
 
 EVERY_STAGE = {

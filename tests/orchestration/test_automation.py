@@ -11,7 +11,7 @@ import pytest
 from orchestration.automation import automation
 from orchestration.definitions import definitions
 from rbr.rules import load_rules
-from rbr.settings import VARIANTS
+from pipeline.profile import VARIANTS
 
 QUIET = 10.0
 APOLOGY = "rules/propositions/apology.yaml"
@@ -300,7 +300,7 @@ def test_nothing_starts_by_itself_until_it_is_switched_on(root):
 
 
 def test_runs_over_one_working_copy_wait_for_each_other(tmp_path, monkeypatch):
-    from orchestration.home import use_home
+    from orchestration.dagster_home import use_home
 
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     use_home(tmp_path)

@@ -10,9 +10,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from rbr.cli.diff import compare
+from orchestration.cli.diff import compare
 from rbr.rules import load_rules
-from rbr.settings import read_settings
+from pipeline.profile import read_settings
 from rbr.steps import Context
 from tests.orchestration.conftest import Workspace
 from tests.orchestration.servers import serving, wait_for

@@ -4,8 +4,8 @@ import dagster as dg
 import pytest
 
 from orchestration.definitions import definitions
-from rbr.ablations import read_ablations
-from rbr.settings import VARIANTS
+from orchestration.ablation import read_ablations
+from pipeline.profile import VARIANTS
 from rbr.steps import STEPS
 
 

@@ -19,7 +19,7 @@ from orchestration.gates.run import store
 from orchestration.gates.suites import SUITES, Champion, predecessor
 from rbr.errors import GateError
 from rbr.evaluation.paired import Difference
-from rbr.settings import Gates, Settings, read_settings
+from pipeline.profile import Gates, Settings, read_settings
 from rbr.steps import STEPS, Context
 from tests.orchestration.bad_data import BAD, CANNOT_FAIL, NAN, change
 from tests.orchestration.made import make_all, own

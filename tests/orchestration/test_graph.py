@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from orchestration.execute import needed_stages
-from rbr.settings import VARIANTS
+from pipeline.profile import VARIANTS
 from rbr.steps import STEPS
 
 pytestmark = pytest.mark.smoke_graph
@@ -129,7 +129,7 @@ def test_a_second_run_computes_nothing(finished):
 
 
 def command_line(workspace, *arguments):
-    return workspace.run("-c", "from rbr.cli import main; main()", *arguments)
+    return workspace.run("-c", "from orchestration.cli import main; main()", *arguments)
 
 
 def test_the_grader_is_measured_on_either_gold_format(finished, tmp_path):

@@ -16,7 +16,7 @@ import dagster as dg
 import pytest
 
 from rbr.rules import load_rules
-from rbr.settings import VARIANTS
+from pipeline.profile import VARIANTS
 from tests.orchestration.conftest import Workspace
 from tests.orchestration.servers import serving, wait_for
 

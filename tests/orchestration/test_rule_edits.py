@@ -9,8 +9,8 @@ import dagster as dg
 import pytest
 
 from orchestration.demo import run_graph
-from rbr.cli.diff import compare
-from rbr.settings import VARIANTS, read_settings
+from orchestration.cli.diff import compare
+from pipeline.profile import VARIANTS, read_settings
 from rbr.steps import Context
 from tests.orchestration.conftest import Workspace
 from tests.orchestration.stages import EVERY_STAGE, outcomes

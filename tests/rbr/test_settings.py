@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from rbr.errors import RBRError
-from rbr.settings import Settings, read_settings
+from pipeline.profile import Settings, read_settings
 
 
 @pytest.mark.parametrize("profile", ["laptop", "smoke"])

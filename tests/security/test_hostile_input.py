@@ -14,7 +14,7 @@ from rbr.files import MAX_LINE, iter_json_lines
 from rbr.models.load import load_causal, load_tokenizer
 from rbr.models.tiny import make_tiny
 from rbr.rules import load_rules
-from rbr.settings import MAX_BYTES, read_settings
+from pipeline.profile import MAX_BYTES, read_settings
 
 TAG = "!!python/object/apply:os.system ['touch {}']"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -33,14 +33,23 @@ def common_prefix(rows: Sequence[Sequence[int]]) -> int:
     return least
 
 
-def packed(
-    rows: Sequence[Sequence[int]],
-) -> tuple[list[int], list[int], torch.Tensor, list[int]]:
-    """Prompts with a common beginning as one sequence.
+class Packed(NamedTuple):
+    """Prompts with a common beginning as one sequence of t tokens.
 
-    Returns:
-        Token ids and positions (length t), who sees whom (t, t), and each prompt's last index.
+    Attributes:
+        ids, positions: (t,)
+        sees: (t, t), which token attends to which.
+        last: index of the last token of each prompt.
     """
+
+    ids: list[int]
+    positions: list[int]
+    sees: torch.Tensor
+    last: list[int]
+
+
+def packed(rows: Sequence[Sequence[int]]) -> Packed:
+    """Pack the token ids of prompts."""
     prefix = common_prefix(rows)
     ids, positions = list(rows[0][:prefix]), list(range(prefix))
     blocks: list[int] = [-1] * prefix
@@ -53,7 +62,7 @@ def packed(
         last.append(len(ids) - 1)
     block = torch.tensor(blocks)
     sees = (block[:, None] == block[None, :]) | (block == -1)[None, :]
-    return ids, positions, sees.tril(), last
+    return Packed(ids, positions, sees.tril(), last)
 
 
 class TransformersEngine:
@@ -88,12 +97,12 @@ class TransformersEngine:
         """See ``YesNoEngine.log_odds``."""
         rows = [self.tokenizer(list(row), add_special_tokens=False)["input_ids"] for row in prompts]
         groups = rows if self.share_prefix else [[prompt] for row in rows for prompt in row]
-        parts = [packed(group) for group in groups]
+        sequences = [packed(group) for group in groups]
         values: list[list[float]] = [[] for _ in groups]
         size = self.batch_size if self.share_prefix else self.batch_size * len(rows[0])
         done = 0
-        for batch in length_batches([len(part[0]) for part in parts], size):
-            for i, odds in zip(batch, self._forward([parts[i] for i in batch]), strict=True):
+        for batch in length_batches([len(sequence.ids) for sequence in sequences], size):
+            for i, odds in zip(batch, self._forward([sequences[i] for i in batch]), strict=True):
                 values[i] = odds
             done += len(batch)
             if progress:
@@ -101,33 +110,32 @@ class TransformersEngine:
         return np.array(values, dtype=np.float64).reshape(len(prompts), -1)
 
     @torch.inference_mode()
-    def _forward(
-        self, parts: Sequence[tuple[list[int], list[int], torch.Tensor, list[int]]]
-    ) -> list[list[float]]:
-        width = max(len(part[0]) for part in parts)
-        ids = torch.full((len(parts), width), int(self.tokenizer.pad_token_id or 0))
-        positions = torch.zeros(len(parts), width, dtype=torch.long)
-        sees = torch.zeros(len(parts), 1, width, width, dtype=torch.bool)
+    def _forward(self, batch: Sequence[Packed]) -> list[list[float]]:
+        width = max(len(sequence.ids) for sequence in batch)
+        ids = torch.full((len(batch), width), int(self.tokenizer.pad_token_id or 0))
+        positions = torch.zeros(len(batch), width, dtype=torch.long)
+        sees = torch.zeros(len(batch), 1, width, width, dtype=torch.bool)
         # Padding sees itself: a row of a softmax must see something.
         sees[:, 0] = torch.eye(width, dtype=torch.bool)
-        for k, (own, at, own_sees, _) in enumerate(parts):
-            ids[k, : len(own)] = torch.tensor(own)
-            positions[k, : len(own)] = torch.tensor(at)
-            sees[k, 0, : len(own), : len(own)] = own_sees
+        for k, sequence in enumerate(batch):
+            size = len(sequence.ids)
+            ids[k, :size] = torch.tensor(sequence.ids)
+            positions[k, :size] = torch.tensor(sequence.positions)
+            sees[k, 0, :size, :size] = sequence.sees
         device = self.model.device
         dtype = next(self.model.parameters()).dtype
-        hidden_of = torch.zeros(sees.shape, dtype=dtype).masked_fill(~sees, torch.finfo(dtype).min)
+        hidden = torch.zeros(sees.shape, dtype=dtype).masked_fill(~sees, torch.finfo(dtype).min)
         states = self._decoder(
             input_ids=ids.to(device),
             position_ids=positions.to(device),
-            attention_mask=hidden_of.to(device),
+            attention_mask=hidden.to(device),
             use_cache=False,
         ).last_hidden_state
         words = [*self.tokens.yes, *self.tokens.no]
         weight = self.model.get_output_embeddings().weight[words].float()
         result = []
-        for k, part in enumerate(parts):
-            logits = states[k, part[3]].float() @ weight.T
+        for k, sequence in enumerate(batch):
+            logits = states[k, sequence.last].float() @ weight.T
             yes = logits[:, : len(self.tokens.yes)].logsumexp(-1)
             no = logits[:, len(self.tokens.yes) :].logsumexp(-1)
             result.append((yes - no).tolist())

@@ -11,7 +11,7 @@ from rbr.errors import RuleError
 
 def rbr(*arguments, cwd):
     return subprocess.run(
-        [sys.executable, "-c", "from rbr.cli import main; main()", *map(str, arguments)],
+        [sys.executable, "-c", "from orchestration.cli import main; main()", *map(str, arguments)],
         cwd=cwd,
         capture_output=True,
         text=True,
@@ -119,7 +119,7 @@ def test_an_unknown_embedded_model_is_refused(project):
 
 
 def test_show_raises_for_no_rule_at_all(rules):
-    from rbr.cli.show import show
+    from orchestration.cli.show import show
 
     with pytest.raises(RuleError, match="there are"):
         show(rules, "zzzzzz")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from rbr.cli.evaluate import read_prompts
+from orchestration.cli.evaluate import read_prompts
 from rbr.errors import DataError
 
 

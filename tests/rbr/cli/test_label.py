@@ -2,7 +2,7 @@
 
 import pytest
 
-from rbr.cli.label import label
+from orchestration.cli.label import label
 from rbr.data.rows import Labelled, Message
 from rbr.files import read_rows, write_rows
 

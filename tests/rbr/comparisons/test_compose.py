@@ -5,9 +5,9 @@ import random
 import numpy as np
 import pytest
 
-from rbr.classes import hard_class
 from rbr.comparisons.compose import compose, labels_of
-from rbr.comparisons.confirm import GOOD_CLASSES
+from rbr.reward.classes import hard_class
+from rbr.reward.confirm import GOOD_CLASSES
 from rbr.rules.models import RESPONSE_TYPES
 from tests.rbr.comparisons.prompts import prompt
 

@@ -1,4 +1,4 @@
-"""Completions that the model makes to order: what it is told and shown, and what counts."""
+"""Completions on request: instructions, few-shot examples, and what is accepted."""
 
 import random
 
@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from rbr.comparisons.compose import compose
-from rbr.comparisons.conditioned import NEVER_ASKED, asked, fulfilled, orders, shown
+from rbr.comparisons.conditioned import (
+    COMPOSED_ONLY,
+    few_shot,
+    rejection_sample,
+    request_conversation,
+    requests,
+)
+from rbr.reward.confirm import confirms
 from tests.rbr.comparisons.prompts import prompt
 
 PROMPTS = [prompt("hard_refusal", n) for n in range(6)] + [
@@ -31,70 +38,73 @@ class Oracle:
         return np.array(rows)
 
 
-def test_no_order_asks_for_disallowed_content(rules):
-    made = orders(PROMPTS, rules, PROMPTS, seed=0)
-    assert {o.label for o in made} == {"ideal", "bad", "full", "partial", "off_topic", "refusal"}
-    assert not {o.label for o in made} & NEVER_ASKED
-    assert not any("disallowed_content" in o.true for o in made)
+def test_no_request_asks_for_disallowed_content(rules):
+    made = requests(PROMPTS, rules, PROMPTS, seed=0)
+    assert {r.label for r in made} == {"ideal", "bad", "full", "partial", "off_topic", "refusal"}
+    assert not {r.label for r in made} & COMPOSED_ONLY
+    assert not any("disallowed_content" in r.true for r in made)
 
 
 def test_examples_are_of_other_families_and_have_the_wanted_propositions(rules):
-    order = next(o for o in orders(PROMPTS, rules, PROMPTS, seed=0) if o.label == "ideal")
-    examples = shown(order, rules, PROMPTS, 3, random.Random(0))
+    request = next(r for r in requests(PROMPTS, rules, PROMPTS, seed=0) if r.label == "ideal")
+    examples = few_shot(request, rules, PROMPTS, 3, random.Random(0))
     assert len({p.id for p, _ in examples}) == 3
-    assert order.prompt.family not in {p.family for p, _ in examples}
-    talk = asked(order, examples)
+    assert request.prompt.family not in {p.family for p, _ in examples}
+    talk = request_conversation(request, examples)
     assert [m.role for m in talk] == ["system", *["user", "assistant"] * 3, "user"]
     assert "inability to comply" in talk[0].content
-    assert talk[-1] == order.prompt.conversation[-1]
+    assert talk[-1] == request.prompt.conversation[-1]
     assert [m.content for m in talk if m.role == "assistant"] == [text for _, text in examples]
 
 
 def test_the_propositions_wording_is_not_told(rules):
-    order = next(o for o in orders(PROMPTS, rules, PROMPTS, seed=0) if o.label == "ideal")
-    told = asked(order, [])[0].content
+    request = next(r for r in requests(PROMPTS, rules, PROMPTS, seed=0) if r.label == "ideal")
+    told = request_conversation(request, [])[0].content
     assert not any(p.definition in told for p in rules.propositions.values())
 
 
 def run(rules, wanted, sample, attempts):
-    return fulfilled(wanted, rules, PROMPTS, sample, Oracle(rules), attempts, 1, 0.5, 0)
+    accept = confirms(Oracle(rules), rules, 0.5)
+    return rejection_sample(wanted, rules, PROMPTS, sample, accept, attempts, 1, 0)
 
 
 def test_what_the_grader_does_not_confirm_is_asked_again_up_to_the_limit(rules):
-    wanted = [o for o in orders(PROMPTS, rules, PROMPTS, seed=0) if o.label == "ideal"]
+    wanted = [r for r in requests(PROMPTS, rules, PROMPTS, seed=0) if r.label == "ideal"]
     sizes = []
 
-    def sample(talks, attempt):
-        sizes.append(len(talks))
+    def sample(conversations, attempt):
+        sizes.append(len(conversations))
         good = " ".join(wanted[0].true)
         # One more is as wanted at each attempt.
-        return [good if i == 0 else "nothing of it" for i in range(len(talks))]
+        return [good if i == 0 else "nothing of it" for i in range(len(conversations))]
 
     made = run(rules, wanted, sample, attempts=3)
     assert sizes == [len(wanted), len(wanted) - 1, len(wanted) - 2]
-    assert [o.prompt.id for o in made] == [o.prompt.id for o in wanted[:3]]
-    assert all(o.completion for o in made)
+    assert [r.prompt.id for r in made] == [r.prompt.id for r in wanted[:3]]
+    assert all(r.completion for r in made)
 
 
 def test_partial_is_not_met_by_a_full_answer(rules):
-    wanted = [o for o in orders(PROMPTS, rules, PROMPTS, seed=0) if o.label == "partial"]
+    wanted = [r for r in requests(PROMPTS, rules, PROMPTS, seed=0) if r.label == "partial"]
     full = "partially_complies fully_complies"
-    assert run(rules, wanted, lambda talks, _: [full] * len(talks), 1) == []
+    assert run(rules, wanted, lambda conversations, _: [full] * len(conversations), 1) == []
     part = "partially_complies"
-    assert len(run(rules, wanted, lambda talks, _: [part] * len(talks), 1)) == len(wanted)
+    assert len(run(rules, wanted, lambda conversations, _: [part] * len(conversations), 1)) == len(
+        wanted
+    )
 
 
 @pytest.mark.parametrize("text", ["", "disallowed_content"])
 def test_neither_silence_nor_another_class_counts(rules, text):
-    wanted = orders(PROMPTS, rules, PROMPTS, seed=0)
-    assert run(rules, wanted, lambda talks, _: [text] * len(talks), 2) == []
+    wanted = requests(PROMPTS, rules, PROMPTS, seed=0)
+    assert run(rules, wanted, lambda conversations, _: [text] * len(conversations), 2) == []
 
 
 def test_nothing_left_to_ask_asks_nothing(rules):
-    wanted = [o for o in orders(PROMPTS, rules, PROMPTS, seed=0) if o.label == "ideal"][:1]
+    wanted = [r for r in requests(PROMPTS, rules, PROMPTS, seed=0) if r.label == "ideal"][:1]
     calls = []
 
-    def sample(talks, attempt):
+    def sample(conversations, attempt):
         calls.append(attempt)
         return [" ".join(wanted[0].true)]
 
@@ -102,7 +112,7 @@ def test_nothing_left_to_ask_asks_nothing(rules):
     assert calls == [0]
 
 
-def test_orders_are_drawn_as_composed_ones_are(rules):
+def test_requests_are_drawn_as_composed_ones_are(rules):
     draw = random.Random("7:orders")
-    first = orders(PROMPTS[:1], rules, PROMPTS, seed=7)[0]
+    first = requests(PROMPTS[:1], rules, PROMPTS, seed=7)[0]
     assert first.true == compose(PROMPTS[0], first.label, rules, PROMPTS, draw).true

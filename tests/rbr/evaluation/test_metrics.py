@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import recall_score
 
-from rbr.evaluation.metrics import Judged, safety_metrics
+from rbr.evaluation.metrics import Verdict, safety_metrics
 
 
 def judged(kind, disallowed=False, refused=False, name="ideal"):
-    return Judged(kind, disallowed, refused, name)
+    return Verdict(kind, disallowed, refused, name)
 
 
 ROWS = [

@@ -5,16 +5,16 @@ import pytest
 from scipy.stats import binom
 
 from rbr.errors import DataError
-from rbr.evaluation.metrics import Judged
+from rbr.evaluation.metrics import Verdict
 from rbr.evaluation.paired import compare
 
 
 def unsafe(disallowed, name="ideal"):
-    return Judged("hard_refusal", disallowed, False, name)
+    return Verdict("hard_refusal", disallowed, False, name)
 
 
 def comply(refused):
-    return Judged("comply", False, refused, "ideal")
+    return Verdict("comply", False, refused, "ideal")
 
 
 FIRST = [unsafe(False)] * 10 + [comply(False)] * 8 + [comply(True)] * 2

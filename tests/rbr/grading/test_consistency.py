@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbr.data.gold import EXCLUDES, IMPLIES
-from rbr.grading.consistency import consistent, under_policy
+from rbr.grading.consistency import consistent, mask_disallowed_on_comply
 
 NAMES = sorted({name for pair in (*IMPLIES, *EXCLUDES) for name in pair} | {"disallowed_content"})
 
@@ -29,5 +29,5 @@ def test_what_does_not_contradict_stays():
 def test_the_policy_zeroes_disallowed_content_on_comply_alone():
     p = np.full((1, len(NAMES)), 0.4)
     at = NAMES.index("disallowed_content")
-    assert under_policy(p, NAMES, "comply")[0, at] == 0
-    np.testing.assert_array_equal(under_policy(p, NAMES, "hard_refusal"), p)
+    assert mask_disallowed_on_comply(p, NAMES, "comply")[0, at] == 0
+    np.testing.assert_array_equal(mask_disallowed_on_comply(p, NAMES, "hard_refusal"), p)

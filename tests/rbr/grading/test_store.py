@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rbr.data.rows import Message
-from rbr.errors import RBRError
+from rbr.errors import GraderError, RBRError
 from rbr.grading import GradeStore, StoredGrader
 
 NAMES = ("apology", "judgement")
@@ -162,3 +162,35 @@ def test_threads_share_a_store(tmp_path):
         list(pool.map(lambda i: store.put({bytes([i]): i / 100}), range(64)))
         found = list(pool.map(lambda i: store.get([bytes([i])])[bytes([i])], range(64)))
     assert found == [i / 100 for i in range(64)]
+
+
+@pytest.mark.parametrize("value", [np.nan, 1.5, -0.1])
+def test_what_is_no_probability_is_no_grade(tmp_path, value):
+    class Odd(Counting):
+        def grade(self, conversations, completions, progress=None, propositions=None):
+            grades = super().grade(conversations, completions, progress, propositions)
+            grades[-1, 0] = value
+            return grades
+
+    _, store = stored(tmp_path / "g.sqlite", grader=Odd())
+    with pytest.raises(GraderError, match="grades of 'bb' are not 2 probabilities"):
+        store.grade([TALK] * 2, ["a", "bb"])
+    assert len(store.store) == 0
+
+
+def test_grades_of_another_shape_are_no_grades(tmp_path):
+    class Short(Counting):
+        def grade(self, *args, **kwargs):
+            return np.full((1, 1), 0.5)
+
+    _, store = stored(tmp_path / "g.sqlite", grader=Short())
+    with pytest.raises(GraderError, match="not 2 probabilities"):
+        store.grade([TALK], ["a"])
+
+
+def test_a_store_without_a_file_is_temporary():
+    grader, store = stored(None)
+    store.grade([TALK], ["a"])
+    store.grade([TALK], ["a"])
+    assert len(grader.asked) == len(store.store) == 2
+    assert len(GradeStore()) == 0

@@ -1,5 +1,6 @@
 """Fine-tuning: it learns, is seeded, goes on from a checkpoint, and its grader's identity is its weights'."""
 
+import logging
 import random
 import shutil
 
@@ -9,21 +10,20 @@ from safetensors.numpy import load_file, save_file
 
 from rbr.data.rows import Message
 from rbr.grading.encoder import first_layers
-from rbr.grading.fit import TrainingRows
 from rbr.grading.head import HeadGrader
+from rbr.grading.options import TuningOptions
+from rbr.grading.training_rows import TrainingRows
 from rbr.grading.tune import fine_tune, training_order, validation_part
 from rbr.models.load import load_encoder
-from rbr.settings import Settings, Tuning
-from rbr.steps.context import Silent
 
 NAMES = ("apology", "requests_information")
-OPTIONS = Tuning(layers=2, gold_epochs=5, learning_rate=2e-3, batch_size=8)
+OPTIONS = TuningOptions(layers=2, gold_epochs=5, learning_rate=2e-3, batch_size=8)
 
 
 def rows(seed=0, n=320):
     draw = random.Random(seed)
     topics = ["locks", "bread", "cars", "rain", "tax", "songs"]
-    true, completions, talks = [], [], []
+    true, completions, conversations = [], [], []
     for _ in range(n):
         own = [name for name in NAMES if draw.random() < 0.4]
         topic = draw.choice(topics)
@@ -32,19 +32,19 @@ def rows(seed=0, n=320):
             parts.insert(0, "I'm so sorry.")
         if "requests_information" in own:
             parts.append("What do you want to know?")
-        talks.append((Message(role="user", content=f"Tell me about {topic}"),))
+        conversations.append((Message(role="user", content=f"Tell me about {topic}"),))
         completions.append(" ".join(parts))
         true.append(tuple(own))
     gold = np.arange(n) < n // 2
     groups = [f"g{i // 2}" for i in range(n)]
-    return TrainingRows(talks, completions, true, ["comply"] * n, groups, gold)
+    return TrainingRows(conversations, completions, true, ["comply"] * n, groups, gold)
 
 
 def tune(tiny, folder, seed=0):
     own = rows()
     weights = np.ones((len(own.completions), len(NAMES)))
     folder.mkdir(exist_ok=True)
-    return fine_tune(tiny, own, weights, NAMES, OPTIONS, Settings(), folder, Silent(), seed)
+    return fine_tune(tiny, own, weights, NAMES, OPTIONS, folder, seed)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_frozen_layers_stay_as_they_came(tiny, tmp_path):
     options = OPTIONS.model_copy(update={"trained_layers": 1})
     own = rows()
     weights = np.ones((len(own.completions), len(NAMES)))
-    made = fine_tune(tiny, own, weights, NAMES, options, Settings(), tmp_path, Silent(), 0)
+    made = fine_tune(tiny, own, weights, NAMES, options, tmp_path, 0)
     before = first_layers(load_encoder(tiny), options.layers).state_dict()
     changed = {
         name for name, value in made.backbone.state_dict().items() if (value != before[name]).any()
@@ -87,19 +87,13 @@ def test_frozen_layers_stay_as_they_came(tiny, tmp_path):
     assert all(name.startswith((f"layers.{last}.", "norm.")) for name in changed)
 
 
-def test_a_stopped_training_goes_on_from_its_checkpoint(tuned, tiny, tmp_path):
-    said = []
-
-    class Told(Silent):
-        def message(self, text):
-            said.append(text)
-
-    scratch = tmp_path / "scratch"
+def test_a_stopped_training_resumes_from_its_checkpoint(tiny, tmp_path, caplog):
+    caplog.set_level(logging.INFO, logger="rbr")
     own = rows()
     weights = np.ones((len(own.completions), len(NAMES)))
     for _ in range(2):
-        fine_tune(tiny, own, weights, NAMES, OPTIONS, Settings(), scratch, Told(), 0)
-    assert any(text.startswith("goes on from checkpoint") for text in said)
+        fine_tune(tiny, own, weights, NAMES, OPTIONS, tmp_path, 0)
+    assert any("resuming from checkpoint" in message for message in caplog.messages)
 
 
 def test_other_weights_of_the_backbone_are_another_identity(saved, tiny):

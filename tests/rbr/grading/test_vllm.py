@@ -34,11 +34,11 @@ from rbr.grading.yesno import YesNoGrader
 from rbr.rules import load_rules
 
 if __name__ == "__main__":
-    model, rules, talks, out = sys.argv[1:]
-    talks = json.loads(talks)
+    model, rules, conversations, out = sys.argv[1:]
+    conversations = json.loads(conversations)
     engine = VLLMEngine(model, dtype="float32", enforce_eager=True, max_model_len=1024)
     p = YesNoGrader(engine, load_rules(Path(rules))).grade(
-        [(Message(role="user", content=user),) for user, _ in talks], [text for _, text in talks]
+        [(Message(role="user", content=user),) for user, _ in conversations], [text for _, text in conversations]
     )
     np.save(out, p)
 """

@@ -176,10 +176,10 @@ def test_a_changed_wording_asks_one_in_23_again(tiny, rules, tmp_path):
         store = GradeStore(tmp_path / "grades.sqlite")
         return StoredGrader(YesNoGrader(engine, own), store, own.grading_texts())
 
-    talks, answers = TALKS * 2, [*ANSWERS, "a", "b", "c"]
-    first = stored(rules).grade(talks, answers)
+    conversations, answers = TALKS * 2, [*ANSWERS, "a", "b", "c"]
+    first = stored(rules).grade(conversations, answers)
     assert engine.asked == 6 * 23
-    stored(rules).grade(talks, answers)
+    stored(rules).grade(conversations, answers)
     assert engine.asked == 6 * 23
     rule = rules.propositions["apology"].model_copy(update={"question": "Is there an apology?"})
     edited = Rules(
@@ -190,7 +190,7 @@ def test_a_changed_wording_asks_one_in_23_again(tiny, rules, tmp_path):
         rules.reward,
         rules.completions,
     )
-    second = stored(edited).grade(talks, answers)
+    second = stored(edited).grade(conversations, answers)
     assert engine.asked == 6 * 23 + 6
     changed = [j for j in range(23) if not math.isclose(first[0, j], second[0, j])]
     assert [rules.proposition_names[j] for j in changed] in ([], ["apology"])

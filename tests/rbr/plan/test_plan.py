@@ -11,15 +11,15 @@ from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM
 
 from rbr.errors import RBRError
 from rbr.models.trunk import train_upper_layers
-from rbr.plan.amounts import amounts
-from rbr.plan.estimate import seconds
-from rbr.plan.measured import read_measured, read_wanted
-from rbr.plan.report import report, stages
-from rbr.plan.shapes import shape_of
-from rbr.plan.work import Count, Models
-from rbr.plan.workspace import EMBEDDED
+from orchestration.planning.amounts import amounts
+from orchestration.planning.estimate import seconds
+from orchestration.planning.measured import read_measured, read_wanted
+from orchestration.planning.report import report, stages
+from orchestration.planning.shapes import shape_of
+from orchestration.planning.work import Count, Models
+from orchestration.planning.workspace import EMBEDDED
 from rbr.rules import load_rules
-from rbr.settings import read_settings
+from pipeline.profile import read_settings
 from rbr.steps import Context, safety_prompts
 from rbr.steps import synthetic_comparisons as comparisons
 

@@ -7,10 +7,10 @@ import pytest
 
 from rbr.errors import DataError
 from rbr.evaluation.metrics import METRICS
-from rbr.release import TITLES
+from pipeline.release.comparison_table import TITLES
 from rbr.report import Model, build, choose
-from rbr.report.build import parts
-from rbr.reward import Explanation
+from pipeline.release.report import parts
+from rbr.reward.rule_based_reward import Explanation
 
 
 def row(prompt_id, completion, kind="hard_refusal", name="ideal", refused=True):

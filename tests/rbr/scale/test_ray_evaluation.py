@@ -2,14 +2,14 @@
 
 import pytest
 
-from rbr.evaluation.generate import generate
+from rbr.models.generate import generate
 
 
 @pytest.mark.parametrize("seed", [None, 3])
 def test_answers_are_the_same_for_any_number_of_workers(answers, tiny_model, scale, seed):
-    talks = answers[0][:40]
+    conversations = answers[0][:40]
     made = [
-        generate(tiny_model, talks, 8, 8, sample_seed=seed, scale=scale(workers))
+        generate(tiny_model, conversations, 8, 8, sample_seed=seed, scale=scale(workers))
         for workers in (1, 2)
     ]
     assert made[0] == made[1]

@@ -8,8 +8,7 @@ import pytest
 
 from rbr.errors import GraderError, RBRError
 from rbr.grading import GradeStore, HeadGrader, StoredGrader
-from rbr.scale import SpreadGrader, run_batches
-from rbr.scale.graders import head_card
+from rbr.grading.spread import SpreadGrader, head_card, run_batches
 
 
 @pytest.fixture
@@ -73,11 +72,11 @@ def test_a_node_killed_in_mid_job_loses_nothing_and_nothing_is_graded_twice_into
 
 
 def test_what_is_in_the_store_is_not_sent_to_the_cluster(stored, scale, answers):
-    talks, texts = (own[:200] for own in answers)
+    conversations, texts = (own[:200] for own in answers)
     grader = stored(scale(2), "again")
-    first = grader.grade(talks, texts)
+    first = grader.grade(conversations, texts)
     calls = grader.calls
-    assert np.array_equal(grader.grade(talks, texts), first)
+    assert np.array_equal(grader.grade(conversations, texts), first)
     assert grader.calls == calls
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from rbr.reward import RuleBasedReward
+from rbr.reward.rule_based_reward import RuleBasedReward
 from rbr.serve import ServeSettings, create_app
 from rbr.serve.jobs import Item
 from rbr.serve.server import Server, bind
@@ -28,13 +28,15 @@ class Tricky:
         self.down = False
         self.explain = reward.explain
 
-    def parts(self, conversations, completions, response_types):
+    def components(self, conversations, completions, response_types):
         self.batches.append(len(completions))
         self.begun.set()
         assert self.go.wait(30)
         if self.down or "poison" in completions:
             raise RuntimeError("the grader's server is gone")
-        base, rule_based, graded = self.reward.parts(conversations, completions, response_types)
+        base, rule_based, graded = self.reward.components(
+            conversations, completions, response_types
+        )
         base[[text == "infinite" for text in completions]] = np.inf
         return base, rule_based, graded
 
@@ -57,7 +59,7 @@ def direct(reward):
     """The reward of one completion, asked without a service."""
 
     def ask(item: Item):
-        base, rule_based, _ = reward.parts(
+        base, rule_based, _ = reward.components(
             [item.conversation], [item.completion], [item.response_type]
         )
         return float(base[0] + rule_based[0])

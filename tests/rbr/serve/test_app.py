@@ -30,8 +30,10 @@ def test_rewards_are_those_of_a_direct_call_in_order(client_of, reward, direct, 
     client = client_of(reward)
     kinds = [*rules.response_types, None]
     prompts = [{"prompt": "q", "completion": f"c{k}", "response_type": k} for k in kinds]
-    talks = [{"conversation": TALK, "completion": f"c{k}", "response_type": k} for k in kinds]
-    answer = client.post("/reward", json={"items": prompts + talks})
+    conversations = [
+        {"conversation": TALK, "completion": f"c{k}", "response_type": k} for k in kinds
+    ]
+    answer = client.post("/reward", json={"items": prompts + conversations})
     assert answer.status_code == 200
     wanted = [direct(item(f"c{k}", k)) for k in kinds]
     wanted += [direct(Item(MESSAGES, f"c{k}", k)) for k in kinds]

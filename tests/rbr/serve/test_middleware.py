@@ -10,7 +10,8 @@ import logging
 import httpx
 import pytest
 
-from rbr.serve.middleware import RequestGuard
+from rbr.serve.errors import ServeError
+from rbr.serve.middleware import BodyLimit
 from rbr.serve.settings import ServeSettings
 
 TOKEN = hashlib.sha256(b"a token of the tests").hexdigest()
@@ -18,7 +19,7 @@ ITEM = {"prompt": "q", "completion": "c"}
 BODY = {"items": [ITEM]}
 
 
-def test_with_a_token_all_but_the_health_want_it(client_of, tricky):
+def test_with_a_token_all_but_the_health_require_it(client_of, tricky):
     client = client_of(tricky, token=TOKEN)
     assert client.get("/healthz").status_code == 200
     for header in (
@@ -65,45 +66,49 @@ def test_a_blank_token_is_no_token():
         ServeSettings(token="  ")
 
 
-def through_the_guard(messages, headers=()):
-    """Status of the answer, what the application got, and how many messages were read."""
-    got, sent, read = [], [], []
+def ask_with_body(client, size, chunk=None, **headers):
+    """A right request, padded with spaces to ``size`` bytes; in chunks it states no length."""
+    body = json.dumps(BODY).encode().ljust(size)
+    content = [body[i : i + chunk] for i in range(0, size, chunk)] if chunk else body
+    headers["Content-Type"] = "application/json"
+    content = iter(content) if chunk else content
+    return client.post("/reward", content=content, headers=headers)
 
-    async def app(scope, receive, send):
-        got.append((await receive())["body"])
+
+def test_a_body_of_just_the_limit_is_accepted(client_of, tricky):
+    client = client_of(tricky, max_body_bytes=1024)
+    assert ask_with_body(client, 1024).status_code == 200
+    assert ask_with_body(client, 1024, chunk=100).status_code == 200
+
+
+def test_a_body_too_large_is_refused_whatever_its_length_says(client_of, tricky):
+    client = client_of(tricky, max_body_bytes=1024)
+    for answer in (
+        ask_with_body(client, 1025),
+        ask_with_body(client, 1025, chunk=100),
+        ask_with_body(client, 1025, **{"Content-Length": "10"}),
+    ):
+        assert answer.status_code == 413
+        assert answer.json()["error"] == "too_large"
+    assert tricky.batches == []
+
+
+def test_no_more_of_a_body_is_read_than_the_limit():
+    """The limit bounds memory, also for bodies that never end."""
+    read = []
+
+    async def application(scope, receive, send):
+        while True:
+            await receive()
 
     async def receive():
-        read.append(1)
-        return (
-            messages[len(read) - 1] if len(read) <= len(messages) else {"type": "http.disconnect"}
-        )
+        read.append(100)
+        return {"type": "http.request", "body": b"x" * 100, "more_body": True}
 
-    async def send(message):
-        sent.append(message)
-
-    scope = {"type": "http", "path": "/reward", "method": "POST", "headers": list(headers)}
-    asyncio.run(RequestGuard(app, ServeSettings(max_body_bytes=1024))(scope, receive, send))
-    return sent[0]["status"] if sent else None, got, len(read)
-
-
-def chunk(size, more=True):
-    return {"type": "http.request", "body": b"x" * size, "more_body": more}
-
-
-def test_a_body_of_just_the_size_comes_whole():
-    status, got, _ = through_the_guard([chunk(1000), chunk(24, more=False)])
-    assert (status, got) == (None, [b"x" * 1024])
-
-
-def test_a_body_too_large_never_reaches_the_application():
-    assert through_the_guard([chunk(1000), chunk(25, more=False)])[:2] == (413, [])
-    said = [(b"content-length", b"1025")]
-    assert through_the_guard([chunk(1025, more=False)], said)[:2] == (413, [])
-    said = [(b"content-length", b"9" * 5000)]
-    assert through_the_guard([], said)[:2] == (413, [])
-    # A lie about the length helps nothing.
-    said = [(b"content-length", b"10")]
-    assert through_the_guard([chunk(2000, more=False)], said)[:2] == (413, [])
+    limited = BodyLimit(application, 1024)
+    with pytest.raises(ServeError, match="larger than 1,024 bytes"):
+        asyncio.run(limited({"type": "http"}, receive, None))
+    assert len(read) == 11
 
 
 def test_large_bodies_are_refused_over_a_real_connection(live, tricky):

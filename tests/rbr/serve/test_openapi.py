@@ -26,8 +26,8 @@ class Later:
 
     rules = load_rules(Path(__file__).resolve().parents[3] / "rules")
 
-    def parts(self, *given):
-        return self.reward.parts(*given)
+    def components(self, *given):
+        return self.reward.components(*given)
 
     def explain(self, *given):
         return self.reward.explain(*given)

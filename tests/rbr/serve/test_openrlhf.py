@@ -86,10 +86,10 @@ def test_the_answer_is_that_of_a_direct_call(client_of, reward, direct):
         "images": None,
     }
     answer = client_of(reward).post("/get_reward", json=body).json()
-    talks = [talk(*TURNS), talk(("user", "plain")), *[talk(("user", "q"))] * 2]
+    conversations = [talk(*TURNS), talk(("user", "plain")), *[talk(("user", "q"))] * 2]
     wanted = [
         direct(Item(t, f"answer {i}", label or None))
-        for i, (t, label) in enumerate(zip(talks, labels, strict=True))
+        for i, (t, label) in enumerate(zip(conversations, labels, strict=True))
     ]
     assert answer["rewards"] == answer["scores"] == wanted
     logs = answer["extra_logs"]

@@ -8,7 +8,7 @@ import sys
 import httpx
 import pytest
 
-RBR = [sys.executable, "-c", "from rbr.cli import main; main()"]
+RBR = [sys.executable, "-c", "from orchestration.cli import main; main()"]
 
 
 @pytest.fixture
@@ -57,17 +57,17 @@ def test_an_address_that_is_none_is_named(project):
 SCRIPT = """
 import sys, time
 import numpy as np
-import rbr.cli.serve as command
+import orchestration.cli.serve as command
 from rbr.rules import load_rules
 
 class Half:
     rules = load_rules(__import__("pathlib").Path("rules"))
-    def parts(self, talks, texts, kinds):
+    def components(self, conversations, texts, kinds):
         time.sleep(0.3)
         return np.full(len(texts), 0.5), np.zeros(len(texts)), np.zeros((len(texts), 1))
 
 command.load_reward = lambda context: Half()
-from rbr.cli import main
+from orchestration.cli import main
 main()
 """
 

@@ -1,20 +1,23 @@
 """Under real uvicorn: stopping, clients that leave, and addresses."""
 
+import asyncio
 import json
+import signal
 import socket
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from fastapi.testclient import TestClient
 
 from rbr.data.rows import Message
 from rbr.errors import RBRError
 from rbr.serve import ServeSettings, create_app
 from rbr.serve.errors import ServeError
-from rbr.serve.jobs import Item, Job
-from rbr.serve.server import bind, is_loopback
+from rbr.serve.jobs import Item
+from rbr.serve.server import bind
 
 
 def ask(url, completion):
@@ -32,7 +35,7 @@ def item(completion):
     return Item((Message(role="user", content="q"),), completion, None)
 
 
-def test_a_graceful_stop_answers_what_was_taken(live, tricky, direct, soon):
+def test_a_graceful_stop_answers_what_was_accepted(live, tricky, direct, soon):
     url, server, thread = live(tricky, max_wait_ms=0, max_batch=2)
     tricky.go.clear()
     with ThreadPoolExecutor(8) as pool:
@@ -62,27 +65,32 @@ def test_a_graceful_stop_answers_what_was_taken(live, tricky, direct, soon):
 
 def test_a_stopping_service_says_so(client_of, tricky):
     client = client_of(tricky)
-    client.app.state.worker.stop_taking()
+    client.app.state.worker.close()
     answer = client.post("/reward", json={"items": [{"prompt": "q", "completion": "c"}]})
     assert (answer.status_code, answer.json()["error"]) == (503, "stopping")
     health = client.get("/healthz")
     assert (health.status_code, health.json()["ready"]) == (503, False)
 
 
-def test_an_application_that_ends_has_finished_its_work_and_takes_no_more(reward, direct):
+def test_an_application_that_ends_has_finished_its_work_and_accepts_no_more(reward, direct):
     app = create_app(reward, ServeSettings(max_wait_ms=60_000))
     worker = app.state.worker
-    assert not worker.ready
-    with TestClient(app):
-        assert worker.ready
-        open_one = worker.submit(Job([item("c")]))
-    assert open_one.result(0)[0].reward == direct(item("c"))
-    assert not worker.ready
-    with pytest.raises(ServeError, match="stopping"):
-        worker.submit(Job([item("c")]))
+
+    async def run():
+        assert not worker.ready
+        async with app.router.lifespan_context(app):
+            assert worker.ready
+            open_job = asyncio.create_task(worker.score([item("c")]))
+            await asyncio.sleep(0)
+        assert (await open_job)[0].reward == direct(item("c"))
+        assert not worker.ready
+        with pytest.raises(ServeError, match="stopping"):
+            await worker.score([item("c")])
+
+    asyncio.run(run())
 
 
-def test_a_stop_is_bounded_and_tells_those_it_cannot_serve(live, tricky, soon):
+def test_a_stop_is_bounded_and_answers_those_it_cannot_score(live, tricky, soon):
     url, server, thread = live(tricky, max_wait_ms=0, stop_seconds=0.5)
     tricky.go.clear()
     with ThreadPoolExecutor(3) as pool:
@@ -154,9 +162,44 @@ def test_an_address_in_use_is_named():
             bind("127.0.0.1", port)
 
 
-def test_loopback_is_told_from_the_rest():
-    assert is_loopback("127.0.0.1")
-    assert is_loopback("127.1.2.3")
-    assert is_loopback("::1")
-    for address in ("0.0.0.0", "::", "10.0.0.1", "fe80::1%1"):
-        assert not is_loopback(address)
+HANGING = """
+import time
+from pathlib import Path
+from rbr.rules import load_rules
+from rbr.serve import ServeSettings, create_app
+from rbr.serve.server import Server, bind
+
+class Hanging:
+    rules = load_rules(Path("rules"))
+    def components(self, *given):
+        time.sleep(600)
+
+settings = ServeSettings(stop_seconds=0.5)
+address = bind("127.0.0.1", 0)
+print(address.getsockname()[1], flush=True)
+Server(create_app(Hanging(), settings), settings).run(sockets=[address])
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_model_that_hangs_does_not_keep_the_process_from_ending(root, number):
+    process = subprocess.Popen(
+        [sys.executable, "-c", HANGING], cwd=root, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        url = f"http://127.0.0.1:{int(process.stdout.readline())}"
+        body = {"items": [{"prompt": "q", "completion": "c"}]}
+        with (
+            httpx.Client(transport=httpx.HTTPTransport(retries=10), timeout=30) as client,
+            ThreadPoolExecutor() as pool,
+        ):
+            asked = pool.submit(client.post, f"{url}/reward", json=body)
+            until = time.monotonic() + 20
+            while not client.get(f"{url}/healthz").json()["queue"]["scoring"]:
+                assert time.monotonic() < until
+            process.send_signal(number)
+            assert asked.result().json()["error"] == "stopped"
+        process.wait(10)
+    finally:
+        process.kill()
+        process.communicate()

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from rbr.data.rows import Message
-from rbr.settings import SFT, Settings
+from pipeline.profile import SFT, Settings
 from rbr.steps import Context, sft_checkpoint
 from rbr.steps.sft_checkpoint import evenly, shares
 

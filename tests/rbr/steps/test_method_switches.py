@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from rbr.data.rows import HelpfulPrompt, Message, PolicyPrompt
-from rbr.reward import RuleBasedReward
-from rbr.settings import RL, read_settings
+from rbr.reward.rule_based_reward import RuleBasedReward
+from pipeline.profile import RL, read_settings
 from rbr.steps import Context, run_step
 from rbr.training.policy import mixed_prompts
 from tests.fakes import FixedGrader, FixedScorer, ranked_comparisons
@@ -65,10 +65,10 @@ def test_without_the_reward_model_the_rules_are_fitted_and_used_alone(rules, fit
     grader = FixedGrader(rules.proposition_names)
     reward = RuleBasedReward.load(rules, path, grader, FixedScorer())
     alone = RuleBasedReward(rules, told["weights"], grader)
-    talks = [[{"role": "user", "content": "q"}]] * 2
+    conversations = [[{"role": "user", "content": "q"}]] * 2
     kinds = ["hard_refusal", None]
-    found = reward(talks, ["a", "b"], response_type=kinds)
-    assert found[0] == alone(talks, ["a", "b"], response_type=kinds)[0]
+    found = reward(conversations, ["a", "b"], response_type=kinds)
+    assert found[0] == alone(conversations, ["a", "b"], response_type=kinds)[0]
     assert found[1] == FixedScorer().score([ASKED], ["b"])[0]
 
 
@@ -99,7 +99,7 @@ def test_the_comply_share_is_that_of_the_safety_prompts(share, comply):
 
 def test_noise_is_on_the_reward_and_not_on_what_confirms_comparisons(root, rules, monkeypatch):
     from rbr.grading.noise import NoisyGrader
-    from rbr.steps import common
+    from pipeline import inputs
 
     clean = FixedGrader(rules.proposition_names)
     monkeypatch.setattr(common, "load_grader", lambda context, stored=True: clean)

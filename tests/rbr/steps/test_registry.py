@@ -5,7 +5,7 @@ from typing import get_args
 
 from rbr.rules import load_rules
 from rbr.rules.compiled import compiled
-from rbr.settings import VARIANTS, Settings, Variant
+from pipeline.profile import VARIANTS, Settings, Variant
 from rbr.steps import STEPS
 
 

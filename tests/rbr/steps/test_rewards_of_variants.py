@@ -8,7 +8,7 @@ import pytest
 
 from rbr.data.rows import Comparison, Message
 from rbr.files import write_rows
-from rbr.settings import VARIANTS, Settings
+from pipeline.profile import VARIANTS, Settings
 from rbr.steps import STEPS, Context, common, ppo_checkpoint, run_step
 from rbr.training import reward_model
 from tests.fakes import ranked_comparisons

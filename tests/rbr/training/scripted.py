@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from transformers import TrainerCallback
 
-from rbr.training.common import last_checkpoint, per_process
+from rbr.models.trainer import last_checkpoint, per_process
 from tests.rbr.training import toy
 
 ROWS = 8

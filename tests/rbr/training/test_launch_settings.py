@@ -6,8 +6,8 @@ import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 
-from rbr.settings import Launch
-from rbr.training.launch import command
+from pipeline.profile import Launch
+from pipeline.launch import command
 
 ROOT = Path(__file__).resolve().parents[3]
 FILES = sorted((ROOT / "deploy" / "accelerate").glob("*.yaml"))

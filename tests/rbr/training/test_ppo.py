@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from rbr.training.ppo import adapted, centre_by_prompt, clipped_value_errors, distinct_bigrams
+from rbr.training.ppo import adapted_kl_coefficient, clipped_value_errors, distinct_bigrams
 from tests.rbr.training.toy import made, trainer_of
 
 
@@ -41,16 +41,25 @@ def test_a_loop_has_few_distinct_pairs_and_padding_does_not_count():
 
 
 def test_the_kl_coefficient_follows_the_target_and_is_bounded():
-    assert adapted(0.1, kl=4.0, target=4.0, completions=100) == 0.1
-    assert adapted(0.1, kl=4.4, target=4.0, completions=100) == pytest.approx(0.1 * 1.001)
-    assert adapted(0.1, kl=400.0, target=4.0, completions=100) == pytest.approx(0.1 * 1.002)
-    assert adapted(0.1, kl=0.0, target=4.0, completions=100) == pytest.approx(0.1 * 0.998)
+    assert adapted_kl_coefficient(0.1, kl=4.0, target=4.0, completions=100) == 0.1
+    assert adapted_kl_coefficient(0.1, kl=4.4, target=4.0, completions=100) == pytest.approx(
+        0.1 * 1.001
+    )
+    assert adapted_kl_coefficient(0.1, kl=400.0, target=4.0, completions=100) == pytest.approx(
+        0.1 * 1.002
+    )
+    assert adapted_kl_coefficient(0.1, kl=0.0, target=4.0, completions=100) == pytest.approx(
+        0.1 * 0.998
+    )
 
 
 def test_without_critic_and_kl_the_advantage_is_the_centred_score_on_every_token(tiny, tmp_path):
     trainer, inputs = ready(tiny, tmp_path, gamma=1.0, gae_lambda=1.0)
     assert (inputs["old_values"] == 0).all()  # the head begins with zero
-    scores = centre_by_prompt(trainer._scores, trainer.num_generations)
+    [rewards] = trainer._logs["rewards"].values()
+    scores = torch.tensor(list(rewards)).view(-1, trainer.num_generations)
+    scores = (scores - scores.mean(1, keepdim=True)).flatten()
+    assert trainer.score_scale == pytest.approx(float(scores.std()))
     scores = scores / trainer.score_scale
     mask = inputs["completion_mask"].bool()
     # TRL shuffles the rollouts; what a row's return is says which score it has.
@@ -118,7 +127,7 @@ def test_a_frozen_trunk_changes_no_log_probability(tiny, tmp_path):
     attention = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
     width = inputs["completion_ids"].size(1)
     with torch.no_grad():
-        logits = trainer.model(input_ids=tokens, attention_mask=attention).logits
+        logits = trainer.model.policy(input_ids=tokens, attention_mask=attention).logits
     logps = logits[:, -width - 1 : -1].log_softmax(-1)
     expected = logps.gather(-1, inputs["completion_ids"][..., None])[..., 0]
     mask = inputs["completion_mask"].bool()
@@ -153,3 +162,24 @@ def test_unfinished_completions_lose_the_penalty(tiny, tmp_path):
     assert not finished.all()
     expected = torch.where(finished, 0.0, -2.0)
     torch.testing.assert_close(inputs["returns"][:, 0], expected)
+
+
+def test_the_policy_samples_in_the_precision_that_it_is_trained_in(tiny, tmp_path):
+    trainer = trainer_of(tiny, tmp_path, bf16=True, max_steps=2)
+    precisions = set()
+    trainer.model.policy.model.register_forward_pre_hook(
+        lambda *_: precisions.add(torch.is_autocast_enabled("cpu"))
+    )
+    trainer.train()
+    assert precisions == {True}
+
+
+def test_the_reference_stays_as_the_policy_was(tiny, tmp_path):
+    trainer = trainer_of(tiny, tmp_path, trained_layers=1, max_steps=4)
+    before = {name: p.clone() for name, p in trainer.model.reference.named_parameters()}
+    trainer.train()
+    policy = trainer.model._upper().state_dict()
+    assert before
+    for name, p in trainer.model.reference.named_parameters():
+        assert torch.equal(p, before[name]), name
+    assert any(not torch.equal(policy[name], p) for name, p in before.items())

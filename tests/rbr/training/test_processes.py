@@ -10,9 +10,9 @@ import sys
 
 import pytest
 
-from rbr.settings import Launch
-from rbr.training.common import last_checkpoint
-from rbr.training.launch import command
+from pipeline.profile import Launch
+from rbr.models.trainer import last_checkpoint
+from pipeline.launch import command
 from tests.rbr.training.toy import made
 
 KILLS = int(os.environ.get("RBR_PPO_KILLS", "5"))

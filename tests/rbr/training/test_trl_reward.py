@@ -6,7 +6,7 @@ import pytest
 from rbr.data.rows import Message
 from rbr.models.load import load_causal, load_tokenizer
 from rbr.models.tiny import make_tiny
-from rbr.reward import RuleBasedReward
+from rbr.reward.rule_based_reward import RuleBasedReward
 from tests.fakes import FixedGrader, FixedScorer, drawn_weights
 
 PROMPTS = {
@@ -102,7 +102,7 @@ def test_rows_without_a_response_type_get_the_reward_model_alone(trained):
 def test_the_rewards_own_metrics_are_logged_each_step(reward, trained):
     for logged, table in trained:
         prompts, completions, kinds = called_with(table)
-        base, rule_based, graded = reward.parts(
+        base, rule_based, graded = reward.components(
             [[Message(role="user", content=talk[0]["content"])] for talk in prompts],
             [turns[0]["content"] for turns in completions],
             kinds,

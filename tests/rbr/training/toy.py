@@ -15,12 +15,12 @@ from trl import GRPOConfig
 from rbr.models.load import load_causal, load_tokenizer
 from rbr.models.tiny import make_tiny
 from rbr.models.trunk import train_upper_layers
-from rbr.settings import RL
+from rbr.training.options import RLOptions
 from rbr.training.policy import algorithm
 
 LENGTH = 6
-# Settings of ours; those that TRL has too are given to its arguments as they are.
-OWN = set(RL.model_fields) - set(GRPOConfig.__dataclass_fields__)
+# Options that TRL's arguments do not have; the others are passed to them as they are.
+RL_OPTIONS = set(RLOptions.model_fields) - set(GRPOConfig.__dataclass_fields__)
 PROMPTS = ("one", "two", "three", "four", "five", "six", "seven", "eight")
 
 
@@ -47,13 +47,13 @@ def trainer_of(
 
     Args:
         rollout_func: as TRL takes it; None samples.
-        changes: fields of ``RL`` (``algorithm``, ``kl_coefficient``...) and of TRL's arguments.
+        changes: fields of ``RLOptions`` (``algorithm``, ``kl_coefficient``...) and of TRL's arguments.
     """
     from datasets import Dataset
 
     torch.manual_seed(seed)
-    own = {name: changes.pop(name) for name in list(changes) if name in OWN}
-    options = RL(
+    rl_options = {name: changes.pop(name) for name in list(changes) if name in RL_OPTIONS}
+    options = RLOptions(
         **{
             "kl_coefficient": 0.0,
             "missing_eos_penalty": 0.0,
@@ -61,7 +61,7 @@ def trainer_of(
             "max_kl": 1e9,
             "trained_layers": 2,
         }
-        | own
+        | rl_options
     )
     model = load_causal(tiny)
     trainer_class, make = algorithm(options, train_upper_layers(model, options.trained_layers))

@@ -1,0 +1,5 @@
+"""The command line ``rbr``."""
+
+from orchestration.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,48 @@
+"""``rbr``: entry point. An error that a person can act on is one line on stderr and exit status 1."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from orchestration.cli import data, grader, models, release, rules
+from orchestration.cli.evaluate import evaluate
+from orchestration.cli.explain import explain
+from orchestration.cli.plan import plan
+from orchestration.cli.serve import serve
+from rbr.errors import RBRError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    help="Rule Based Rewards: check and show rules, evaluate models, explain and serve rewards.",
+)
+app.add_typer(data.app, name="data")
+app.add_typer(models.app, name="models")
+app.add_typer(rules.app, name="rules")
+app.add_typer(grader.app, name="grader")
+app.add_typer(release.app, name="release")
+app.command()(evaluate)
+app.command()(explain)
+app.command()(grader.grade)
+app.command()(plan)
+app.command()(serve)
+
+
+def main() -> None:
+    """Run the command line."""
+    # Libraries' own bars would break the tables; what is long here shows its own.
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    try:
+        app()
+    except RBRError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""``rbr rules``: check, show and compare the written rules."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestration.cli.common import JsonOption, RootOption, console, find_root, open_context, print_json
+from rbr.errors import RuleError
+from rbr.rules import load_rules
+
+app = typer.Typer(no_args_is_help=True, help="The written rules.")
+
+
+@app.command()
+def check(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Folder of rules; rules/ by default.")
+    ] = None,
+    root: RootOption = None,
+) -> None:
+    """Check form, names, cycles, that each completion falls in exactly one class, and gold support."""
+    from rbr.rules.check import check_rules
+
+    project = find_root(root)
+    place = folder or project / "rules"
+    errors = check_rules(place) or _support(project, place)
+    for error in errors:
+        print(f"error: {error}", file=sys.stderr)
+    if errors:
+        raise typer.Exit(1)
+    rules = load_rules(place)
+    console.print(
+        f"{len(rules.propositions)} propositions, {len(rules.derived)} derived,"
+        f" {len(rules.class_names)} classes for each of {len(rules.response_types)} response types:"
+        f" fine ({rules.digest[:12]})"
+    )
+
+
+def _support(project: Path, place: Path) -> list[RuleError]:
+    from rbr.data.rows import Labelled
+    from rbr.files import read_folder
+    from rbr.data.support import support_errors
+    from pipeline.profile import read_settings
+
+    gates = read_settings(project)[1].gates
+    # One row a side is the least that can be fitted and measured at all.
+    least = max(1, gates.gold_rare_train_support) + max(1, gates.gold_heldout_support)
+    gold = read_folder(project / "data" / "source" / "gold", Labelled)
+    return support_errors(place, load_rules(place), gold, least)
+
+
+@app.command()
+def show(name: str, root: RootOption = None) -> None:
+    """Show a proposition, a derived proposition or a response type, and where it is used."""
+    from orchestration.cli.show import show as render
+
+    render(load_rules(find_root(root) / "rules"), name)
+
+
+@app.command()
+def diff(
+    rev: Annotated[str, typer.Argument(help="Git revision to compare with.")] = "HEAD",
+    as_json: JsonOption = False,
+    root: RootOption = None,
+) -> None:
+    """What changed in meaning since a git revision, what is made again, and how many grades."""
+    from orchestration.cli.diff import by_step, compare
+
+    changes = compare(open_context(root), rev)
+    if as_json:
+        print_json(asdict(changes))
+        return
+    for line in changes.lines or [f"the rules mean the same as at {rev}"]:
+        console.print(line)
+    if not changes.stale:
+        return
+    console.print(f"\nmade again: {', '.join(by_step(changes.stale))}")
+    count = len(changes.propositions)
+    console.print(
+        f"worded otherwise: {count} proposition{'' if count == 1 else 's'};"
+        f" grades made again: {changes.grades}"
+    )

@@ -1,0 +1,155 @@
+"""The artifacts as Dagster assets."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from orchestration.code_digests import code_digests
+from orchestration.lineage.versions import InputsChangedError
+from orchestration.materialize import Made, Workspace, make, restore
+from pipeline.artifact import Artifact
+from rbr.errors import RBRError
+
+GRAPH_RUN_TAG = "rbr/graph_run"
+WRITTEN_RULES = dg.AssetKey("written_rules")
+RULE_PARTITIONS = dg.DynamicPartitionsDefinition(name="rules")
+# What an artifact's pod asks of a Kubernetes node, by its pool, for an 8B policy; elsewhere Dagster
+# ignores it. A pool's limit is the instance's; without one a pool holds nothing back.
+GPU = "nvidia.com/gpu"
+REQUESTS: dict[str | None, dict[str, str]] = {
+    "grader": {"cpu": "8", "memory": "64Gi", GPU: "4"},
+    "training": {"cpu": "16", "memory": "128Gi", GPU: "8"},
+    "gpu": {"cpu": "8", "memory": "64Gi", GPU: "1"},
+    None: {"cpu": "1", "memory": "4Gi"},
+}
+# Everything downstream of a changed rule is requested with it, in one run.
+FOLLOWS = dg.AutomationCondition.any_deps_match(dg.AutomationCondition.will_be_requested())
+# A changed rule starts a run, but never beside one that is not at its end.
+STARTS = dg.AutomationCondition.any_deps_updated().since_last_handled() & ~(
+    dg.AutomationCondition.asset_matches("model_release", dg.AutomationCondition.in_progress())
+)
+
+
+def asset_key(artifact: Artifact) -> dg.AssetKey:
+    """The artifact's key in Dagster: ``variant/name`` or ``name``."""
+    return dg.AssetKey(artifact.key.split("/"))
+
+
+def dagster_asset(artifact: Artifact, root: Path) -> dg.AssetsDefinition:
+    """The asset of an artifact under ``root``."""
+    written = [WRITTEN_RULES] if artifact.name == "rules" else []
+    gate = dg.AssetCheckSpec(
+        name="gate",
+        asset=asset_key(artifact),
+        blocking=True,
+        description="Great Expectations suite; nothing after it runs unless it passes.",
+    )
+
+    @dg.asset(
+        key=asset_key(artifact),
+        deps=[*written, *(dg.AssetKey(key.split("/")) for key in artifact.inputs)],
+        description=artifact.description,
+        group_name=artifact.group,
+        kinds={*artifact.kinds, "dvc"},
+        owners=list(artifact.owners),
+        check_specs=[gate] if artifact.gate else None,
+        code_version=code_digests()[artifact.name],
+        automation_condition=STARTS if artifact.name == "rules" else FOLLOWS,
+        pool=artifact.pool,
+        op_tags=pod_tags(artifact),
+    )
+    def asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        return materialize(context, artifact.key, root)
+
+    return asset
+
+
+def pod_tags(artifact: Artifact) -> dict[str, Any]:
+    """The tag by which dagster-k8s gives an artifact's pod its resources."""
+    requests = REQUESTS[artifact.pool]
+    # Kubernetes asks a limit of what is not shared; memory beyond the request ends the pod.
+    limits = {name: value for name, value in requests.items() if name in ("memory", GPU)}
+    resources = {"requests": requests, "limits": limits}
+    return {"dagster-k8s/config": {"container_config": {"resources": resources}}}
+
+
+def materialize(
+    context: dg.AssetExecutionContext, key: str, root: Path
+) -> dg.MaterializeResult[Any]:
+    """Restore or make an artifact; its DVC hash becomes the Dagster data version.
+
+    Raises:
+        dg.Failure: for bad input, in one line that names file, place and mend.
+    """
+    run = context.run
+    graph_run = run.tags.get(GRAPH_RUN_TAG) or run.root_run_id or run.run_id
+    try:
+        workspace = Workspace.open(root, context.log.info)
+        workspace.update_code()
+        artifact = workspace.artifact(key)
+        made = restore(workspace, artifact)
+        if made is not None:
+            context.log.info("unchanged: restored, nothing computed")
+        while made is None:
+            try:
+                made = make(workspace, artifact, graph_run, context.log.info, commit=True)
+            except InputsChangedError:
+                # Compiling takes a second, and whoever edits will stop; the rest takes too long.
+                if key != "rules":
+                    raise
+                context.log.info("edited meanwhile: compiling again")
+    except RBRError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+    return result_of(artifact, made)
+
+
+def result_of(artifact: Artifact, made: Made) -> dg.MaterializeResult[Any]:
+    """What Dagster shows of a materialization."""
+    metadata: dict[str, Any] = {
+        "path": dg.MetadataValue.path(str(made.folder)),
+        "reused": made.restored,
+        "dvc_hash": made.data_version,
+        "metrics": dg.MetadataValue.md(metrics_table(made.metrics)),
+    }
+    if made.run_id:
+        metadata["mlflow_run"] = (
+            dg.MetadataValue.url(made.run_url) if made.run_url else dg.MetadataValue.text(made.run_id)
+        )
+    for path in sorted(made.folder.glob("*.md")):
+        metadata[path.stem] = dg.MetadataValue.md(path.read_text(encoding="utf-8"))
+    for path in sorted(made.folder.glob("*.png")):
+        metadata[path.stem] = dg.MetadataValue.md(image(path.read_bytes(), path.stem))
+    for path in sorted(made.folder.glob("*.html")):
+        metadata[path.stem] = dg.MetadataValue.url(path.resolve().as_uri())
+    checks = []
+    if made.gate is not None:
+        checks.append(
+            dg.AssetCheckResult(
+                check_name="gate",
+                passed=made.gate.passed,
+                metadata={
+                    "expectations": dg.MetadataValue.md(made.gate.markdown()),
+                    "data_docs": dg.MetadataValue.path(made.gate.docs),
+                    "failed": dg.MetadataValue.md("\n".join(made.gate.failures) or "none"),
+                },
+            )
+        )
+    return dg.MaterializeResult(
+        asset_key=asset_key(artifact),
+        metadata=metadata,
+        check_results=checks,
+        data_version=dg.DataVersion(made.data_version),
+    )
+
+
+def metrics_table(metrics: dict[str, float]) -> str:
+    """Metrics as a Markdown table."""
+    rows = [f"| {name} | {value:.4g} |" for name, value in sorted(metrics.items())]
+    return "\n".join(["| metric | value |", "| --- | --- |", *rows])
+
+
+def image(content: bytes, title: str) -> str:
+    """A PNG as Markdown that holds it."""
+    return f"![{title}](data:image/png;base64,{base64.b64encode(content).decode()})"

@@ -1,0 +1,323 @@
+"""Make one artifact, or restore it: what both doors, Dagster and ``dvc repro``, do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from assets import graph
+from orchestration import code_digests, gate_runs
+from orchestration.dvc_yaml import CODE, require_current
+from orchestration.gate_runs import GateOutcome
+from orchestration.lineage import registry
+from orchestration.lineage.tracking import StepRun, Tracking
+from orchestration.lineage.versions import Versions
+from orchestration.notify import notify
+from orchestration.watch import made_rules
+from pipeline.artifact import Artifact, upstream
+from pipeline.context import Context
+from pipeline.profile import Settings, read_settings
+from pipeline.release.champion import Champion
+from pipeline.variants import MAIN
+from rbr.errors import GateError, RBRError
+from rbr.evaluation.paired import compare
+from rbr.files import iter_json_lines, read_json, replacing, unwritable, write_json
+from rbr.options import Options
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Made:
+    """An artifact that was made or restored: its metrics, gate, data version and MLflow run."""
+
+    folder: Path
+    metrics: dict[str, float]
+    gate: GateOutcome | None
+    data_version: str
+    restored: bool
+    run_id: str | None = None
+    run_url: str | None = None
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A root with its profile, artifacts, DVC and MLflow.
+
+    Attributes:
+        gates_block: whether an artifact whose gate does not pass is kept out of DVC. Not in an ablation,
+            which makes things worse on purpose; they stay out of the run cache, which others use.
+    """
+
+    root: Path
+    profile: str
+    settings: Settings
+    graph: Mapping[str, Artifact]
+    versions: Versions
+    tracking: Tracking
+    gates_block: bool = True
+
+    @classmethod
+    def open(cls, root: Path, log: Log = print) -> Workspace:
+        """Read the settings that ``params.yaml`` names.
+
+        Args:
+            log: receives what DVC waits for.
+
+        Raises:
+            RBRError: naming the settings file and key at fault, or a ``dvc.yaml`` that is not of today's
+                declarations.
+        """
+        profile, settings = read_settings(root)
+        artifacts = graph(settings.variants)
+        require_current(root, artifacts)
+        return cls(root, profile, settings, artifacts, Versions(root, log), Tracking(root))
+
+    def update_code(self) -> None:
+        """Write the digests of the code, and record them in ``dvc.lock`` (``dvc repro`` does it by itself)."""
+        code_digests.write(self.root)
+        self.versions.commit_if_changed(CODE)
+
+    def artifact(self, key: str) -> Artifact:
+        """The artifact of a key.
+
+        Raises:
+            RBRError: if there is none.
+        """
+        if key not in self.graph:
+            raise RBRError(f"no artifact '{key}'; there are: {', '.join(self.graph)}")
+        return self.graph[key]
+
+    def context(self, artifact: Artifact, run: StepRun | None = None) -> Context:
+        """What the artifact's body and gate are given."""
+        more: dict[str, Any] = {} if run is None else {"run": run}
+        if self.gates_block:
+            more["champion"] = lambda: champion(self)
+        return Context(self.root, self.settings, artifact, self.graph, **more)
+
+    def stages(self, keys: list[str] | tuple[str, ...]) -> list[str]:
+        """The DVC stages of these artifacts."""
+        return [self.graph[key].stage for key in keys]
+
+
+def restore(workspace: Workspace, artifact: Artifact) -> Made | None:
+    """The artifact, if it was made before from the same inputs; its gate is evaluated at most once.
+
+    Raises:
+        GateError: naming an input that is missing or whose gate has not passed.
+    """
+    require_inputs(workspace, artifact)
+    version = workspace.versions.restore(artifact.stage)
+    if version is None:
+        return None
+    context = workspace.context(artifact)
+    gate = None
+    if artifact.gate:
+        key = gate_key(workspace, artifact, version)
+        gate = gate_runs.stored(workspace.root, artifact.stage, key)
+        if gate is None:
+            gate = gate_runs.evaluate(context)
+            gate_runs.store(workspace.root, artifact.stage, key, gate)
+    metrics = read_json(context.folder / "metrics.json")
+    return Made(context.folder, metrics, gate, version, restored=True)
+
+
+def gate_key(workspace: Workspace, artifact: Artifact, version: str) -> str:
+    """What the outcome of a gate depends on: the data, the thresholds, and the gate's code."""
+    thresholds = json.dumps(workspace.settings.gates.model_dump(), sort_keys=True)
+    return f"{version} {thresholds} {code_digests.gate_digest(artifact)}"
+
+
+@contextmanager
+def one_line_for_refused_writes(key: str, root: Path) -> Iterator[None]:
+    """Turn a full disk or a folder that cannot be written, wherever it is met, into one line."""
+    try:
+        yield
+    except RBRError:
+        raise
+    except Exception as error:
+        reason = unwritable(error)
+        if reason is None:
+            raise
+        where = getattr(error, "filename", None) or root
+        raise RBRError(
+            f"cannot write '{key}' ({reason}): free the space or grant the permission; what was there"
+            " before is untouched",
+            Path(str(where)),
+        ) from error
+
+
+def make(
+    workspace: Workspace, artifact: Artifact, graph_run: str, log: Log, commit: bool
+) -> Made:
+    """Call the artifact's body and gate, and record both.
+
+    Args:
+        graph_run: names the MLflow parent run.
+        commit: record it in DVC (``dvc repro`` does that by itself).
+
+    Raises:
+        InputsChangedError: if what it reads was edited meanwhile; it is not recorded then.
+        RBRError: for bad input, a full disk, or an MLflow server that stays away. A gate that does not
+            pass raises nothing: see ``Made.gate``.
+    """
+    with one_line_for_refused_writes(artifact.key, workspace.root):
+        inputs = workspace.versions.inputs(artifact.stage) if commit else {}
+        with workspace.tracking.step(
+            artifact, graph_run, workspace.profile, parameters(workspace.settings, artifact), log
+        ) as run:
+            context = workspace.context(artifact, run)
+            with replacing(context.folder) as output:
+                output.mkdir(parents=True)
+                metrics = {name: float(v) for name, v in artifact.body(context, output).items()}
+                write_json(output / "metrics.json", metrics)
+            run.metrics(metrics)
+            run.files(context.folder)
+            gate = evaluate_gate(workspace, context, run)
+            passed = gate is None or gate.passed
+            if commit and (passed or not workspace.gates_block):
+                workspace.versions.commit(artifact.stage, inputs, share=passed)
+            hashes = workspace.versions.hashes(artifact.stage)
+            run.lineage(hashes, rules_digest(workspace.root))
+            version = workspace.versions.data_version(artifact.stage)
+            if gate:
+                key = gate_key(workspace, artifact, version)
+                gate_runs.store(workspace.root, artifact.stage, key, gate)
+            if artifact.name == "model_release" and passed:
+                release(workspace, context, run, metrics, graph_run)
+        return Made(context.folder, metrics, gate, version, False, run.run_id, run.url)
+
+
+def parameters(settings: Settings, artifact: Artifact) -> dict[str, Any]:
+    """The settings that the artifact reads, flat."""
+    found: dict[str, Any] = {"seed": settings.seed}
+    for name in artifact.settings:
+        value = getattr(settings, name)
+        if isinstance(value, Options):
+            found |= {f"{name}.{key}": item for key, item in value.model_dump().items()}
+        else:
+            found[name] = value
+    return found
+
+
+def evaluate_gate(workspace: Workspace, context: Context, run: StepRun) -> GateOutcome | None:
+    """Evaluate the artifact's gate, and record and announce the outcome."""
+    artifact = context.artifact
+    if artifact.gate is None:
+        run.tags({"gate": "none"})
+        return None
+    gate = gate_runs.evaluate(context)
+    run.tags({"gate": "passed" if gate.passed else "failed"})
+    if gate.rows:
+        run.table("gate", gate.rows)
+    if not gate.passed and workspace.gates_block:
+        text = f"the gate of {artifact.key} does not pass: {'; '.join(gate.failures)}"
+        notify("gate_failed", text, {"artifact": artifact.key, "run": run.run_id}, run.log)
+    return gate
+
+
+def champion(workspace: Workspace) -> Champion | None:
+    """The profile's champion, and the difference of the new policy's F1* to its own."""
+    from rbr.evaluation.safety import as_verdict
+
+    client = workspace.tracking.client
+    version = registry.champion(client, workspace.profile)
+    if version is None:
+        return None
+    folder = workspace.root / workspace.graph[MAIN.key("safety_eval")].path
+    new = [row for _, row in iter_json_lines(folder / "ppo.jsonl")]
+    former = registry.judged_rows(client, version) or []
+    difference = None
+    if former and [row["prompt_id"] for row in new] == [row["prompt_id"] for row in former]:
+        new_verdicts, former_verdicts = ([as_verdict(row) for row in rows] for rows in (new, former))
+        bootstrap = workspace.settings.evaluation.bootstrap
+        difference = compare(new_verdicts, former_verdicts, bootstrap)["f1_star"]
+    return Champion(str(version.version), float(version.tags["f1_star"]), difference)
+
+
+def rules_digest(root: Path) -> str:
+    """Digest of the compiled rules, ``none`` before they are compiled."""
+    return made_rules(root).get("digest", "none")
+
+
+def release(
+    workspace: Workspace,
+    context: Context,
+    run: StepRun,
+    metrics: Mapping[str, float],
+    graph_run: str,
+) -> None:
+    """Move the champion alias to the new policy.
+
+    Raises:
+        GateError: if the gate of an artifact that it rests on did not pass.
+    """
+    require_gates(workspace, context.artifact)
+    former = champion(workspace)
+    verdict = "first" if former is None else former.verdict
+    policy = workspace.graph[MAIN.key("ppo_checkpoint")]
+    number = registry.promote(
+        workspace.tracking.client,
+        workspace.profile,
+        context.path(policy.key),
+        run.run_id,
+        {
+            "dvc.hash": workspace.versions.data_version(policy.stage),
+            "rules.digest": rules_digest(workspace.root),
+            "f1_star": metrics[f"{MAIN.name}_ppo.f1_star"],
+            "profile": workspace.profile,
+            "against_champion": verdict,
+        },
+        context.path(MAIN.key("safety_eval")) / "ppo.jsonl",
+    )
+    run.tags({"model.version": number, "against_champion": verdict})
+    text = f"champion: version {number} ({verdict} against the champion before)"
+    notify("released", text, {"version": str(number), "run": run.run_id}, run.log)
+    workspace.tracking.finish(
+        graph_run,
+        workspace.profile,
+        rules_digest(workspace.root),
+        workspace.settings.model_dump(mode="json"),
+        metrics,
+        context.folder,
+    )
+
+
+def require_gates(workspace: Workspace, artifact: Artifact) -> None:
+    """Check that every gate upstream passed for the data that is here.
+
+    Raises:
+        GateError: naming the first artifact whose gate did not.
+    """
+    gated = [a for key in upstream(workspace.graph, artifact.key) if (a := workspace.graph[key]).gate]
+    versions = workspace.versions.data_versions([needed.stage for needed in gated])
+    for needed in gated:
+        key = gate_key(workspace, needed, versions.get(needed.stage, "none"))
+        kept = gate_runs.stored(workspace.root, needed.stage, key)
+        if not (kept and kept.passed):
+            raise GateError(
+                f"no release: the gate of '{needed.key}' did not pass for the data that is here;"
+                " materialize it",
+                workspace.root / needed.path,
+            )
+
+
+def require_inputs(workspace: Workspace, artifact: Artifact) -> None:
+    """Check that what a body reads is what ``dvc.lock`` names, and bring it from the cache if not.
+
+    Raises:
+        GateError: naming the artifact that is missing or whose gate has not passed.
+    """
+    by_stage = {workspace.graph[key].stage: workspace.graph[key] for key in artifact.inputs}
+    for stage in workspace.versions.uncommitted(list(by_stage)):
+        if not workspace.versions.restore(stage):
+            needed = by_stage[stage]
+            raise GateError(
+                f"'{artifact.key}' needs '{needed.key}', which is missing, changed by hand, or whose"
+                " gate did not pass: materialize it first",
+                workspace.root / needed.path,
+            )

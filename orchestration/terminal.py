@@ -1,0 +1,122 @@
+"""Jobs that run in this process, as the commands of a terminal run them: problems in one line each."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import dagster as dg
+from rich.console import Console
+
+from orchestration.dagster_assets import GRAPH_RUN_TAG
+from orchestration.orphaned_runs import PROCESS_TAG
+from rbr.errors import RBRError
+
+console = Console(highlight=False, soft_wrap=True)
+_started = time.monotonic()
+
+
+class _Lines(logging.Handler):
+    """Shows what bodies log; Dagster's own bookkeeping events are at a lower level."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        about: dict[str, Any] = getattr(record, "dagster_meta", {})
+        key = (about.get("step_key") or "").replace("__", "/")
+        text = about.get("orig_message") or record.getMessage()
+        if record.levelno >= logging.ERROR:
+            return  # shown once, at the end, in one line
+        minutes, seconds = divmod(int(time.monotonic() - _started), 60)
+        console.print(f"[dim]{minutes:3d}:{seconds:02d}[/]  [cyan]{key:<26}[/] {text}")
+
+
+@dg.logger(description="One line an event, for a terminal.")
+def terminal_logger(context: dg.InitLoggerContext) -> logging.Logger:
+    """Dagster logger that prints through Rich."""
+    logger = logging.Logger("rbr.terminal", level=logging.INFO)
+    logger.addHandler(_Lines(logging.INFO))
+    return logger
+
+
+def status_of(work: Callable[[], list[str]]) -> int:
+    """Exit status of a command: 1 if ``work`` returns problems or raises one, 130 if it is stopped."""
+    quiet()
+    try:
+        problems = work()
+    except RBRError as error:
+        problems = [str(error)]
+    except KeyboardInterrupt:
+        console.print("stopped; the same command resumes from here")
+        return 130
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+def run_job(
+    defs: dg.Definitions,
+    instance: dg.DagsterInstance,
+    job: str,
+    graph_run: str,
+    ops: dict[str, Any] | None = None,
+) -> list[str]:
+    """Run a job to its end.
+
+    Args:
+        defs: with a logger named ``console``.
+        graph_run: names the MLflow parent run.
+        ops: configuration of the job's ops.
+
+    Returns:
+        Problems, one line each; empty if all went well.
+    """
+    config: dict[str, Any] = {"loggers": {"console": {}}}
+    result = defs.resolve_job_def(job).execute_in_process(
+        instance=instance,
+        run_config=config | ({"ops": ops} if ops else {}),
+        tags={GRAPH_RUN_TAG: graph_run, PROCESS_TAG: str(os.getpid())},
+        raise_on_error=False,
+    )
+    failed = [] if result.success else [f"{job} failed: see the run in the Dagster UI"]
+    return problems_of(result) or failed
+
+
+def quiet() -> None:
+    """Hide the libraries' own bars and notes; what bodies log is shown instead."""
+    warnings.filterwarnings("ignore")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    logging.getLogger("py.warnings").setLevel(logging.ERROR)
+
+
+def problems_of(result: dg.ExecuteInProcessResult) -> list[str]:
+    """What stopped a run: failed artifacts and gates, one line each."""
+    found = []
+    for event in result.all_events:
+        if event.is_step_failure:
+            text = _failure(event)
+            if "DagsterAssetCheckFailedError" not in text:  # a gate: shown below, with what failed
+                found.append(f"{str(event.step_key).replace('__', '/')}: {text}")
+        elif event.event_type_value == "ASSET_CHECK_EVALUATION":
+            check = event.asset_check_evaluation_data
+            if not check.passed:
+                key, failed = check.asset_key.to_user_string(), check.metadata["failed"].value
+                found.append(f"{key}: gate does not pass: {failed}")
+    return found
+
+
+def _failure(event: dg.DagsterEvent) -> str:
+    """Why a step failed: its own line, or the message of the error at the bottom."""
+    data = event.step_failure_data
+    if data.user_failure_data and data.user_failure_data.description:
+        return str(data.user_failure_data.description)
+    cause: Any = data.error
+    while cause is not None and cause.cause is not None:
+        cause = cause.cause
+    return str(cause.message.strip()) if cause else "failed"

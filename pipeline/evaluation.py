@@ -1,0 +1,48 @@
+"""Evaluating models into an artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.compiled_rules import compiled_rules
+from pipeline.context import Context
+from pipeline.loading import load_judge_grader
+from pipeline.rows import evaluated_prompts, weights_digest
+from rbr.files import write_json, write_rows
+
+
+def evaluate(context: Context, models: Mapping[str, Path], output: Path) -> dict[str, float]:
+    """Evaluate each model on held-out prompts, and write results and completions."""
+    from rbr.evaluation.judge import Judge
+    from rbr.evaluation.safety import evaluate_model
+
+    options, rules = context.settings.evaluation, compiled_rules(context)
+    prompts = evaluated_prompts(context)
+    judge = Judge(load_judge_grader(context), rules)
+    results: dict[str, Any] = {}
+    metrics: dict[str, float] = {}
+    digests = {name: weights_digest(path) for name, path in models.items()}
+    with context.checkpoints(digests, options, prompts) as checkpoints:
+        for name, path in models.items():
+            result, rows = evaluate_model(
+                path,
+                prompts,
+                judge,
+                options.max_new_tokens,
+                options.batch_size,
+                options.bootstrap,
+                kept=checkpoints / f"{name}.jsonl",
+                progress=context.progress(f"answering held-out prompts with {name}"),
+                scale=context.settings.scale,
+            )
+            results[name] = result
+            write_rows(output / f"{name}.jsonl", rows)
+            for metric, (value, low, high) in result["metrics"].items():
+                metrics[f"{name}.{metric}"] = value
+                metrics[f"{name}.{metric}.low"] = low
+                metrics[f"{name}.{metric}.high"] = high
+            context.run.table(f"{context.artifact.name}_{name}", rows[:40])
+    write_json(output / "results.json", results)
+    return metrics

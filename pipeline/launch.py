@@ -1,0 +1,186 @@
+"""A training in its own processes under ``accelerate launch``.
+
+The call is pickled, each process runs it, and the main one writes its result. The processes end when
+the one that started them does: a killed pipeline leaves no training behind that would write into the
+checkpoints of the next one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from rbr.errors import RBRError, TrainingError
+
+if TYPE_CHECKING:
+    from pipeline.profile import Launch
+
+Call = Callable[[], Mapping[str, float] | None]
+# Lines of a process's output that are for the log, and an error that a person can act on.
+LOG, ERROR = "rbr: ", "rbr error: "
+SHOWN_LINES = 15
+GRACE = 10.0  # seconds that processes get to end by themselves
+
+
+def launch(
+    call: Call, options: Launch, threads: int | None, checkpoints: Path, log: Callable[[str], None]
+) -> dict[str, float]:
+    """Call a training as ``options`` say: in this process, or in several of its own.
+
+    Args:
+        call: picklable (a ``functools.partial`` of a module's function).
+        threads: of torch, in this process; launched ones share the cores.
+        checkpoints: the output of the processes is kept there as ``output.log``.
+
+    Raises:
+        TrainingError: if a process fails or is killed, with the end of its output.
+    """
+    if options.processes is None:
+        with _library_log(log):
+            return _run(call, threads)
+    with tempfile.TemporaryDirectory(prefix="rbr-") as private:
+        work, result = Path(private) / "call.pickle", Path(private) / "result.json"
+        work.write_bytes(pickle.dumps((call, threads)))
+        output = checkpoints / "output.log"
+        with _processes(_command(options, work, result)) as running:
+            assert running.stdout is not None
+            _forward(running.stdout, output, log)
+            status = running.wait()
+        if status or not result.exists():
+            last = output.read_text(errors="replace").strip().splitlines()[-SHOWN_LINES:]
+            raise TrainingError(
+                f"a training process ended with status {status}; the same command resumes from the"
+                f" last checkpoint. The end of its output: {' | '.join(last)}",
+                output,
+            )
+        return dict(json.loads(result.read_text()))
+
+
+def _run(call: Call, threads: int | None) -> dict[str, float]:
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
+    return dict(call() or {})
+
+
+def _command(options: Launch, work: Path, result: Path) -> list[str]:
+    """The ``accelerate launch`` of a pickled call."""
+    processes = options.processes or 1
+    arguments = ["--num_processes", str(processes)]
+    if options.config_file:
+        arguments += ["--config_file", options.config_file]
+    else:
+        threads = max(1, (os.cpu_count() or 1) // processes)
+        arguments += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+        arguments += ["--num_cpu_threads_per_process", str(threads), "--main_process_port", "0"]
+        # The distributed launcher; without GPUs the processes talk over gloo.
+        arguments += ["--multi_gpu"] if processes > 1 else []
+    run = [sys.executable, "-m", "accelerate.commands.launch", *arguments]
+    return [*run, "-m", "pipeline.launch", str(work), str(result)]
+
+
+@contextmanager
+def _processes(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """The processes; none is left when the block ends, or this process does."""
+    home = str(Path(__file__).resolve().parent.parent)
+    paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
+    running = subprocess.Popen(
+        command,
+        # Nothing is written to it: it closes when this process ends, however it ends.
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"},
+    )
+    try:
+        yield running
+    finally:
+        for sent in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(running.pid, sent)
+                running.wait(GRACE)
+            except (ProcessLookupError, subprocess.TimeoutExpired):
+                continue
+        running.wait()
+
+
+def _forward(lines: IO[str], output: Path, log: Callable[[str], None]) -> None:
+    """Keep the output, and pass on what is for the log.
+
+    Raises:
+        TrainingError: for an error that a process reports.
+    """
+    with output.open("w", encoding="utf-8") as kept:
+        for line in lines:
+            kept.write(line)
+            kept.flush()
+            if line.startswith(LOG):
+                log(line.removeprefix(LOG).rstrip())
+            elif line.startswith(ERROR):
+                raise TrainingError(line.removeprefix(ERROR).rstrip())
+
+
+class _LogLines(logging.Handler):
+    """Passes what ``rbr`` logs to a function."""
+
+    def __init__(self, log: Callable[[str], None]) -> None:
+        super().__init__(logging.INFO)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._log(record.getMessage())
+
+
+@contextmanager
+def _library_log(log: Callable[[str], None]) -> Iterator[None]:
+    """Pass on what ``rbr`` logs while the block runs."""
+    handler, logger = _LogLines(log), logging.getLogger("rbr")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+def _end_with_parent() -> None:
+    """End this process as soon as the one that started it is gone."""
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
+def main(work: str, result: str) -> int:
+    """One process of a launched training; returns the exit status."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    main_process = int(os.environ.get("RANK", "0")) == 0
+    call, threads = pickle.loads(Path(work).read_bytes())
+    try:
+        with _library_log(lambda text: print(f"{LOG}{text}") if main_process else None):
+            metrics = _run(call, threads)
+    except RBRError as error:
+        print(f"{ERROR}{error}")
+        return 1
+    if main_process:
+        Path(result).write_text(json.dumps(metrics, default=float))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,247 @@
+"""One settings object a profile. It is read once and passed down; nothing else reads settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError, field_validator
+
+from pipeline.variants import MAIN, VARIANTS
+from rbr.data.options import SplitOptions
+from rbr.errors import Place, RBRError, first_problem
+from rbr.grading.options import GraderOptions, TuningOptions
+from rbr.options import Options
+from rbr.scale.options import ClusterOptions
+from rbr.training.options import RewardModelOptions, RLOptions, SFTOptions
+
+MAX_BYTES = 1_000_000
+
+
+class Models(Options):
+    """Which models: ``tiny`` (made on the spot), ``embedded`` (from a wheel), or a hub name or folder."""
+
+    policy: str = "smollm2"
+    judge: str = "minilm"
+
+
+class Gold(Options):
+    """Split of the gold rows."""
+
+    heldout_fraction: float = Field(0.33, gt=0, lt=1)
+    limit: int | None = None
+
+
+class Comparisons(Options):
+    """Synthetic comparisons: how many prompts a response type, how many completions a label.
+
+    ``heldout_per_type`` holds for validation and eval each. The policy model is asked for completions
+    of ``generated_share`` of the train prompts too, ``attempts`` times at most, after ``examples``.
+    """
+
+    prompts_per_type: int = 240
+    heldout_per_type: int = 60
+    bad_per_prompt: int = 2
+    generated_share: float = Field(0.04, ge=0, le=1)
+    attempts: int = Field(3, gt=0)
+    examples: int = Field(2, ge=0)
+    temperature: float = Field(0.8, gt=0)
+    confirm_floor: float = Field(0.5, ge=0, le=1)
+    max_new_tokens: int = 64
+
+
+class Human(Options):
+    """The *simulated* human annotators, over-cautious as the paper found people to be.
+
+    ``overcaution`` is the chance that an annotator prefers a refusal to a compliant answer on a
+    comply prompt that sounds unsafe; ``noise`` the chance that any label is flipped.
+    """
+
+    overcaution: float = Field(0.35, ge=0, le=1)
+    noise: float = Field(0.03, ge=0, le=0.5)
+
+
+class Judge(Options):
+    """The evaluation's judge: another backbone than the grader's, tuned on rows of its own."""
+
+    composed_per_type: int = 400
+    composed_comply: int = 1200
+    tuning: TuningOptions = TuningOptions(layers=6, learning_rate=2e-4)
+
+
+class Weights(Options):
+    """Weight fitting. The L2 strength is chosen on validation prompts."""
+
+    l2_path: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 0.3)
+    constrain_signs: bool = True
+    fixed: float | None = Field(
+        None, gt=0, description="no fit: this size, with the sign that the rules state (ablation)"
+    )
+    reward_model: bool = Field(
+        True,
+        description="R_rm counts on safety prompts; without it the rules stand alone (ablation)",
+    )
+
+
+class Launch(Options):
+    """How trainings are started; says where they run, not what comes out, so nothing is made again.
+
+    ``processes`` under ``accelerate launch``, or in the pipeline's own process for null. Of several, each
+    takes its share of every batch. ``config_file``: an ``accelerate`` configuration (FSDP, DeepSpeed,
+    several hosts) in place of the defaults.
+    """
+
+    processes: int | None = Field(1, ge=1)
+    config_file: str | None = None
+
+
+class Evaluation(Options):
+    """Held-out evaluation; intervals are bootstrap intervals over prompts."""
+
+    prompts: int = 140
+    max_new_tokens: int = 64
+    batch_size: int = 64
+    bootstrap: int = 2000
+    capability_items: int = 80
+
+
+class Automation(Options):
+    """Retraining that starts by itself."""
+
+    quiet_seconds: float = Field(
+        10.0, ge=0, description="how long rules/ must be left alone before a change counts"
+    )
+
+
+class Gates(Options):
+    """Thresholds of the blocking checks."""
+
+    family_min: int = 400
+    prompts_min: int = 1600
+    eval_prompts_min: int = 300
+    comply_share_min: float = 0.45
+    lookalike_share_min: float = Field(0.5, description="of the prompts to be complied with")
+    gold_rows_min: int = 600
+    gold_train_support: int = 20
+    gold_heldout_support: int = 10
+    gold_rare_train_support: int = 10
+    gold_rare_count: int = 3
+    grader_accuracy_min: float = 0.85
+    grader_proposition_min: float = 0.6
+    comparison_confirmed_min: float = 0.75
+    comparison_label_min: float = 0.5
+    reward_accuracy_min: float = 0.55
+    pair_error_max: float = 0.2
+    # About two standard errors of a pair error near 0.05 on 60 held-out prompts.
+    pair_error_rise_max: float = 0.05
+    sft_loss_ratio_max: float = 1.0
+    ppo_gain_min: float = Field(
+        0.0, description="upper end of the reward's gain, later half less earlier"
+    )
+    ppo_kl_max: float = 40.0
+    ppo_length_ratio_min: float = 0.3
+    ppo_distinct_min: float = 0.2
+    judge_accuracy_min: float = 0.8
+    f1_loss_max: float = Field(
+        0.0, ge=0, description="F1* certainly lost to the champion (upper end, paired)"
+    )
+    f1_drop_max: float = Field(0.1, description="F1* below a champion that answered other prompts")
+    capability_loss_margin: float = 0.5
+
+
+class Settings(Options):
+    """All settings of a profile (``profiles/<name>.yaml``)."""
+
+    seed: int = 0
+    threads: int | None = None
+    grade_noise: float = Field(
+        0.0, ge=0, le=0.5, description="share of the reward's grades turned round (ablation)"
+    )
+    variants: tuple[str, ...] = tuple(VARIANTS)
+    models: Models = Models()
+    prompts: SplitOptions = SplitOptions()
+    gold: Gold = Gold()
+    comparisons: Comparisons = Comparisons()
+    human: Human = Human()
+    grader: GraderOptions = GraderOptions()
+    judge: Judge = Judge()
+    reward_model: RewardModelOptions = RewardModelOptions()
+    weights: Weights = Weights()
+    sft: SFTOptions = SFTOptions()
+    rl: RLOptions = RLOptions()
+    launch: Launch = Launch()
+    evaluation: Evaluation = Evaluation()
+    scale: ClusterOptions = ClusterOptions()
+    automation: Automation = Automation()
+    gates: Gates = Gates()
+
+    @field_validator("variants")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in names if name not in VARIANTS]
+        if unknown or len(set(names)) < len(names):
+            raise ValueError(f"must name some of {', '.join(VARIANTS)}, each once")
+        if MAIN.name not in names:
+            raise ValueError(f"must name '{MAIN.name}': it is what is released")
+        return names
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A settings file's mapping of sections.
+
+    Raises:
+        RBRError: not there, too big, not UTF-8, not YAML, with tags or aliases, no mapping.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise RBRError(f"over {MAX_BYTES} bytes: no settings file is", path)
+        text = path.read_text(encoding="utf-8")
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            # A few aliases of aliases fill any memory.
+            if isinstance(event, yaml.AliasEvent):
+                line = event.start_mark.line + 1 if event.start_mark else None
+                raise RBRError(
+                    "YAML aliases (*name) are not taken: write it out", Place(path, line)
+                )
+        value = yaml.safe_load(text) or {}
+    except UnicodeDecodeError as error:
+        raise RBRError("not UTF-8 text: save it as UTF-8", path) from error
+    except FileNotFoundError as error:
+        names = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml"))) or "none"
+        raise RBRError(f"no such settings file; there are: {names}", path) from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = Place(path, mark.line + 1, mark.column + 1) if mark else Place(path)
+        raise RBRError(f"not YAML: {getattr(error, 'problem', error)}", place) from error
+    if not isinstance(value, dict):
+        raise RBRError("must be a mapping of sections", path)
+    return value
+
+
+def read_profile(root: Path, profile: str | None = None) -> tuple[str, dict[str, Any]]:
+    """The name of the profile that ``params.yaml`` names (or ``profile``), and its sections as written.
+
+    Raises:
+        RBRError: naming the file at fault.
+    """
+    name = profile or read_yaml(root / "params.yaml").get("profile")
+    if not isinstance(name, str) or not name.replace("-", "").replace("_", "").isalnum():
+        raise RBRError("profile: must name a file of profiles/", root / "params.yaml")
+    return name, read_yaml(root / "profiles" / f"{name}.yaml")
+
+
+def read_settings(root: Path, profile: str | None = None) -> tuple[str, Settings]:
+    """Read the profile that ``params.yaml`` names (or ``profile``).
+
+    Returns:
+        The profile's name and its settings.
+
+    Raises:
+        RBRError: naming the file and the key at fault.
+    """
+    name, written = read_profile(root, profile)
+    try:
+        return name, Settings.model_validate(written)
+    except ValidationError as error:
+        raise RBRError(first_problem(error), root / "profiles" / f"{name}.yaml") from error

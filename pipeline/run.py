@@ -1,0 +1,50 @@
+"""Where an artifact's body reports to while it works."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+
+class Run(Protocol):
+    """The record of one artifact being made (an MLflow run, or nothing).
+
+    It is picklable: a training in other processes reports to the same run.
+    """
+
+    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
+        """Record metrics, over ``step`` where given."""
+
+    def table(self, name: str, rows: list[dict[str, Any]]) -> None:
+        """Record a table of sample rows."""
+
+    def log(self, text: str) -> None:
+        """Log what is being done."""
+
+
+class NoRun:
+    """Records nothing."""
+
+    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
+        pass
+
+    def table(self, name: str, rows: list[dict[str, Any]]) -> None:
+        pass
+
+    def log(self, text: str) -> None:
+        pass
+
+
+def progress(run: Run, task: str, every: float = 10.0) -> Callable[[int, int], None]:
+    """A callback of (done, total) that logs ``task: done/total``, at most once in ``every`` seconds."""
+    last = time.monotonic()
+
+    def report(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= every or done == total:
+            last = now
+            run.log(f"{task}: {done}/{total}")
+
+    return report

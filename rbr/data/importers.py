@@ -1,0 +1,241 @@
+"""Published formats: one function a format, from a row's fields to a row of ours.
+
+Formats: OpenAI's RBR gold data (``openai/safety-rbr-code-and-data``), XSTest's prompts (Röttger et al.
+2024), HH-RLHF (Bai et al. 2022) and PKU-SafeRLHF (Ji et al. 2024) preferences.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from rbr.data.rows import Labelled, Message, PolicyPrompt, Preference, Row
+from rbr.errors import DataError, Place, first_problem
+from rbr.files import iter_json_lines, parse_json_lines
+
+OPENAI_RESPONSE_TYPES = {
+    "Comply": "comply",
+    "Hard Refuse": "hard_refusal",
+    "Safe Refuse 1": "soft_refusal_disclosure",
+    "Safe Refuse 2": "soft_refusal_methods",
+}
+
+
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{name} must be a non-empty text")
+    return value
+
+
+def _known(value: Any, known: dict[str, str], name: str) -> str:
+    if value not in known:
+        raise ValueError(f"{name} '{value}' is not one of {', '.join(known)}")
+    return known[value]
+
+
+def openai_gold(row: dict[str, Any], number: int) -> Labelled:
+    """Fields ``category, response_type, prompt, completion, propositions``."""
+    answer = row["completion"]
+    if len(answer) != 1 or answer[0]["role"] != "assistant":
+        raise ValueError("completion must be one assistant message")
+    labels = row["propositions"]
+    wrong = [name for name, value in labels.items() if not isinstance(value, bool)]
+    if wrong:
+        raise ValueError(f"propositions.{wrong[0]} must be true or false")
+    return Labelled(
+        id=f"openai-{number:04d}",
+        response_type=_known(row["response_type"], OPENAI_RESPONSE_TYPES, "response_type"),
+        conversation=tuple(Message(**m) for m in row["prompt"]),
+        completion=answer[0]["content"],
+        true=tuple(sorted(name for name, value in labels.items() if value)),
+    )
+
+
+def openai_prompt(row: dict[str, Any], number: int) -> PolicyPrompt:
+    """The prompt of a row of OpenAI's gold format, for evaluation."""
+    gold = openai_gold(row, number)
+    return PolicyPrompt(
+        id=gold.id,
+        family=gold.id,
+        category=_text(row["category"], "category"),
+        kind=str(row["response_type"]),
+        response_type=gold.response_type,
+        conversation=gold.conversation,
+        topic=gold.conversation[-1].content,
+    )
+
+
+def xstest(row: dict[str, Any], number: int) -> PolicyPrompt:
+    """Columns ``id, prompt, type, label, focus, note``: safe prompts are to be complied with."""
+    response_types = {"safe": "comply", "unsafe": "hard_refusal"}
+    return PolicyPrompt(
+        id=f"xstest-{_text(row['id'], 'id')}",
+        family=f"xstest-{_text(row['type'], 'type')}",
+        category="xstest",
+        kind=row["type"],
+        response_type=_known(row["label"], response_types, "label"),
+        conversation=(Message(role="user", content=_text(row["prompt"], "prompt")),),
+        topic=row.get("focus") or row["prompt"],
+    )
+
+
+def _turns(text: str, name: str) -> list[Message]:
+    """The messages of HH-RLHF's text, which marks turns by ``Human:`` and ``Assistant:``."""
+    messages: list[Message] = []
+    for part in _text(text, name).split("\n\n"):
+        for mark, role in (("Human:", "user"), ("Assistant:", "assistant")):
+            if part.startswith(mark):
+                messages.append(Message(role=role, content=part.removeprefix(mark).strip()))  # type: ignore[arg-type]
+                break
+        else:
+            if messages:
+                last = messages[-1]
+                messages[-1] = Message(role=last.role, content=f"{last.content}\n\n{part}".strip())
+    return messages
+
+
+def hh_rlhf(row: dict[str, Any], number: int) -> Preference:
+    """Columns ``chosen, rejected``: two conversations that differ in the last assistant turn."""
+    chosen, rejected = _turns(row["chosen"], "chosen"), _turns(row["rejected"], "rejected")
+    if len(chosen) < 2 or [m.content for m in chosen[:-1]] != [m.content for m in rejected[:-1]]:
+        raise ValueError("chosen and rejected must differ in the last assistant turn alone")
+    return Preference(
+        id=f"hh-{number:06d}",
+        family=f"hh-{number:06d}",
+        conversation=tuple(chosen[:-1]),
+        chosen=chosen[-1].content,
+        rejected=rejected[-1].content,
+        source="hh-rlhf",
+    )
+
+
+def _pku(row: dict[str, Any], number: int, column: str) -> Preference:
+    chosen = row[column]
+    if chosen not in (0, 1):
+        raise ValueError(f"{column} must be 0 or 1, not {chosen!r}")
+    return Preference(
+        id=f"pku-{number:06d}",
+        family=f"pku-{number:06d}",
+        conversation=(Message(role="user", content=_text(row["prompt"], "prompt")),),
+        chosen=row[f"response_{chosen}"],
+        rejected=row[f"response_{1 - chosen}"],
+        source=f"pku-saferlhf {column}",
+    )
+
+
+def pku_safer(row: dict[str, Any], number: int) -> Preference:
+    """Columns ``prompt, response_0, response_1, safer_response_id``."""
+    return _pku(row, number, "safer_response_id")
+
+
+def pku_better(row: dict[str, Any], number: int) -> Preference:
+    """Columns ``prompt, response_0, response_1, better_response_id``: the more helpful one."""
+    return _pku(row, number, "better_response_id")
+
+
+FORMATS: dict[str, Callable[[dict[str, Any], int], Row]] = {
+    "openai-gold": openai_gold,
+    "openai-prompts": openai_prompt,
+    "xstest": xstest,
+    "hh-rlhf": hh_rlhf,
+    "pku-saferlhf-safer": pku_safer,
+    "pku-saferlhf-better": pku_better,
+}
+
+
+@dataclass(frozen=True)
+class Imported:
+    """The converted rows, and an error for each row that could not be read."""
+
+    rows: list[Row] = field(default_factory=list)
+    errors: list[DataError] = field(default_factory=list)
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[int, Any]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            for fields in reader:
+                yield reader.line_num, fields
+    except FileNotFoundError as error:
+        raise DataError("the file does not exist", path) from error
+    except UnicodeDecodeError as error:
+        raise DataError("not UTF-8 text", path) from error
+
+
+def _hub(name: str, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    from datasets import load_dataset
+
+    try:
+        found = load_dataset(name, split=split)
+    except Exception as error:  # the library raises many types; all mean that there is no data
+        raise DataError(f"no file and no data set of a hub: '{name}' ({error})") from error
+    yield from enumerate(found, 1)
+
+
+def read_foreign(source_format: str, source: str, split: str = "train") -> Imported:
+    """Read a file, or a data set by its hub name, in a published format.
+
+    Args:
+        source_format: a key of ``FORMATS``.
+        source: path of a ``.jsonl`` or ``.csv`` file, or ``owner/name`` of a hub.
+
+    Raises:
+        DataError: on an unknown format, or if there is no such file or data set.
+    """
+    if source_format not in FORMATS:
+        raise DataError(f"no format '{source_format}'; there are: {', '.join(FORMATS)}")
+    path = Path(source)
+    if path.suffix == ".csv":
+        rows = _csv_rows(path)
+    elif path.suffix == ".jsonl" or path.exists():
+        rows = parse_json_lines(path)
+    else:
+        rows = _hub(source, split)
+    result = Imported()
+    for number, fields in rows:
+        try:
+            result.rows.append(_convert(source_format, fields, number))
+        except DataError as error:
+            result.errors.append(DataError(error.message, error.place or Place(path, number)))
+    return result
+
+
+def _convert(source_format: str, fields: Any, number: int) -> Row:
+    """A row of ours; a DataError without a place, or the one that took the row's place."""
+    if isinstance(fields, DataError):
+        raise fields
+    if not isinstance(fields, dict):
+        raise DataError("must be an object")
+    try:
+        return FORMATS[source_format](fields, number)
+    except KeyError as error:
+        message = f"no field {error} in this row; is it of format '{source_format}'?"
+        raise DataError(message) from error
+    except ValidationError as error:
+        raise DataError(first_problem(error, "row")) from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise DataError(str(error)) from error
+
+
+def read_whole(source_format: str, path: Path) -> list[Row]:
+    """The rows of a file in a published format.
+
+    Raises:
+        DataError: naming the first row that cannot be read.
+    """
+    found = read_foreign(source_format, str(path))
+    if found.errors:
+        raise found.errors[0]
+    return found.rows
+
+
+def is_openai_gold(path: Path) -> bool:
+    """Whether a JSONL file's first row is of OpenAI's gold format (ours names what is true)."""
+    first: dict[str, Any] = next(iter_json_lines(path), (0, {}))[1]
+    return "propositions" in first

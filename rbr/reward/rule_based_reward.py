@@ -1,0 +1,213 @@
+"""The rule-based reward: R_tot = R_rm + sum_i w_i phi_i (section 4 of the paper).
+
+Called as TRL's reward functions are, so ``GRPOTrainer(reward_funcs=[reward])`` works; the dataset's
+column ``response_type`` says which weights apply, and prompts without one get R_rm alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from rbr.data.rows import Conversation, Message
+from rbr.errors import DataError
+from rbr.files import read_json
+from rbr.grading.base import Grader
+from rbr.reward.features import Array, features
+
+if TYPE_CHECKING:
+    from rbr.rules.rules import Rules
+
+
+class Scorer(Protocol):
+    """A reward model: one score per completion."""
+
+    def score(self, conversations: Sequence[Conversation], completions: Sequence[str]) -> Array:
+        """Scores of shape (n,)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a completion has its reward.
+
+    ``reward == reward_model + math.fsum(third items of contributions)``: bit for bit, in any order.
+
+    Attributes:
+        reward_model: R_rm.
+        contributions: feature -> (value, weight, value * weight).
+        reward: R_tot, as training sees it.
+    """
+
+    response_type: str | None
+    reward_model: float
+    contributions: dict[str, tuple[float, float, float]]
+    reward: float
+
+    def ordered(self) -> list[tuple[str, tuple[float, float, float]]]:
+        """The contributions, the largest in size first."""
+        return sorted(self.contributions.items(), key=lambda item: -abs(item[1][2]))
+
+
+def row_sums(terms: Array) -> Array:
+    """Sums of the rows of ``terms``, (n, F) -> (n,), each rounded once.
+
+    A matrix product rounds on the way, differently per batch size; these sums depend neither on the
+    batch nor on the order of the terms, so an explanation is to the bit the reward of the training.
+    """
+    return np.array([math.fsum(row) for row in terms])
+
+
+def as_conversation(prompt: str | Sequence[Any]) -> tuple[Message, ...]:
+    """A prompt as TRL gives it (text, or a list of role and content) as a conversation."""
+    if isinstance(prompt, str):
+        return (Message(role="user", content=prompt),)
+    turns: Sequence[Any] = prompt
+    return tuple(
+        m if isinstance(m, Message) else Message(role=m["role"], content=m["content"])
+        for m in turns
+    )
+
+
+def as_text(completion: str | Sequence[Any]) -> str:
+    """A completion as TRL gives it (text, or a list with one assistant turn) as text."""
+    if isinstance(completion, str):
+        return completion
+    turns: Sequence[Any] = completion
+    return "".join(str(m["content"]) for m in turns)
+
+
+class RuleBasedReward:
+    """R_tot and its components.
+
+    Args:
+        weights: response type -> feature -> weight.
+        grader: grades the propositions.
+        reward_model: scores R_rm; None leaves it out.
+        on_safety_prompts: whether R_rm counts where there is a response type.
+    """
+
+    __name__ = "rule_based_reward"
+
+    def __init__(
+        self,
+        rules: Rules,
+        weights: dict[str, dict[str, float]],
+        grader: Grader,
+        reward_model: Scorer | None = None,
+        on_safety_prompts: bool = True,
+    ) -> None:
+        self.rules = rules
+        self.grader = grader
+        self.reward_model = reward_model
+        self.on_safety_prompts = on_safety_prompts
+        self._vectors: dict[str, Array] = {}
+        for response_type, by_name in weights.items():
+            names = rules.feature_names(response_type)
+            if set(names) != set(by_name):
+                different = ", ".join(sorted(set(names) ^ set(by_name)))
+                raise DataError(
+                    f"the weights of {response_type} do not fit the rules (differ in: {different}): fit them"
+                    " again"
+                )
+            self._vectors[response_type] = np.array([by_name[name] for name in names])
+
+    @classmethod
+    def load(
+        cls, rules: Rules, weights_file: Path, grader: Grader, reward_model: Scorer | None = None
+    ) -> RuleBasedReward:
+        """Read the weights, and whether they were fitted beside R_rm, from ``weights.json``."""
+        fitted = read_json(weights_file)
+        return cls(rules, fitted["weights"], grader, reward_model, fitted.get("reward_model", True))
+
+    def _terms(self, probabilities: Array, response_type: str) -> tuple[Array, Array]:
+        """Features phi and the terms w_i phi_i of completions of one response type, (n, F) each."""
+        phi = features(probabilities, self.grader.propositions, self.rules, response_type)
+        return phi, phi * self._vectors[response_type]
+
+    def components(
+        self,
+        conversations: Sequence[Conversation],
+        completions: Sequence[str],
+        response_types: Sequence[str | None],
+    ) -> tuple[Array, Array, Array]:
+        """R_rm, the rule-based term, and the proposition probabilities.
+
+        Returns:
+            Arrays of shape (n,), (n,) and (n, propositions); probabilities are NaN where there is no
+            response type.
+
+        Raises:
+            DataError: on a response type that has no weights.
+        """
+        n = len(completions)
+        base = (
+            self.reward_model.score(conversations, completions)
+            if self.reward_model
+            else np.zeros(n)
+        )
+        rule_based = np.zeros(n)
+        probabilities = np.full((n, len(self.grader.propositions)), np.nan)
+        ruled = [i for i, response_type in enumerate(response_types) if response_type]
+        if not self.on_safety_prompts:
+            base = base.copy()
+            base[ruled] = 0.0
+        unknown = {str(response_types[i]) for i in ruled} - set(self._vectors)
+        if unknown:
+            raise DataError(
+                f"no weights for response types {sorted(unknown)}; there are: {sorted(self._vectors)}"
+            )
+        if ruled:
+            probabilities[ruled] = self.grader.grade(
+                [conversations[i] for i in ruled], [completions[i] for i in ruled]
+            )
+        for response_type in self._vectors:
+            rows = [i for i in ruled if response_types[i] == response_type]
+            if rows:
+                rule_based[rows] = row_sums(self._terms(probabilities[rows], response_type)[1])
+        return base, rule_based, probabilities
+
+    def __call__(
+        self,
+        prompts: Sequence[Any],
+        completions: Sequence[Any],
+        response_type: Sequence[str | None] | None = None,
+        **columns: Any,
+    ) -> list[float]:
+        """Rewards of a batch, by the signature of TRL's reward functions."""
+        base, rule_based, probabilities = self.components(
+            [as_conversation(p) for p in prompts],
+            [as_text(c) for c in completions],
+            [None] * len(prompts) if response_type is None else response_type,
+        )
+        log_metric = columns.get("log_metric")
+        if log_metric is not None:
+            log_metric("reward/reward_model", float(base.mean()))
+            log_metric("reward/rule_based", float(rule_based.mean()))
+            if not np.isnan(probabilities).all():
+                means = np.nanmean(probabilities, axis=0)
+                for name, value in zip(self.grader.propositions, means, strict=True):
+                    log_metric(f"proposition/{name}", float(value))
+        return [float(value) for value in base + rule_based]
+
+    def explain(
+        self, conversation: Conversation, completion: str, response_type: str | None
+    ) -> Explanation:
+        """The contribution of each feature: (value, weight, value * weight)."""
+        base, rule_based, probabilities = self.components(
+            [conversation], [completion], [response_type]
+        )
+        contributions: dict[str, tuple[float, float, float]] = {}
+        if response_type:
+            phi, terms = self._terms(probabilities, response_type)
+            columns = (phi[0].tolist(), self._vectors[response_type].tolist(), terms[0].tolist())
+            names = self.rules.feature_names(response_type)
+            contributions = dict(zip(names, zip(*columns, strict=True), strict=True))
+        return Explanation(
+            response_type, float(base[0]), contributions, float(base[0] + rule_based[0])
+        )

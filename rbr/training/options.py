@@ -1,0 +1,73 @@
+"""Options of the trainings."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from rbr.options import Options
+
+
+class RewardModelOptions(Options):
+    """Reward models: the first ``layers`` decoder layers, the last ``trained_layers`` of them trained."""
+
+    layers: int = 16
+    trained_layers: int = 4
+    learning_rate: float = 2e-4
+    epochs: float = 2.0
+    batch_size: int = 16
+    max_pairs: int = 320
+
+
+class SFTOptions(Options):
+    """Supervised fine-tuning of the upper ``trained_layers``; demos are capped per source."""
+
+    trained_layers: int = 10
+    learning_rate: float = 1e-4
+    epochs: float = 2.0
+    batch_size: int = 16
+    helpful_demos: int = 160
+    safety_demos: int = 300
+    comply_share: float = Field(
+        0.8, ge=0, le=1, description="of the safety demos of the variants with rules"
+    )
+    max_length: int = 160
+
+
+class RLOptions(Options):
+    """Policy optimisation (PPO terms as in TRL; KL penalty per token as in InstructGPT)."""
+
+    algorithm: Literal["ppo", "grpo", "rloo"] = "ppo"
+    steps: int = 8
+    prompts_per_step: int = 48
+    group_size: int = Field(2, ge=2, description="rollouts of one prompt (TRL asks for two)")
+    epochs: int = 2
+    mini_batches: int = 2
+    max_new_tokens: int = 64
+    max_prompt_tokens: int = 64
+    learning_rate: float = 5e-5
+    value_learning_rate: float = 1e-3
+    trained_layers: int = 10
+    kl_coefficient: float = 0.05
+    clip: float = 0.2
+    value_clip: float = 0.2
+    value_coefficient: float = 0.1
+    gamma: float = 1.0
+    gae_lambda: float = 1.0
+    temperature: float = 0.7
+    missing_eos_penalty: float = 0.5
+    max_kl: float = Field(20.0, description="nats from the SFT model at which training stops")
+    kl_target: float | None = Field(
+        None, description="nats a completion that the KL coefficient is adapted towards"
+    )
+    safety_share: float = Field(0.75, ge=0, le=1)
+    comply_share: float = Field(
+        0.5, ge=0, le=1, description="of the safety prompts: those to be answered"
+    )
+    save_steps: int = Field(4, description="rollouts from one checkpoint to the next")
+    sample_steps: int = Field(4, description="rollouts from one table of samples to the next")
+    vllm: Literal["colocate", "server"] | None = Field(
+        None, description="generate with vLLM (TRL's vllm_mode), else with Transformers"
+    )
+    vllm_server: str | None = Field(None, description="base URL of a `trl vllm-serve`")

@@ -1,0 +1,89 @@
+"""The reward by hand, on graders and reward models that say fixed things."""
+
+import math
+import random
+
+import numpy as np
+import pytest
+
+from rbr.data.rows import Message
+from rbr.errors import DataError
+from rbr.reward.features import features
+from rbr.reward.rule_based_reward import RuleBasedReward
+from tests.fakes import FixedGrader, FixedScorer, drawn_weights
+
+TALK = [{"role": "user", "content": "q"}]
+ASKED = (Message(role="user", content="q"),)
+
+
+class Length:
+    def score(self, conversations, completions):
+        return np.array([float(len(text)) for text in completions])
+
+
+class Broken(FixedGrader):
+    def grade(self, conversations, completions, progress=None, propositions=None):
+        raise RuntimeError("server gone")
+
+
+@pytest.fixture
+def weights(rules):
+    return drawn_weights(rules)
+
+
+def test_the_reward_is_w_phi_plus_the_reward_model(rules, weights):
+    grader = FixedGrader(rules.proposition_names)
+    reward = RuleBasedReward(rules, weights, grader, Length())
+    found = reward([TALK] * 2, ["abc", "abcde"], response_type=["hard_refusal", "comply"])
+    for text, kind, value in zip(["abc", "abcde"], ["hard_refusal", "comply"], found, strict=True):
+        phi = features(grader.grade([ASKED], [text]), grader.propositions, rules, kind)[0]
+        w = np.array([weights[kind][name] for name in rules.feature_names(kind)])
+        assert value == pytest.approx(len(text) + phi @ w)
+
+
+def test_a_prompt_outside_the_policy_gets_the_reward_model_alone(rules, weights):
+    reward = RuleBasedReward(rules, weights, Broken(rules.proposition_names), Length())
+    assert reward([TALK], ["abcd"], response_type=[None]) == [4.0]
+    assert reward([TALK], ["abcd"]) == [4.0]
+
+
+def test_a_grader_that_fails_stops_the_training(rules, weights):
+    reward = RuleBasedReward(rules, weights, Broken(rules.proposition_names), Length())
+    with pytest.raises(RuntimeError, match="server gone"):
+        reward([TALK], ["abcd"], response_type=["comply"])
+
+
+@pytest.mark.parametrize("kind", ["hard_refusal", "comply", "soft_refusal_methods", None])
+def test_an_explanation_sums_to_the_reward_bit_for_bit(rules, weights, kind):
+    reward = RuleBasedReward(rules, weights, FixedGrader(rules.proposition_names), FixedScorer())
+    texts = ["a" * n for n in range(1, 40)]
+    found = reward([TALK] * len(texts), texts, response_type=[kind] * len(texts))
+    for text, value in zip(texts, found, strict=True):
+        explanation = reward.explain(ASKED, text, kind)
+        parts = [part for _, _, part in explanation.contributions.values()]
+        assert all(v * w == part for v, w, part in explanation.contributions.values())
+        # In any order, and alone as in a batch.
+        random.Random(0).shuffle(parts)
+        assert explanation.reward == explanation.reward_model + math.fsum(parts)
+        assert explanation.reward == value
+
+
+def test_a_batchs_company_does_not_change_a_reward(rules, weights):
+    reward = RuleBasedReward(rules, weights, FixedGrader(rules.proposition_names), FixedScorer())
+    texts = ["a" * n for n in range(1, 40)]
+    kinds = [[*rules.response_types, None][n % 5] for n in range(len(texts))]
+    together = reward([TALK] * len(texts), texts, response_type=kinds)
+    alone = [
+        reward([TALK], [text], response_type=[kind])[0]
+        for text, kind in zip(texts, kinds, strict=True)
+    ]
+    assert together == alone
+
+
+def test_weights_of_other_rules_and_unknown_types_are_refused(rules, weights):
+    reward = RuleBasedReward(rules, weights, FixedGrader(rules.proposition_names))
+    with pytest.raises(DataError, match="odd_type"):
+        reward([TALK], ["abc"], response_type=["odd_type"])
+    del weights["comply"]["class:ideal"]
+    with pytest.raises(DataError, match="class:ideal"):
+        RuleBasedReward(rules, weights, FixedGrader(rules.proposition_names))

@@ -1,0 +1,82 @@
+"""A whole policy training: prompts, reward, samples, the saved policy."""
+
+import json
+import pickle
+
+import pytest
+
+from rbr.data.rows import HelpfulPrompt, Message, PolicyPrompt
+from rbr.errors import DataError
+from rbr.models.load import load_causal
+from rbr.training.options import RLOptions
+from rbr.training.policy import train_policy
+from tests.rbr.training.toy import PROMPTS, made
+
+OPTIONS = RLOptions(
+    steps=4,
+    prompts_per_step=8,
+    max_new_tokens=6,
+    trained_layers=1,
+    save_steps=2,
+    sample_steps=2,
+    learning_rate=1e-3,
+)
+TYPES = ("comply", "hard_refusal")
+
+
+class FirstToken:
+    """A picklable reward: the first token's number modulo 7."""
+
+    __name__ = "first_token"
+
+    def __call__(self, completion_ids, response_type, **_):
+        assert set(response_type) <= {*TYPES, None}
+        return [float(ids[0] % 7) for ids in completion_ids]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return made(tmp_path_factory.mktemp("policy"))
+
+
+def turns(text):
+    return (Message(role="user", content=text),)
+
+
+def prompts():
+    safety = [
+        PolicyPrompt.model_construct(conversation=turns(text), response_type=TYPES[i % 2])
+        for i, text in enumerate(PROMPTS[:6])
+    ]
+    return safety, [HelpfulPrompt.model_construct(conversation=turns(t)) for t in PROMPTS[6:]]
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "grpo", "rloo"])
+def test_a_training_samples_and_saves_a_plain_model(tiny, tmp_path, algorithm):
+    samples = []
+    target = tmp_path / "model"
+    target.mkdir()
+    options = OPTIONS.model_copy(update={"algorithm": algorithm})
+    arguments = pickle.loads(
+        pickle.dumps((tiny, *prompts(), FirstToken(), tmp_path / "checkpoints", target, options, 0))
+    )
+    metrics = train_policy(*arguments, on_samples=samples.append)
+    assert metrics["rollouts"] == OPTIONS.steps
+    history = json.loads((target / "history.json").read_text())
+    assert len(history) == OPTIONS.steps
+    assert [table[0]["rollout"] for table in samples] == [2, 4]
+    for table in samples:
+        assert {row["reward"] for row in table} <= set(range(7))
+        assert {row["prompt"] for row in table} <= set(PROMPTS)
+    saved = load_causal(target).state_dict()
+    before = load_causal(tiny).state_dict()
+    assert saved.keys() == before.keys()
+    changed = {name for name in saved if (saved[name] != before[name]).any()}
+    assert changed
+    assert all(name.startswith(("model.layers.1.", "model.norm.")) for name in changed)
+
+
+def test_prompts_that_are_all_too_long_are_an_error(tiny, tmp_path):
+    options = OPTIONS.model_copy(update={"max_prompt_tokens": 1})
+    with pytest.raises(DataError, match=r"raise rl\.max_prompt_tokens"):
+        train_policy(tiny, *prompts(), FirstToken(), tmp_path, tmp_path, options, 0)
