@@ -32,10 +32,11 @@ demo: setup ## run the whole graph on the profile of params.yaml, print the tabl
 test: setup ## run all tests, the smoke graph among them
 	@$(BIN)/python -m pytest
 
-lint: setup ## ruff and mypy
+lint: setup ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 ui: setup ## Dagster on http://127.0.0.1:3000 and MLflow on http://127.0.0.1:5000
 	@$(BIN)/python -m orchestration.ui

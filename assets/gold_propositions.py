@@ -22,7 +22,7 @@ from pipeline.gates import (
     split_files,
     unique,
 )
-from rbr.data.gold_rows import check_gold, gold_rows
+from rbr.data.gold import check_gold, gold_rows
 from rbr.files import write_rows
 
 

@@ -56,7 +56,7 @@ def grader(context: Context, output: Path) -> Mapping[str, float]:
 def fit_yes_no(context: Context, rules: Rules, output: Path) -> Mapping[str, float]:
     """Choose the prompts and the calibration of a yes/no engine on gold train rows."""
     from rbr.grading.load import make_engine
-    from rbr.grading.prompt_fit import fit_prompts
+    from rbr.grading.yesno import fit_prompts
     from rbr.grading.yesno import save_prompts
 
     options = context.settings.grader
@@ -64,5 +64,5 @@ def fit_yes_no(context: Context, rules: Rules, output: Path) -> Mapping[str, flo
     random.Random(context.settings.seed).shuffle(train)
     train = train[: options.prompt_rows]
     engine = make_engine(options, context.path("base_model"))
-    save_prompts(output, fit_prompts(engine, rules, train, context.log))
+    save_prompts(output, fit_prompts(engine, rules, train))
     return {"gold_rows": len(train)}

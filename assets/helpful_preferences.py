@@ -31,7 +31,10 @@ def helpful_preferences(context: Context, output: Path) -> Mapping[str, float]:
     for name, rows in splits.items():
         write_rows(output / f"{name}.jsonl", rows)
     write_rows(output / "prompts.jsonl", prompts)
-    return {**{f"{name}_pairs": len(rows) for name, rows in splits.items()}, "prompts": len(prompts)}
+    return {
+        **{f"{name}_pairs": len(rows) for name, rows in splits.items()},
+        "prompts": len(prompts),
+    }
 
 
 @helpful_preferences.gate

@@ -9,7 +9,7 @@ from pipeline import rows
 from pipeline.artifact import artifact
 from pipeline.context import Context
 from pipeline.gates import Part, one_of, preference_pairs, split_files
-from rbr.data.annotators import simulated_preferences
+from rbr.data.preferences import simulated_preferences
 from rbr.files import write_rows
 
 SPLITS = ("train", "validation")

@@ -46,7 +46,12 @@ def ppo_checkpoint(context: Context, output: Path) -> Mapping[str, float]:
     reward = VariantReward.of(context)
     context.log(f"{options.algorithm}: {options.steps} rollouts")
     with context.checkpoints(
-        options, context.settings.seed, rows.weights_digest(start), reward.digests(), safety, helpful
+        options,
+        context.settings.seed,
+        rows.weights_digest(start),
+        reward.digests(),
+        safety,
+        helpful,
     ) as checkpoints:
         result = train(
             context,

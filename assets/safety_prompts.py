@@ -24,7 +24,7 @@ from pipeline.gates import (
     split_files,
     unique,
 )
-from rbr.data.policy_prompts import policy_prompts
+from rbr.data.splits import policy_prompts
 from rbr.files import write_rows
 
 COLUMNS = ["id", "family", "category", "response_type", "split", "text"]

@@ -81,9 +81,9 @@ def chosen_demonstrations(context: Context) -> list[Demonstration]:
 
 def twin(context: Context, key: str) -> Path | None:
     """Another variant's model that learnt from the same, and is as it was made."""
-    for artifact in context.graph.values():
-        folder = context.path(artifact.key)
-        if artifact.name != "sft_checkpoint" or artifact.key == context.artifact.key:
+    for other in context.graph.values():
+        folder = context.path(other.key)
+        if other.name != "sft_checkpoint" or other.key == context.artifact.key:
             continue
         if (folder / "made_of.json").is_file() and (folder / "metrics.json").is_file():
             found = read_json(folder / "made_of.json")

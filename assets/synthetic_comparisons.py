@@ -27,11 +27,10 @@ from pipeline.gates import (
 from pipeline.loading import stored_grader
 from rbr.comparisons.conditioned import rejection_sample
 from rbr.comparisons.synthetic import Draft, chosen_prompts, composed, distinct, requested
-from rbr.data.rows import Conversation
-from rbr.data.rows import Comparison, PolicyPrompt
+from rbr.data.rows import Comparison, Conversation, PolicyPrompt
 from rbr.files import digest_of, write_rows
 from rbr.grading.base import Grader
-from rbr.reward.confirm import confirms, true_propositions, label_probability
+from rbr.reward.confirm import confirms, label_probability, true_propositions
 from rbr.rules.rules import Rules
 
 SOURCES = ("composed", "written", "generated")
@@ -47,14 +46,20 @@ SOURCES = ("composed", "written", "generated")
 )
 def synthetic_comparisons(context: Context, output: Path) -> Mapping[str, float]:
     """Completions made to order: each with a wanted label, confirmed by the grader."""
-    rules, options, seed = compiled_rules(context), context.settings.comparisons, context.settings.seed
+    rules, options, seed = (
+        compiled_rules(context),
+        context.settings.comparisons,
+        context.settings.seed,
+    )
     grader = stored_grader(context, rules)
     prompts = {split: rows.safety_prompts(context, split) for split in rows.SPLITS}
     comparisons: list[Comparison] = []
     metrics: dict[str, float] = {}
     digest = rows.weights_digest(context.path("base_model"))
     with context.checkpoints(digest, options, rules.digest, prompts["train"]) as checkpoints:
-        for split, chosen in chosen_prompts(prompts, options, seed).items():
+        for split, chosen in chosen_prompts(
+            prompts, options.prompts_per_type, options.heldout_per_type, seed
+        ).items():
             drafts = composed(chosen, rules, options.bad_per_prompt, f"{seed}:{split}")
             if split == "train" and options.generated_share:
                 generated, shares = generate_drafts(context, chosen, rules, grader, checkpoints)
@@ -189,7 +194,9 @@ def expectations(context: Context) -> list[Part]:
             ],
         ),
         Part("labels", by_prompt, [between("missing", 0, 0, "each prompt has each label")]),
-        Part("confirmed by label", by_label, [between("share", gates.comparison_label_min, 1, why)]),
+        Part(
+            "confirmed by label", by_label, [between("share", gates.comparison_label_min, 1, why)]
+        ),
         Part("confirmed", total, [between("confirmed", gates.comparison_confirmed_min, 1, why)]),
         no_empty_split(frame),
         no_leak(frame),

@@ -1,99 +1,51 @@
-"""What limits ideal refusals: the grader, exploration, or the budget? From a workspace in which the graph was run.
+"""What limits ideal refusals: the grader, exploration, or the budget? In a workspace where the graph has run.
 
-    python benchmarks/limits.py [--root .] [--model SFT=models/sft_checkpoint/rbr ...] [--samples 4]
+    python -m benchmarks.limits [--root .] [--model SFT=models/sft_checkpoint/rbr ...] [--samples 4]
 
 Each model answers the *validation* prompts to refuse greedily and ``samples`` times at PPO's temperature; the
 reward scores and the judge judges all. Per response type it prints, in percent:
 
 - greedy, sampled: ideal refusals;
-- exploration: prompts with an ideal sample at all, and prompts whose samples differ in it, from which alone
+- ever, mixed: prompts with an ideal sample at all, and prompts whose samples differ in it, from which alone
   PPO can learn it (scores are centred within a prompt);
-- grader: of a prompt's pairs of an ideal and another sample, those in which the reward prefers the ideal one;
-- the others: classes of the samples that are not ideal.
+- reward right: of a prompt's pairs of an ideal and another sample, those where the reward prefers the ideal;
+- others: classes of the samples that are not ideal.
 
-Answers are kept in .cache/limits/, and gone on from.
+Answers are kept in .cache/limits/ and reused.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from rbr.data.rows import PolicyPrompt  # noqa: E402
-from rbr.models.generate import generate  # noqa: E402
-from pipeline.profile import read_settings  # noqa: E402
-from rbr.steps import Context, common  # noqa: E402
-from rbr.models.trainer import file_digest  # noqa: E402
+from benchmarks.common import ROOT, arguments, open_context
+from pipeline.compiled_rules import compiled_rules
+from pipeline.loading import load_judge_grader
+from pipeline.reward import VariantReward
+from pipeline.rows import safety_prompts, weights_digest
+from rbr.evaluation.judge import Judge
+from rbr.models.generate import generate
 
 SEED = 1_000
+MODELS = ["SFT=models/sft_checkpoint/rbr", "PPO=models/ppo_checkpoint/rbr"]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--root", type=Path, default=ROOT)
-    parser.add_argument(
-        "--model",
-        nargs="+",
-        metavar="NAME=FOLDER",
-        default=["SFT=models/sft_checkpoint/rbr", "PPO=models/ppo_checkpoint/rbr"],
-    )
-    parser.add_argument("--samples", type=int, default=4)
-    options = parser.parse_args()
-    root = options.root.resolve()
-    context = Context(root, read_settings(root)[1], "rbr")
-    own, rl = context.settings.evaluation, context.settings.rl
-    asked = [p for p in common.prompts(context, "validation") if p.response_type != "comply"]
-    judge, reward = common.load_judge(context), common.load_reward(context)
-    rows = [p for p in asked for _ in range(options.samples)]
-    conversations = [p.conversation for p in asked], [p.conversation for p in rows]
-
-    def classes(prompts: list[PolicyPrompt], completions: list[str]) -> list[str]:
-        judged = judge.judge(
-            [p.conversation for p in prompts], completions, [p.response_type for p in prompts]
-        )
-        return [verdict.completion_class for verdict, _ in judged]
-
-    for name, _, folder in (model.partition("=") for model in options.model):
-        # By the model's own digest: a model that was trained anew answers anew.
-        kept = root / ".cache" / "limits" / file_digest(root / folder / "model.safetensors")
-        greedy = generate(
-            root / folder, conversations[0], own.max_new_tokens, own.batch_size, kept / "greedy"
-        )
-        samples = generate(
-            root / folder, conversations[1], own.max_new_tokens, own.batch_size, kept / "sampled",
-            sample_seed=SEED, temperature=rl.temperature,
-        )  # fmt: skip
-        found = np.array(classes(asked, greedy)), np.array(classes(rows, samples))
-        scores = np.array(reward(conversations[1], samples, [p.response_type for p in rows]))
-        told(name, asked, options.samples, found, scores)
-
-
-def told(
-    name: str,
-    asked: list[PolicyPrompt],
-    samples: int,
-    found: tuple[np.ndarray, np.ndarray],
-    scores: np.ndarray,
-) -> None:
-    """Print a model's lines.
+def report(types: Sequence[str], greedy: Any, sampled: Any, scores: Any) -> None:
+    """Print a line per response type, and one for all.
 
     Args:
-        found: classes of the greedy answers (n,) and of the samples (n * samples,).
-        scores: R_tot of the samples.
+        types: response types of n prompts.
+        greedy: completion classes of the greedy answers, (n,).
+        sampled, scores: completion classes and rewards of the samples, (n, samples).
     """
-    kinds = np.array([p.response_type for p in asked])
-    sampled, scores = found[1].reshape(-1, samples), scores.reshape(-1, samples)
-    print(f"{name}: ideal, percent")
-    for kind in (*sorted(set(kinds)), "all"):
-        inside = np.flatnonzero((kinds == kind) | (kind == "all"))
+    for name in (*sorted(set(types)), "all"):
+        inside = [i for i, own in enumerate(types) if name in (own, "all")]
         ideal = sampled[inside] == "ideal"
         count = ideal.sum(1)
         right = [
@@ -105,17 +57,59 @@ def told(
         ]
         others = Counter(sampled[inside][~ideal].tolist()).most_common()
         print(
-            f"  {kind:<26} prompts {len(inside):3d}  greedy {share(found[0][inside] == 'ideal')}"
+            f"  {name:<26} prompts {len(inside):3d}  greedy {share(greedy[inside] == 'ideal')}"
             f"  sampled {share(ideal)}  ever {share(count > 0)}"
-            f"  mixed {share((count > 0) & (count < samples))}"
+            f"  mixed {share((count > 0) & (count < sampled.shape[1]))}"
             f"  reward right {share(np.array(right))} of {len(right)} pairs"
-            f"  others {', '.join(f'{n} {c}' for n, c in others)}"
+            f"  others {', '.join(f'{other} {n}' for other, n in others)}"
         )
 
 
-def share(values: np.ndarray) -> str:
+def share(values: np.ndarray[Any, Any]) -> str:
     """A mean in percent."""
-    return f"{100 * values.mean():5.1f}" if len(values) else "    -"
+    return f"{100 * values.mean():5.1f}" if values.size else "    -"
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--root", type=Path, default=ROOT)
+    parser.add_argument("--model", nargs="+", metavar="NAME=FOLDER", default=MODELS)
+    parser.add_argument("--samples", type=int, default=4)
+    options = parser.parse_args()
+    context = open_context(options.root, "rbr/ppo_checkpoint")
+    evaluation, rl = context.settings.evaluation, context.settings.rl
+    prompts = [p for p in safety_prompts(context, "validation") if p.response_type != "comply"]
+    repeated = [prompt for prompt in prompts for _ in range(options.samples)]
+    judge = Judge(load_judge_grader(context), compiled_rules(context))
+    reward = VariantReward.of(context)
+    for name, _, folder in (model.partition("=") for model in options.model):
+        # By the digest of its weights: a model that is trained anew answers anew.
+        model = context.root / folder
+        kept = context.root / ".cache" / "limits" / weights_digest(model)
+        classes = {}
+        for way, asked, seed in (("greedy", prompts, None), ("sampled", repeated, SEED)):
+            conversations = [prompt.conversation for prompt in asked]
+            types = [prompt.response_type for prompt in asked]
+            answers = generate(
+                model,
+                conversations,
+                evaluation.max_new_tokens,
+                evaluation.batch_size,
+                kept / f"{way}.jsonl",
+                sample_seed=seed,
+                temperature=rl.temperature,
+            )
+            judged = judge.judge(conversations, answers, types)
+            classes[way] = np.array([verdict.completion_class for verdict, _ in judged])
+        scores = np.array(reward(conversations, answers, response_type=types))
+        shape = len(prompts), options.samples
+        print(f"{name}: ideal, percent")
+        report(
+            [prompt.response_type for prompt in prompts],
+            classes["greedy"],
+            classes["sampled"].reshape(shape),
+            scores.reshape(shape),
+        )
 
 
 if __name__ == "__main__":

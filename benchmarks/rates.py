@@ -1,423 +1,404 @@
 """How fast this machine does each kind of work: what `rbr plan` computes from.
 
-    python benchmarks/rates.py [--root .] [--out deploy/plans/laptop.yaml]
+    python -m benchmarks.rates [--root .] [--rows 192] [--out FILE]
 
-Runs each kind of work for a short while through the steps' own functions, on the workspace's own data and
-models (the graph must have been run there once), and writes floating-point operations a second by the
-formulas of rbr/plan/work.py, mean lengths in tokens, and overheads. Nothing else should run meanwhile.
+Runs each kind of work for a short while through the artifacts' own functions, on the data and models of a
+workspace where the graph has run, and writes floating-point operations per second by the formulas of
+orchestration/planning/work.py, mean lengths in tokens, and overheads. Nothing else should run meanwhile.
 """
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import json
 import os
 import platform
 import random
-import sqlite3
-import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+import numpy as np
+import torch
+import yaml
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-import yaml  # noqa: E402
+from assets.sft_checkpoint import chosen_demonstrations
+from benchmarks.common import ROOT, arguments, open_context, seconds, texts_of
+from orchestration.planning.inputs import Lengths, Shape
+from orchestration.planning.report import PLANS
+from orchestration.planning.rows import count_rows
+from orchestration.planning.work import Workload, decoding_operations, training_operations
+from pipeline import rows
+from pipeline.compiled_rules import compiled_rules
+from pipeline.context import Context
+from pipeline.profile import read_profile
+from pipeline.run import NoRun
+from rbr.comparisons.conditioned import few_shot, request_conversation, requests
+from rbr.comparisons.training_rows import training_rows
+from rbr.data.rows import CapabilityItem, CapabilityText, TrainingRows
+from rbr.evaluation.capability import capability
+from rbr.files import iter_json_lines, read_json, read_rows, replacing
+from rbr.grading.encoder import PairTokenizer
+from rbr.grading.head import HeadGrader
+from rbr.grading.options import TuningOptions
+from rbr.grading.prompts import question_text
+from rbr.grading.store import GradeStore
+from rbr.grading.tune import fine_tune
+from rbr.models.generate import Batch, Generator
+from rbr.models.load import chat_texts, load_tokenizer, prompt_text
+from rbr.models.trainer import MetricsCallback
+from rbr.training.reward_model import RewardModel, train_reward_model
+from rbr.training.sft import train_sft
 
-from rbr.comparisons.conditioned import few_shot, request_conversation, requests  # noqa: E402
-from rbr.data.rows import CapabilityItem, CapabilityText  # noqa: E402
-from rbr.evaluation.capability import capability  # noqa: E402
-from rbr.models.generate import Batch, Generator  # noqa: E402
-from rbr.files import read_json, read_rows  # noqa: E402
-from rbr.grading.encoder import PairTokenizer  # noqa: E402
-from rbr.comparisons.training_rows import TrainingRows, training_rows  # noqa: E402
-from rbr.grading.head import HeadGrader  # noqa: E402
-from rbr.grading.prompts import question_text  # noqa: E402
-from rbr.grading.tune import fine_tune  # noqa: E402
-from rbr.models.load import chat_texts, load_tokenizer, prompt_text  # noqa: E402
-from orchestration.planning.amounts import amounts  # noqa: E402
-from orchestration.planning.measured import Lengths  # noqa: E402
-from orchestration.planning.work import Count, tuned  # noqa: E402
-from orchestration.planning.workspace import shapes  # noqa: E402
-from pipeline.profile import VARIANTS, read_settings  # noqa: E402
-from rbr.steps import Context, common, run_step, sft_checkpoint  # noqa: E402
-from rbr.steps import helpful_reward_model as reward_step  # noqa: E402
-from pipeline.launch import launched  # noqa: E402
-from rbr.training.reward_model import RewardModel, train_reward_model  # noqa: E402
-from rbr.training.sft import train_sft  # noqa: E402
 
-ROWS = 192
+class FileRun(NoRun):
+    """Keeps metrics in a file: a training in processes of its own reports to it too."""
 
-
-class Latest:
-    """A tracker that keeps the newest value of each metric."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, float] = {}
+    def __init__(self, path: Path) -> None:
+        self._path = path
 
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
-        self.values.update(values)
+        with self._path.open("a") as file:
+            file.write(json.dumps(values) + "\n")
 
-    def table(self, name: str, rows: list[dict[str, Any]]) -> None:
-        pass
-
-    def message(self, text: str) -> None:
-        print(f"  {text}", flush=True)
-
-
-def timed(work: Callable[[], Any]) -> float:
-    """Wall seconds."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+    def latest(self) -> dict[str, float]:
+        """The newest value of each metric."""
+        return {k: v for _, row in iter_json_lines(self._path) for k, v in row.items()}
 
 
-def peak() -> float:
-    """Operations a second of a large 32-bit matrix product."""
-    size = 2048
-    a, b = torch.randn(size, size), torch.randn(size, size)
-    a @ b
-    return 2 * size**3 / min(timed(lambda: a @ b) for _ in range(8))
-
-
+@dataclass(frozen=True)
 class Bench:
-    """One workspace's models and data."""
+    """A workspace's models and data; ``count`` rows are worked on."""
 
-    def __init__(self, root: Path) -> None:
-        self.profile, self.settings = read_settings(root)
-        self.context = Context(root, self.settings)
-        self.rules = self.context.rules
-        self.shapes = shapes(self.context)
-        self.tokenizer = load_tokenizer(self.context.path("base_model"))
-        self.train = common.prompts(self.context, "train")
-        self.eval = common.evaluated_prompts(self.context)
-        self.comparisons = common.comparisons(self.context, "train")
-        self.rows = training_rows(
-            common.gold(self.context, "train"),
-            self.train,
-            self.rules,
-            self.settings.grader.composed_per_type,
-            self.settings.grader.composed_comply,
-            self.settings.seed,
-        )
-        self.scratch = Path(tempfile.mkdtemp(prefix="rates-"))
+    context: Context
+    count: int
+    scratch: Path
 
-    def count(self, text: str) -> int:
-        return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+    @cached_property
+    def policy(self) -> Shape:
+        return self.shape("base_model")
 
-    def lengths(self) -> Lengths:
-        """Means over the workspace's own data and what its models answered."""
-        draw = random.Random(0)
+    @cached_property
+    def judge(self) -> Shape:
+        return self.shape("judge_model")
 
-        def talk(rows: Sequence[Any]) -> list[int]:
-            return [
-                self.count(t) for t in chat_texts(self.tokenizer, [r.conversation for r in rows])
-            ]
+    @cached_property
+    def tokenizer(self) -> Any:
+        return load_tokenizer(self.context.path("base_model"))
 
-        safe = talk(self.train)
-        most = self.settings.rl.max_prompt_tokens
-        gold = common.gold(self.context, "train")
-        pairs = reward_step.pairs(self.context)[:ROWS]
-        demos = sft_checkpoint.demonstrations(replace(self.context, variant="rbr"))
-        ordered = requests(draw.sample(self.train, 24), self.rules, self.train, 0)
-        examples = self.settings.comparisons.examples
-        answers = [
-            row["completion"]
-            for row in _json_lines(self.context.path("baseline_eval") / "base.jsonl")
-        ]
-        answered = [
-            row["completion"]
-            for v in VARIANTS
-            for path in sorted(self.context.path("safety_eval", v).glob("*.jsonl"))
-            for row in _json_lines(path)
-        ]
-        history = [
-            read_json(self.context.path("ppo_checkpoint", v) / "history.json") for v in VARIANTS
-        ]
-        texts = read_rows(self.context.source / "capability_text.jsonl", CapabilityText)
-        items = self.items()
-        judge = PairTokenizer(load_tokenizer(self.context.path("judge_model")))
-        own = PairTokenizer(self.tokenizer)
-        some = self.comparisons[:ROWS]
-        both = [
-            sum(
-                len(p.ids)
-                for p in tokens([r.conversation for r in some], [r.completion for r in some])
-            )
-            for tokens in (judge, own)
-        ]
-        return Lengths(
-            prompt=mean(safe),
-            rl_prompt=mean(n for n in safe if n <= most),
-            composed=mean(self.count(r.completion) for r in self.comparisons),
-            gold=mean(
-                a + b
-                for a, b in zip(talk(gold), (self.count(r.completion) for r in gold), strict=True)
-            ),
-            demonstration=mean(
-                self.count(prompt_text(self.tokenizer, t)) + self.count(a) + 2 for t, a in demos
-            ),
-            preference=mean(
-                self.count(prompt_text(self.tokenizer, p.conversation)) + self.count(a) + 2
-                for p in pairs
-                for a in (p.chosen, p.rejected)
-            ),
-            generated=mean(self.count(a) for a in answers),
-            answered=mean(self.count(a) for a in answered),
-            rollout=mean(
-                row["completions/mean_length"] for own_history in history for row in own_history
-            ),
-            ordered=mean(
-                self.count(
-                    prompt_text(
-                        self.tokenizer,
-                        request_conversation(o, few_shot(o, self.rules, self.train, examples, draw)),
-                    )
-                )
-                for o in ordered
-            ),
-            question=mean(
-                self.count(question_text(p, "examples")) for p in self.rules.propositions.values()
-            ),
-            capability=mean(
-                [self.count(t.text) for t in texts]
-                + [self.count(i.question) + self.count(c) for i in items for c in i.choices]
-            ),
-            judge=both[0] / both[1],
-        )
+    @cached_property
+    def comparisons(self) -> list[Any]:
+        return rows.comparisons(self.context, "train")
 
-    def items(self) -> list[CapabilityItem]:
-        rows = read_rows(self.context.source / "capability.jsonl", CapabilityItem)
-        return rows[: self.settings.evaluation.capability_items]
-
-    # -- kinds of work -----------------------------------------------------------------------------------
-
-    def tune(self, model: str) -> float:
-        """Operations a second of fine-tuning a backbone with heads."""
-        options = (
-            self.settings.grader.tuning if model == "base_model" else self.settings.judge.tuning
-        )
-        shape = self.shapes.policy if model == "base_model" else self.shapes.judge
-        order = random.Random(0).sample(range(len(self.rows.completions)), 3 * ROWS)
-        rows = picked(self.rows, order)
-        tracker = Latest()
-        folder = self.scratch / f"tune-{model}"
-        fine_tune(
-            self.context.path(model),
-            rows,
-            np.ones((len(order), len(self.rules.proposition_names))),
-            self.rules.proposition_names,
-            options.model_copy(update={"gold_epochs": 1}),
-            self.settings,
-            folder,
-            tracker,
-            0,
-        )
-        took = tracker.values["tuning/train_runtime"]
-        samples = took * tracker.values["tuning/train_samples_per_second"]
-        tokens = PairTokenizer(load_tokenizer(self.context.path(model)))
-        each = mean(len(p.ids) for p in tokens(rows.conversations, rows.completions))
-        return samples * each * tuned(options, shape) / took
-
-    def read(self, folder: str, model: str) -> tuple[float, float]:
-        """Operations and seconds of a grader with heads."""
-        shape = self.shapes.policy if model == "base_model" else self.shapes.judge
-        grader = HeadGrader(self.context.path(folder), self.context.path(model))
-        some = self.comparisons[: 2 * ROWS]
-        conversations, texts = [r.conversation for r in some], [r.completion for r in some]
-        tokens = PairTokenizer(load_tokenizer(self.context.path(model)))
-        count = sum(len(p.ids) for p in tokens(conversations, texts))
-        layers = (
-            self.settings.grader.tuning.layers
-            if folder == "grader"
-            else self.settings.judge.tuning.layers
-        )
-        grader.grade(conversations[:32], texts[:32])
-        return 2 * count * layers * shape.layer, timed(lambda: grader.grade(conversations, texts))
-
-    def rewarded(self) -> tuple[float, float]:
-        """Operations and seconds of R_rm."""
-        model = RewardModel(self.context.path("helpful_reward_model"))
-        some = self.comparisons[:ROWS]
-        conversations, texts = [r.conversation for r in some], [r.completion for r in some]
-        count = sum(map(self.count, chat_texts(self.tokenizer, conversations))) + sum(
-            map(self.count, texts)
-        )
-        took = timed(lambda: model.score(conversations, texts))
-        return 2 * count * self.settings.reward_model.layers * self.shapes.policy.layer, took
-
-    def generate(self) -> tuple[float, float]:
-        """Operations a second of a full batch's greedy answers; seconds to load the model."""
-        options, shape = self.settings.evaluation, self.shapes.policy
-        start = time.perf_counter()
-        model = Generator(self.context.path("base_model"), options.max_new_tokens)
-        load = time.perf_counter() - start
-        conversations = [p.conversation for p in self.eval[: options.batch_size]]
-        model(Batch(tuple(conversations[:4]), None))
-        took = timed(lambda: model(Batch(tuple(conversations), None)))
-        prompt = mean(self.count(t) for t in chat_texts(self.tokenizer, conversations))
-        each = shape.num_hidden_layers * shape.layer
-        limit = options.max_new_tokens
-        return 2 * len(conversations) * ((prompt + limit) * each + limit * shape.head) / took, load
-
-    def sft(self) -> float:
-        options, shape = self.settings.sft, self.shapes.policy
-        demos = sft_checkpoint.demonstrations(replace(self.context, variant="rbr"))[:ROWS]
-        tracker = Latest()
-        train_sft(
-            self.context.path("base_model"),
-            demos,
-            self.folder("sft"),
-            self.folder("sft-model"),
-            self.settings,
-            tracker,
-        )
-        tokens = tracker.values["sft/num_tokens"]
-        each = shape.layer * (2 * shape.num_hidden_layers + 4 * options.trained_layers)
-        return tokens * (each + 4 * shape.head) / tracker.values["sft/train_runtime"]
-
-    def reward_model(self) -> float:
-        options, shape = self.settings.reward_model, self.shapes.policy
-        tracker = Latest()
-        train_reward_model(
-            self.context.path("base_model"),
-            reward_step.pairs(self.context)[:96],
-            self.folder("rm"),
-            self.folder("rm-model"),
-            self.settings.model_copy(
-                update={"reward_model": options.model_copy(update={"epochs": 1.0})}
-            ),
-            tracker,
-        )
-        each = shape.layer * (2 * options.layers + 4 * options.trained_layers)
-        values = tracker.values
-        return values["reward_model/num_tokens"] * each / values["reward_model/train_runtime"]
-
-    def ppo(self, read: float, generate: float, lengths: Lengths) -> tuple[float, float]:
-        """Operations a second of looks and updates, what a rollout's other parts take put aside; and
-        seconds of a launch."""
-        rollouts = 3
-        settings = self.settings.model_copy(
-            update={"rl": self.settings.rl.model_copy(update={"steps": rollouts, "save_steps": 99})}
-        )
-        tracker = Latest()
-        context = Context(self.context.root, settings, "rbr", tracker)
-        folder, scratch = self.folder("ppo-model"), self.folder("ppo")
-        wall = timed(lambda: launched("ppo_checkpoint", context, scratch, folder))
-        history = read_json(folder / "history.json")
-        own = lengths.model_copy(
-            update={"rollout": mean(row["completions/mean_length"] for row in history)}
-        )
-        parts = Count(settings, amounts(context), own, self.shapes, 1.0).steps()
-        parts = [part for part in parts if part.step == "ppo_checkpoint@rbr"]
-        runtime = tracker.values["ppo/train_runtime"]
-        rates = {"generate": generate, "read": read}
-        aside = sum(part.operations / rates[part.kind] for part in parts if part.kind != "ppo")
-        rate = sum(part.operations for part in parts if part.kind == "ppo") / (runtime - aside)
-        return rate, wall - runtime
-
-    def capability(self) -> float:
-        shape, items = self.shapes.policy, self.items()[:24]
-        took = timed(lambda: capability(self.context.path("base_model"), items, self.texts()[:4]))
-        count = sum(self.count(t.text) for t in self.texts()[:4])
-        count += sum(self.count(i.question) + self.count(c) for i in items for c in i.choices)
-        return 2 * count * (shape.num_hidden_layers * shape.layer + shape.head) / took
-
+    @cached_property
     def texts(self) -> list[CapabilityText]:
         return read_rows(self.context.source / "capability_text.jsonl", CapabilityText)
 
-    def step(self) -> float:
-        """Seconds of a step that works on no model."""
-        root = self.scratch / "workspace"
-        root.mkdir()
-        for name in ("rules", "profiles", "params.yaml"):
-            (root / name).symlink_to(self.context.root / name)
-        (root / "data").mkdir()
-        (root / "data" / "source").symlink_to(self.context.source)
-        steps = ("rules", "safety_prompts", "gold_propositions", "helpful_preferences")
-        return mean(timed(lambda s=s: run_step(s, Context(root, self.settings))) for s in steps)
+    @cached_property
+    def items(self) -> list[CapabilityItem]:
+        items = read_rows(self.context.source / "capability.jsonl", CapabilityItem)
+        return items[: self.context.settings.evaluation.capability_items]
+
+    def shape(self, model: str) -> Shape:
+        return Shape.model_validate(read_json(self.context.path(model) / "config.json"))
 
     def folder(self, name: str) -> Path:
         path = self.scratch / name
         path.mkdir(exist_ok=True)
         return path
 
+    # -- lengths -----------------------------------------------------------------------------------
 
-def picked(rows: TrainingRows, order: Sequence[int]) -> TrainingRows:
-    """Some of the rows, all taken as gold so that each is seen once."""
+    def tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text."""
+        return [len(ids) for ids in self.tokenizer(texts, add_special_tokens=False)["input_ids"]]
 
-    def some(values: Sequence[Any]) -> list[Any]:
-        return [values[i] for i in order]
+    def prompt_tokens(self, conversations: Sequence[Any]) -> list[int]:
+        """Tokens of each conversation in the chat template."""
+        return self.tokens(chat_texts(self.tokenizer, conversations))
 
-    return TrainingRows(
-        some(rows.conversations),
-        some(rows.completions),
-        some(rows.true),
-        some(rows.response_types),
-        some(rows.groups),
-        np.ones(len(order), dtype=bool),
-    )
+    def pair_tokens(self, model: str, conversations: Sequence[Any], texts: Sequence[str]) -> int:
+        """Tokens that heads on a model read."""
+        tokenizer = PairTokenizer(load_tokenizer(self.context.path(model)))
+        return sum(len(pair.ids) for pair in tokenizer(conversations, texts))
+
+    def answers(self, name: str) -> list[str]:
+        """Completions of all evaluations of a name."""
+        folders = [self.context.path(k) for k, a in self.context.graph.items() if a.name == name]
+        files = [path for folder in folders for path in sorted(folder.glob("*.jsonl"))]
+        return [row["completion"] for path in files for _, row in iter_json_lines(path)]
+
+    def lengths(self) -> Lengths:
+        """Means over the workspace's own data and what its models answered."""
+        context, draw, rules = self.context, random.Random(0), compiled_rules(self.context)
+        train, gold = rows.safety_prompts(context, "train"), rows.gold(context, "train")
+        safety = self.prompt_tokens([prompt.conversation for prompt in train])
+        limit, examples = (
+            context.settings.rl.max_prompt_tokens,
+            context.settings.comparisons.examples,
+        )
+        asked = [
+            request_conversation(request, few_shot(request, rules, train, examples, draw))
+            for request in requests(draw.sample(train, 24), rules, train, 0)
+        ]
+        pairs = rows.preferences(context, "helpful_preferences", "train")[: self.count]
+        preferred = [(p.conversation, text) for p in pairs for text in (p.chosen, p.rejected)]
+        some = texts_of(self.comparisons[: self.count])
+        histories = [
+            read_json(context.path(key) / "history.json")
+            for key, artifact in context.graph.items()
+            if artifact.name == "ppo_checkpoint"
+        ]
+
+        def demonstration(examples: Sequence[tuple[Any, str]]) -> float:
+            prompts = self.prompt_tokens([conversation for conversation, _ in examples])
+            # The end of the turn, and the line break behind it.
+            return mean(prompts) + mean(self.tokens([text for _, text in examples])) + 2
+
+        return Lengths(
+            prompt=mean(safety),
+            rl_prompt=mean(length for length in safety if length <= limit),
+            composed=mean(self.tokens([row.completion for row in self.comparisons])),
+            gold=mean(self.prompt_tokens([row.conversation for row in gold]))
+            + mean(self.tokens([row.completion for row in gold])),
+            demonstration=demonstration(self.demonstrations()),
+            preference=demonstration(preferred),
+            generated=mean(self.tokens(self.answers("baseline_eval"))),
+            answered=mean(self.tokens(self.answers("safety_eval"))),
+            rollout=mean(row["completions/mean_length"] for own in histories for row in own),
+            request=mean(self.tokens([prompt_text(self.tokenizer, turns) for turns in asked])),
+            question=mean(
+                self.tokens([question_text(p, "examples") for p in rules.propositions.values()])
+            ),
+            capability=mean(self.capability_tokens(self.items, self.texts)),
+            judge=self.pair_tokens("judge_model", *some) / self.pair_tokens("base_model", *some),
+        )
+
+    def demonstrations(self) -> list[tuple[Any, str]]:
+        artifact = self.context.graph["rbr/sft_checkpoint"]
+        return chosen_demonstrations(replace(self.context, artifact=artifact))
+
+    def capability_tokens(
+        self, items: Sequence[CapabilityItem], texts: Sequence[CapabilityText]
+    ) -> list[int]:
+        """Tokens of each pass of a capability evaluation."""
+        choices = [(item.question, choice) for item in items for choice in item.choices]
+        both = [
+            self.tokens([text for text, _ in choices]),
+            self.tokens([text for _, text in choices]),
+        ]
+        return [*self.tokens([text.text for text in texts]), *map(sum, zip(*both, strict=True))]
+
+    # -- rates: operations per second --------------------------------------------------------------
+
+    def trained(
+        self, prefix: str, function: Callable[..., Any], model: str, **arguments: Any
+    ) -> dict[str, float]:
+        """Metrics of a short training."""
+        run = FileRun(self.scratch / f"{prefix}-{model}.jsonl")
+        function(
+            self.context.path(model),
+            checkpoints=self.folder(f"{prefix}-{model}-checkpoints"),
+            seed=0,
+            callbacks=[MetricsCallback(run.metrics, prefix)],
+            **arguments,
+        )
+        return {name.rpartition("/")[2]: value for name, value in run.latest().items()}
+
+    def tune(self, model: str, shape: Shape, options: TuningOptions) -> float:
+        """Fine-tuning a backbone with heads."""
+        grader, rules = self.context.settings.grader, compiled_rules(self.context)
+        every = training_rows(
+            rows.gold(self.context, "train"),
+            rows.safety_prompts(self.context, "train"),
+            rules,
+            grader.composed_per_type,
+            grader.composed_comply,
+            self.context.settings.seed,
+        )
+        number = len(every.completions)
+        order = random.Random(0).sample(range(number), min(3 * self.count, number))
+        fields = ("conversations", "completions", "true", "response_types", "groups")
+        picked = [[getattr(every, name)[i] for i in order] for name in fields]
+        # All as gold: each is seen once.
+        some = TrainingRows(*picked, np.ones(len(order), dtype=bool))
+        names = rules.proposition_names
+        metrics = self.trained(
+            "tuning",
+            fine_tune,
+            model,
+            rows=some,
+            label_weights=np.ones((len(order), len(names))),
+            propositions=names,
+            options=options.model_copy(update={"gold_epochs": 1}),
+        )
+        each = self.pair_tokens(model, some.conversations, some.completions) / len(order)
+        operations = each * training_operations(shape, options.layers, options.trained_layers)
+        return operations * metrics["train_samples_per_second"]
+
+    def read(
+        self, artifact: str, model: str, shape: Shape, options: TuningOptions
+    ) -> tuple[float, float]:
+        """Operations and seconds of a grader with heads."""
+        grader = HeadGrader(self.context.path(artifact), self.context.path(model))
+        some = texts_of(self.comparisons[: 2 * self.count])
+        tokens = self.pair_tokens(model, *some)
+        grader.grade(*(part[:32] for part in some))
+        return 2 * tokens * shape.layers(options.layers), seconds(lambda: grader.grade(*some))
+
+    def rewarded(self) -> tuple[float, float]:
+        """Operations and seconds of R_rm."""
+        model = RewardModel(self.context.path("helpful_reward_model"))
+        conversations, texts = texts_of(self.comparisons[: self.count])
+        tokens = sum(self.prompt_tokens(conversations)) + sum(self.tokens(texts))
+        layers = self.policy.layers(self.context.settings.reward_model.layers)
+        return 2 * tokens * layers, seconds(lambda: model.score(conversations, texts))
+
+    def generate(self) -> tuple[float, float]:
+        """The rate of a full batch's greedy answers; seconds to load the model."""
+        options, loaded = self.context.settings.evaluation, []
+        path, limit = self.context.path("base_model"), options.max_new_tokens
+        load = seconds(lambda: loaded.append(Generator(path, limit)))
+        prompts = rows.evaluated_prompts(self.context)[: options.batch_size]
+        conversations = tuple(prompt.conversation for prompt in prompts)
+        loaded[0](Batch(conversations[:4], None))
+        took = seconds(lambda: loaded[0](Batch(conversations, None)))
+        each = decoding_operations(self.policy, mean(self.prompt_tokens(conversations)), limit)
+        return len(conversations) * each / took, load
+
+    def sft(self) -> float:
+        options = self.context.settings.sft
+        metrics = self.trained(
+            "sft",
+            train_sft,
+            "base_model",
+            demonstrations=self.demonstrations()[: self.count],
+            target=self.folder("sft-model"),
+            options=options,
+        )
+        each = training_operations(self.policy, None, options.trained_layers) + 4 * self.policy.head
+        return metrics["num_tokens"] * each / metrics["train_runtime"]
+
+    def reward_model(self) -> float:
+        options = self.context.settings.reward_model.model_copy(update={"epochs": 1.0})
+        pairs = rows.preferences(self.context, "helpful_preferences", "train")
+        metrics = self.trained(
+            "reward_model",
+            train_reward_model,
+            "base_model",
+            train=pairs[: self.count // 2],
+            target=self.folder("reward-model"),
+            options=options,
+        )
+        each = training_operations(self.policy, options.layers, options.trained_layers)
+        return metrics["num_tokens"] * each / metrics["train_runtime"]
+
+    def ppo(self, lengths: Lengths, rates: Mapping[str, float]) -> tuple[float, float]:
+        """The rate of PPO's own part of three rollouts; seconds of a launch."""
+        context, run = self.context, FileRun(self.scratch / "ppo.jsonl")
+        rl = context.settings.rl.model_copy(update={"steps": 3, "save_steps": 99})
+        settings = context.settings.model_copy(update={"rl": rl})
+        artifact, target = context.graph["rbr/ppo_checkpoint"], self.folder("ppo-model")
+        training = replace(context, settings=settings, artifact=artifact, run=run)
+        wall = seconds(lambda: artifact.body(training, target))
+        history = read_json(target / "history.json")
+        rollout = mean(row["completions/mean_length"] for row in history)
+        work = Workload(
+            settings,
+            count_rows(context.root, settings),
+            lengths.model_copy(update={"rollout": rollout}),
+            self.policy,
+            self.policy,
+            self.judge,
+            1.0,
+        )
+        parts = [part for part in work.works() if part.artifact == artifact.key]
+        runtime = run.latest()[f"{rl.algorithm}/train_runtime"]
+        others = sum(part.operations / rates[part.rate] for part in parts if part.rate != "ppo")
+        own = sum(part.operations for part in parts if part.rate == "ppo")
+        return own / (runtime - others), wall - runtime
+
+    def capability(self) -> float:
+        items, texts = self.items[:24], self.texts[:4]
+        took = seconds(lambda: capability(self.context.path("base_model"), items, texts))
+        tokens = sum(self.capability_tokens(items, texts))
+        return 2 * tokens * (self.policy.layers() + self.policy.head) / took
+
+    def artifact(self) -> float:
+        """Seconds of an artifact that works on no model."""
+        root = self.folder("workspace")
+        (root / "data").mkdir()
+        for name in ("rules", "data/source"):
+            (root / name).symlink_to(self.context.root / name)
+        context = replace(self.context, root=root)
+
+        def make(name: str) -> None:
+            with replacing(context.path(name)) as output:
+                context.graph[name].body(context, output)
+
+        names = ("rules", "safety_prompts", "gold_propositions", "helpful_preferences")
+        return mean(seconds(lambda name=name: make(name)) for name in names)  # type: ignore[misc]
 
 
-def _json_lines(path: Path) -> list[Any]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+def peak() -> float:
+    """Operations per second of a large 32-bit matrix product."""
+    size = 2048
+    a, b = torch.randn(size, size), torch.randn(size, size)
+    return 2 * size**3 / min(seconds(lambda: a @ b) for _ in range(9))
 
 
-def measure(root: Path) -> dict[str, Any]:
+def measure(context: Context, count: int, scratch: Path) -> dict[str, Any]:
     """The file's contents."""
-    bench = Bench(root)
+    bench, settings = Bench(context, count, scratch), context.settings
+    grader, judge = settings.grader.tuning, settings.judge.tuning
     lengths = bench.lengths()
     print(f"lengths: {lengths}", flush=True)
-    top = peak()
     generate, load = bench.generate()
-    graded, rewarded = bench.read("grader", "base_model"), bench.rewarded()
-    read = (graded[0] + rewarded[0]) / (graded[1] + rewarded[1])
-    judged = bench.read("judge", "judge_model")
+    graded, rewarded = bench.read("grader", "base_model", bench.policy, grader), bench.rewarded()
+    judged = bench.read("judge", "judge_model", bench.judge, judge)
     rates = {
-        "peak": top,
-        "tune": bench.tune("base_model"),
-        "read": read,
+        "peak": peak(),
+        "tune": bench.tune("base_model", bench.policy, grader),
+        "read": (graded[0] + rewarded[0]) / (graded[1] + rewarded[1]),
         "generate": generate,
         "sft": bench.sft(),
         "reward_model": bench.reward_model(),
-        "judge_tune": bench.tune("judge_model"),
+        "judge_tune": bench.tune("judge_model", bench.judge, judge),
         "judge_read": judged[0] / judged[1],
         "capability": bench.capability(),
     }
-    rates["ppo"], launch = bench.ppo(read, generate, lengths)
-    store = bench.context.root / ".cache" / "grades.sqlite"
-    files = [bench.context.path(n) for n in ("synthetic_comparisons", "graded_comparisons")]
-    size = sum(p.stat().st_size for folder in files for p in folder.iterdir())
-    rows = sum(len(common.comparisons(bench.context, s)) for s in common.SPLITS)
-    made = read_json(bench.context.path("synthetic_comparisons") / "metrics.json")
+    rates["ppo"], launch = bench.ppo(lengths, rates)
+    store = context.root / ".cache" / "grades.sqlite"
+    files = [
+        path
+        for name in ("synthetic_comparisons", "graded_comparisons")
+        for path in context.path(name).iterdir()
+    ]
+    comparisons = sum(len(rows.comparisons(context, split)) for split in rows.SPLITS)
+    metrics = read_json(context.path("synthetic_comparisons") / "metrics.json")
     return {
-        "profile": bench.profile,
+        "profile": read_profile(context.root)[0],
         "machine": f"{os.cpu_count()} cores of {processor()}, torch {torch.__version__}, 32 bits",
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
-        "attempts": made["generated.attempts"],
-        "grade_bytes": store.stat().st_size / grades(store),
-        "row_bytes": size / rows,
+        "attempts": metrics["generated.attempts"],
+        "grade_bytes": store.stat().st_size / len(GradeStore(store)),
+        "row_bytes": sum(path.stat().st_size for path in files) / comparisons,
+        "models": {
+            settings.models.policy: bench.policy.model_dump(exclude_none=True),
+            settings.models.judge: bench.judge.model_dump(exclude_none=True),
+        },
         "lengths": lengths.model_dump(),
         "rates": rates,
-        "overheads": {"step": bench.step(), "load": load, "launch": launch},
+        "overheads": {"artifact": bench.artifact(), "load": load, "launch": launch},
     }
 
 
-def grades(store: Path) -> int:
-    with sqlite3.connect(store) as base:
-        return int(base.execute("select count(*) from grades").fetchone()[0])
-
-
 def processor() -> str:
-    """The processor's name, where Linux tells it."""
+    """The processor's name, where Linux has it."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -432,19 +413,19 @@ def rounded(value: Any) -> Any:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments(__doc__)
     parser.add_argument("--root", type=Path, default=ROOT)
-    parser.add_argument("--out", type=Path, default=ROOT / "deploy" / "plans" / "laptop.yaml")
+    parser.add_argument("--rows", type=int, default=192, help="rows that each kind of work is on")
+    parser.add_argument("--out", type=Path, help="default: deploy/plans/<profile>.yaml of the root")
     options = parser.parse_args()
-    found = rounded(measure(options.root.resolve()))
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    beside = options.out.with_suffix(".partial")
-    beside.write_text(
-        "# Measured by benchmarks/rates.py; rates in floating-point operations a second.\n"
-        + yaml.safe_dump(found, sort_keys=False)
-    )
-    beside.rename(options.out)
-    print(options.out.read_text())
+    with tempfile.TemporaryDirectory() as scratch:
+        context = open_context(options.root, "rules")
+        found = rounded(measure(context, options.rows, Path(scratch)))
+    header = "# Measured by benchmarks/rates.py; rates in floating-point operations per second.\n"
+    out = options.out or context.root / PLANS / f"{found['profile']}.yaml"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(header + yaml.safe_dump(found, sort_keys=False))
+    print(out.read_text())
 
 
 if __name__ == "__main__":

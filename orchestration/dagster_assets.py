@@ -1,6 +1,7 @@
 """The artifacts as Dagster assets."""
 
 import base64
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import dagster as dg
 from orchestration.code_digests import code_digests
 from orchestration.lineage.versions import InputsChangedError
 from orchestration.materialize import Made, Workspace, make, restore
-from pipeline.artifact import Artifact
+from pipeline.artifact import Artifact, upstream
 from rbr.errors import RBRError
 
 GRAPH_RUN_TAG = "rbr/graph_run"
+RELEASE = dg.AssetKey("model_release")
 WRITTEN_RULES = dg.AssetKey("written_rules")
 RULE_PARTITIONS = dg.DynamicPartitionsDefinition(name="rules")
 # What an artifact's pod asks of a Kubernetes node, by its pool, for an 8B policy; elsewhere Dagster
@@ -24,12 +26,24 @@ REQUESTS: dict[str | None, dict[str, str]] = {
     "gpu": {"cpu": "8", "memory": "64Gi", GPU: "1"},
     None: {"cpu": "1", "memory": "4Gi"},
 }
-# Everything downstream of a changed rule is requested with it, in one run.
-FOLLOWS = dg.AutomationCondition.any_deps_match(dg.AutomationCondition.will_be_requested())
-# A changed rule starts a run, but never beside one that is not at its end.
-STARTS = dg.AutomationCondition.any_deps_updated().since_last_handled() & ~(
-    dg.AutomationCondition.asset_matches("model_release", dg.AutomationCondition.in_progress())
+# A change reported since the rules were last requested and last made starts one run, once the one that
+# makes the release is at its end. (Dagster compares times only of conditions without a boolean
+# operator.) Its first evaluation sees no change; what is reported by then counts as one.
+_reported = dg.AutomationCondition.any_deps_match(dg.AutomationCondition.newly_updated())
+_changed = (
+    _reported.since(dg.AutomationCondition.newly_requested())
+    & _reported.since(dg.AutomationCondition.newly_updated())
+) | (
+    dg.AutomationCondition.initial_evaluation()
+    & dg.AutomationCondition.any_deps_match(~dg.AutomationCondition.missing())
 )
+STARTS = _changed & ~dg.AutomationCondition.asset_matches(
+    RELEASE, dg.AutomationCondition.in_progress()
+)
+# What is downstream of the rules is requested with them, in one run.
+FOLLOWS = dg.AutomationCondition.any_deps_match(dg.AutomationCondition.will_be_requested())
+# So is what is not, if it was never made.
+FILLS = dg.AutomationCondition.missing() & dg.AutomationCondition.asset_matches("rules", STARTS)
 
 
 def asset_key(artifact: Artifact) -> dg.AssetKey:
@@ -37,7 +51,9 @@ def asset_key(artifact: Artifact) -> dg.AssetKey:
     return dg.AssetKey(artifact.key.split("/"))
 
 
-def dagster_asset(artifact: Artifact, root: Path) -> dg.AssetsDefinition:
+def dagster_asset(
+    artifact: Artifact, artifacts: Mapping[str, Artifact], root: Path
+) -> dg.AssetsDefinition:
     """The asset of an artifact under ``root``."""
     written = [WRITTEN_RULES] if artifact.name == "rules" else []
     gate = dg.AssetCheckSpec(
@@ -56,7 +72,7 @@ def dagster_asset(artifact: Artifact, root: Path) -> dg.AssetsDefinition:
         owners=list(artifact.owners),
         check_specs=[gate] if artifact.gate else None,
         code_version=code_digests()[artifact.name],
-        automation_condition=STARTS if artifact.name == "rules" else FOLLOWS,
+        automation_condition=automation_condition(artifact, artifacts),
         pool=artifact.pool,
         op_tags=pod_tags(artifact),
     )
@@ -64,6 +80,15 @@ def dagster_asset(artifact: Artifact, root: Path) -> dg.AssetsDefinition:
         return materialize(context, artifact.key, root)
 
     return asset
+
+
+def automation_condition(
+    artifact: Artifact, artifacts: Mapping[str, Artifact]
+) -> dg.AutomationCondition[Any]:
+    """When the artifact is requested without a person."""
+    if artifact.name == "rules":
+        return STARTS
+    return FOLLOWS if "rules" in upstream(artifacts, artifact.key) else FILLS
 
 
 def pod_tags(artifact: Artifact) -> dict[str, Any]:
@@ -115,7 +140,9 @@ def result_of(artifact: Artifact, made: Made) -> dg.MaterializeResult[Any]:
     }
     if made.run_id:
         metadata["mlflow_run"] = (
-            dg.MetadataValue.url(made.run_url) if made.run_url else dg.MetadataValue.text(made.run_id)
+            dg.MetadataValue.url(made.run_url)
+            if made.run_url
+            else dg.MetadataValue.text(made.run_id)
         )
     for path in sorted(made.folder.glob("*.md")):
         metadata[path.stem] = dg.MetadataValue.md(path.read_text(encoding="utf-8"))

@@ -32,6 +32,7 @@ def definitions(
     ``scale.kubernetes`` each artifact has a pod of its own.
     """
     settings = _settings(root)
+    artifacts = graph(settings.variants)
     job = dg.define_asset_job(
         JOB,
         # The written rules are observed, not materialized.
@@ -41,7 +42,7 @@ def definitions(
     return dg.Definitions(
         assets=[
             written_rules,
-            *(dagster_asset(artifact, root) for artifact in graph(settings.variants).values()),
+            *(dagster_asset(artifact, artifacts, root) for artifact in artifacts.values()),
         ],
         jobs=[job, ablation_job(root)],
         sensors=[rules_sensor(root), automation_sensor],

@@ -19,7 +19,9 @@ from pipeline.profile import read_settings
 from rbr.errors import RBRError
 from rbr.files import replacing
 
-HEADER = "# Made by `python -m orchestration.dvc_yaml` from the declarations in assets/: change those.\n"
+HEADER = (
+    "# Made by `python -m orchestration.dvc_yaml` from the declarations in assets/: change those.\n"
+)
 CODE = "code"
 
 

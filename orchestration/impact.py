@@ -1,106 +1,88 @@
-"""What a change of the rules reaches: steps that are made again, and grades that are asked for anew."""
+"""The impact of a rule change: artifacts that are made again, and grades that are missing."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Iterable
-from pathlib import Path
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
 
+from pipeline import rows
+from rbr.comparisons.synthetic import chosen_prompts, composed, requested
+from rbr.data.gold import gold_rows
+from rbr.data.rows import Conversation
+from rbr.data.splits import policy_prompts
 from rbr.files import read_json
-from rbr.grading.base import Conversation
 from rbr.grading.store import GradeStore, grade_keys, judged_text
-from rbr.rules import Rules
 from rbr.rules.compiled import compiled
-from pipeline.profile import VARIANTS, Variant
-from rbr.steps import STEPS, Context, common, gold_propositions, safety_prompts
-from rbr.steps import synthetic_comparisons as comparisons
+from rbr.rules.rules import Rules
+
+if TYPE_CHECKING:
+    from pipeline.artifact import Artifact
+    from pipeline.context import Context
 
 Completion = tuple[Conversation, str]
 
 
 def changed_sections(before: Rules, now: Rules, engine: str) -> set[str]:
-    """Sections whose compiled file differs: what DVC sees.
+    """Sections whose compiled file differs, which is what DVC sees.
 
     Args:
-        engine: of the grader; decides what of the propositions its fit reads.
+        engine: of the grader; decides what its fit reads of the propositions.
     """
     old, new = compiled(before, engine), compiled(now, engine)
-    return {
-        name
-        for name in new
-        if json.dumps(new[name], sort_keys=True) != json.dumps(old[name], sort_keys=True)
-    }
+    return {name for name in new if new[name] != old[name]}
 
 
-Stage = tuple[str, Variant | None]
+def affected_artifacts(graph: Mapping[str, Artifact], sections: set[str]) -> list[str]:
+    """Keys of the artifacts that read one of the sections, and of those downstream, inputs first."""
+    affected: list[str] = []
+    changed: set[str] = set()
+    for key, artifact in graph.items():
+        if sections & set(artifact.rules) or changed & set(artifact.inputs):
+            affected.append(key)
+            # The simulated annotators look at composed completions alone, not at what is graded.
+            same = key == "human_preferences" and not (
+                "completions" in sections or "safety_prompts" in affected
+            )
+            if not same:
+                changed.add(key)
+    return affected
 
 
-def reached_stages(sections: set[str]) -> list[Stage]:
-    """Steps (of each variant, where there are) that read one of the sections, and those after them.
-
-    Returns:
-        In the graph's order.
-    """
-    reached: list[Stage] = []
-    # Those that come out as they were.
-    same: set[Stage] = set()
-    for name, step in STEPS.items():
-        for variant in VARIANTS if step.variants else (None,):
-            before = {stage for need in step.needs_of(variant) for stage in _needed(need, variant)}
-            if sections & set(step.rules_of(variant)) or before & set(reached) - same:
-                reached.append((name, variant))
-                if name == "human_preferences" and not composed_anew(sections, reached):
-                    same.add((name, variant))
-    return reached
-
-
-def composed_anew(sections: set[str], reached: Collection[Stage]) -> bool:
-    """Whether completions are composed otherwise: all that the simulated annotators look at."""
-    return "completions" in sections or ("safety_prompts", None) in reached
-
-
-def _needed(name: str, variant: Variant | None) -> list[Stage]:
-    if not STEPS[name].variants:
-        return [(name, None)]
-    return [(name, variant)] if variant else [(name, own) for own in VARIANTS]
-
-
-def new_grades(context: Context, before: Rules, now: Rules, reached: Iterable[Stage]) -> int:
+def new_grades(context: Context, before: Rules, now: Rules, affected: Collection[str]) -> int:
     """Grades that the grade store lacks: one for each proposition and completion.
 
-    Exact where the artifacts of ``before`` are there, since completions are composed from the seed; but
-    the answers that the base model makes to order are counted as if none were confirmed before the last
-    attempt. What a trained policy answers is graded on top of it, in PPO and in the report, and not
-    stored.
+    Exact where the artifacts of ``before`` exist, since completions are composed from the seed; only
+    the base model's answers to requests are counted as if none were confirmed before the last attempt.
+    Not counted is what is never stored: the grades of a trained policy's answers in PPO and in the report.
 
     Args:
-        reached: as ``reached_stages`` says.
+        affected: as ``affected_artifacts`` returns it.
     """
-    steps = {name for name, _ in reached}
-    if not steps & {"synthetic_comparisons", "graded_comparisons", "grader_accuracy"}:
+    if not {"synthetic_comparisons", "graded_comparisons", "grader_accuracy"} & set(affected):
         return 0
-    engine = context.settings.grader.engine
-    refitted = "grader" in steps
-    known = _graders(context)
-    former = before.grading_texts()
-    judged_by, lost = [], 0
+    graders, former = _graders(context), before.grading_texts()
+    known, unknown = [], 0
     for name, text in now.grading_texts().items():
-        # A grader that is fitted anew is another one: all heads together, a yes/no prompt if its text
-        # or the gold rows changed.
-        other = refitted and (engine == "head" or text != former.get(name))
-        if name in known and not other:
-            judged_by.append(judged_text(text, known[name]))
+        # Fitted again, all heads are new; a yes/no prompt is where its text or the gold rows changed.
+        refitted = "grader" in affected and (
+            context.settings.grader.engine == "head" or text != former.get(name)
+        )
+        if name in graders and not refitted:
+            known.append(judged_text(text, graders[name]))
         else:
-            lost += 1
-    completions, generated = _completions(context, now, steps)
-    keys = {key for talk, text in completions for key in grade_keys(judged_by, talk, text)}
-    missing = len(keys) - _stored(context.root / ".cache" / "grades.sqlite", keys)
+            unknown += 1
+    completions, generated = _completions(context, now, affected)
+    keys = {
+        key for conversation, text in completions for key in grade_keys(known, conversation, text)
+    }
+    missing = len(keys) - _stored(context, keys)
     # Other prompts get other answers; to the same ones the base model answers the same.
-    of_generated = len(now.proposition_names) if "safety_prompts" in steps else lost
-    return missing + lost * len(completions) + generated * of_generated
+    per_answer = len(now.proposition_names) if "safety_prompts" in affected else unknown
+    return missing + unknown * len(completions) + generated * per_answer
 
 
-def _stored(path: Path, keys: set[bytes]) -> int:
+def _stored(context: Context, keys: set[bytes]) -> int:
+    path = context.root / ".cache" / "grades.sqlite"
     if not path.exists():
         return 0
     store = GradeStore(path)
@@ -111,32 +93,35 @@ def _stored(path: Path, keys: set[bytes]) -> int:
 
 
 def _graders(context: Context) -> dict[str, str]:
-    """Per proposition the grader that the comparisons were graded by; empty before the first run."""
+    """Identity of the grader of each proposition's grades; empty before the first run."""
     path = context.path("graded_comparisons") / "judged_by.json"
     if not path.exists():
         return {}
-    return {name: str(own["grader"]) for name, own in read_json(path).items()}
+    return {name: str(judged["grader"]) for name, judged in read_json(path).items()}
 
 
-def _completions(context: Context, now: Rules, steps: set[str]) -> tuple[set[Completion], int]:
-    """Completions that the steps grade, and how many answers of the base model on top of them."""
+def _completions(
+    context: Context, now: Rules, affected: Collection[str]
+) -> tuple[set[Completion], int]:
+    """Completions that the artifacts grade, and how many answers of the base model beside them."""
     found: set[Completion] = set()
     generated = 0
-    if "synthetic_comparisons" in steps:
-        splits = comparisons.chosen_prompts(safety_prompts.by_split(context, now), context)
-        for split, prompts in splits.items():
-            found |= {
-                (prompt.conversation, text)
-                for prompt, _, _, text, _ in comparisons.composed(prompts, context, now, split)
-            }
-        asked = comparisons.ordered(splits["train"], context, now)
-        generated = len(asked) * context.settings.comparisons.attempts
-    elif "graded_comparisons" in steps:
-        for split in common.SPLITS:
-            path = context.path("synthetic_comparisons") / f"{split}.jsonl"
-            rows = common.comparisons(context, split) if path.exists() else []
-            found |= {(row.conversation, row.completion) for row in rows}
-    if "grader_accuracy" in steps:
-        heldout = gold_propositions.by_split(context)[1]
+    settings, seed = context.settings, context.settings.seed
+    if "synthetic_comparisons" in affected:
+        options = settings.comparisons
+        prompts = policy_prompts(context.source / "safety_prompts", now, settings.prompts, seed)
+        chosen = chosen_prompts(prompts, options.prompts_per_type, options.heldout_per_type, seed)
+        for split, some in chosen.items():
+            drafts = composed(some, now, options.bad_per_prompt, f"{seed}:{split}")
+            found |= {(draft.prompt.conversation, draft.completion) for draft in drafts}
+        requests = requested(chosen["train"], now, options.generated_share, seed)
+        generated = len(requests) * options.attempts
+    elif "graded_comparisons" in affected and context.path("synthetic_comparisons").is_dir():
+        for split in rows.SPLITS:
+            comparisons = rows.comparisons(context, split)
+            found |= {(row.conversation, row.completion) for row in comparisons}
+    if "grader_accuracy" in affected:
+        gold = settings.gold
+        heldout = gold_rows(context.source / "gold", gold.limit, gold.heldout_fraction, seed)[1]
         found |= {(row.conversation, row.completion) for row in heldout}
     return found, generated

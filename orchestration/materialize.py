@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ class Workspace:
         profile, settings = read_settings(root)
         artifacts = graph(settings.variants)
         require_current(root, artifacts)
-        return cls(root, profile, settings, artifacts, Versions(root, log), Tracking(root))
+        return cls(root, profile, settings, artifacts, Versions(root, log), Tracking(root, log))
 
     def update_code(self) -> None:
         """Write the digests of the code, and record them in ``dvc.lock`` (``dvc repro`` does it by itself)."""
@@ -151,9 +151,7 @@ def one_line_for_refused_writes(key: str, root: Path) -> Iterator[None]:
         ) from error
 
 
-def make(
-    workspace: Workspace, artifact: Artifact, graph_run: str, log: Log, commit: bool
-) -> Made:
+def make(workspace: Workspace, artifact: Artifact, graph_run: str, log: Log, commit: bool) -> Made:
     """Call the artifact's body and gate, and record both.
 
     Args:
@@ -233,7 +231,9 @@ def champion(workspace: Workspace) -> Champion | None:
     former = registry.judged_rows(client, version) or []
     difference = None
     if former and [row["prompt_id"] for row in new] == [row["prompt_id"] for row in former]:
-        new_verdicts, former_verdicts = ([as_verdict(row) for row in rows] for rows in (new, former))
+        new_verdicts, former_verdicts = (
+            [as_verdict(row) for row in rows] for rows in (new, former)
+        )
         bootstrap = workspace.settings.evaluation.bootstrap
         difference = compare(new_verdicts, former_verdicts, bootstrap)["f1_star"]
     return Champion(str(version.version), float(version.tags["f1_star"]), difference)
@@ -293,7 +293,9 @@ def require_gates(workspace: Workspace, artifact: Artifact) -> None:
     Raises:
         GateError: naming the first artifact whose gate did not.
     """
-    gated = [a for key in upstream(workspace.graph, artifact.key) if (a := workspace.graph[key]).gate]
+    gated = [
+        a for key in upstream(workspace.graph, artifact.key) if (a := workspace.graph[key]).gate
+    ]
     versions = workspace.versions.data_versions([needed.stage for needed in gated])
     for needed in gated:
         key = gate_key(workspace, needed, versions.get(needed.stage, "none"))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dagster as dg
-
-from rbr.files import lives
+import psutil
 
 PROCESS_TAG = "rbr/process"
 _CODE_SERVER_TAG = ".dagster/grpc_info"
@@ -24,7 +23,7 @@ def report_orphaned_runs(instance: dg.DagsterInstance, workers: bool = False) ->
     unfinished = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
     for run in instance.get_runs(dg.RunsFilter(statuses=unfinished)):
         process = run.tags.get(PROCESS_TAG, "")
-        killed = process.isdigit() and not lives(int(process))
+        killed = process.isdigit() and not psutil.pid_exists(int(process))
         if killed or (workers and _CODE_SERVER_TAG in run.tags):
             instance.report_run_failed(
                 run, "its process is gone; started again, it continues from there"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rbr.errors import RBRError
 from rbr.files import read_json
-from rbr.rules.rules import load_rules
 from rbr.rules.check import check_rules
+from rbr.rules.rules import load_rules
 
 
 @dataclass(frozen=True)

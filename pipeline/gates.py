@@ -89,7 +89,9 @@ def unique_together(*columns: str) -> Expectation:
 
 def one_of(column: str, values: Iterable[Any], why: str = "") -> Expectation:
     """Each value of the column is one of these."""
-    return _expectations().ExpectColumnValuesToBeInSet(column=column, value_set=list(values), notes=why)
+    return _expectations().ExpectColumnValuesToBeInSet(
+        column=column, value_set=list(values), notes=why
+    )
 
 
 def no_leak(frame: pd.DataFrame) -> Part:

@@ -162,8 +162,15 @@ def _library_log(log: Callable[[str], None]) -> Iterator[None]:
 
 def _end_with_parent() -> None:
     """End this process as soon as the one that started it is gone."""
-    sys.stdin.buffer.read()
+    # Not sys.stdin: Python aborts at its end while another thread holds that.
+    while os.read(0, 1):
+        pass
     os._exit(1)
+
+
+def _report(prefix: str, text: str) -> None:
+    """Print one line, by one write: several processes print at once."""
+    sys.stdout.write(f"{prefix}{text}\n")
 
 
 def main(work: str, result: str) -> int:
@@ -172,10 +179,10 @@ def main(work: str, result: str) -> int:
     main_process = int(os.environ.get("RANK", "0")) == 0
     call, threads = pickle.loads(Path(work).read_bytes())
     try:
-        with _library_log(lambda text: print(f"{LOG}{text}") if main_process else None):
+        with _library_log(lambda text: _report(LOG, text) if main_process else None):
             metrics = _run(call, threads)
     except RBRError as error:
-        print(f"{ERROR}{error}")
+        _report(ERROR, str(error))
         return 1
     if main_process:
         Path(result).write_text(json.dumps(metrics, default=float))

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
-
 
 if TYPE_CHECKING:
     from pipeline.context import Context
@@ -14,8 +11,12 @@ if TYPE_CHECKING:
     from rbr.rules.rules import Rules
 
 
-def load_grader(context: Context, rules: Rules) -> Grader:
-    """The reward's grader in this process, without the grade store."""
+def load_grader(context: Context, rules: Rules, load: bool = True) -> Grader:
+    """The reward's grader in this process, without the grade store.
+
+    Args:
+        load: load its model now; otherwise at its first use.
+    """
     from rbr.grading.load import make_grader
 
     settings = context.settings
@@ -25,23 +26,18 @@ def load_grader(context: Context, rules: Rules) -> Grader:
         context.path("grader"),
         context.path("base_model"),
         settings.scale.grader_servers,
+        load,
     )
 
 
 def stored_grader(context: Context, rules: Rules) -> StoredGrader:
     """The reward's grader behind the grade store; on the cluster that the profile names, if any."""
-    from rbr.grading.spread import SpreadGrader
     from rbr.grading.store import GradeStore, StoredGrader
 
-    settings = context.settings
-    if settings.scale.address:
-        model, folder = context.path("base_model"), context.path("grader")
-        spread = SpreadGrader.from_options(settings.grader, rules, folder, model, settings.scale)
-        grader: Grader = spread
-    else:
-        grader = load_grader(context, rules)
+    scale = context.settings.scale
+    grader = load_grader(context, rules, load=scale.address is None)
     store = GradeStore(context.root / ".cache" / "grades.sqlite")
-    return StoredGrader(grader, store, rules.grading_texts())
+    return StoredGrader(grader, store, rules.grading_texts(), scale=scale)
 
 
 def with_noise(context: Context, grader: Grader) -> Grader:
@@ -55,10 +51,10 @@ def with_noise(context: Context, grader: Grader) -> Grader:
 def load_judge_grader(context: Context) -> Grader:
     """The grader behind the judge; on the cluster that the profile names, if any."""
     from rbr.grading.head import HeadGrader
-    from rbr.grading.spread import SpreadGrader, head_card
+    from rbr.grading.store import GradeStore, StoredGrader
 
     scale = context.settings.scale
-    folder, model = context.path("judge"), context.path("judge_model")
+    grader = HeadGrader(context.path("judge"), context.path("judge_model"))
     if scale.address is None:
-        return HeadGrader(folder, model)
-    return SpreadGrader(partial(HeadGrader, folder, model), head_card(folder), scale)
+        return grader
+    return StoredGrader(grader, GradeStore(), dict.fromkeys(grader.propositions, ""), scale=scale)

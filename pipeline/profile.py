@@ -9,10 +9,11 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from pipeline.variants import MAIN, VARIANTS
-from rbr.data.options import SplitOptions
+from rbr.data.splits import SplitOptions
 from rbr.errors import Place, RBRError, first_problem
 from rbr.grading.options import GraderOptions, TuningOptions
 from rbr.options import Options
+from rbr.reward.options import WeightOptions
 from rbr.scale.options import ClusterOptions
 from rbr.training.options import RewardModelOptions, RLOptions, SFTOptions
 
@@ -68,20 +69,6 @@ class Judge(Options):
     composed_per_type: int = 400
     composed_comply: int = 1200
     tuning: TuningOptions = TuningOptions(layers=6, learning_rate=2e-4)
-
-
-class Weights(Options):
-    """Weight fitting. The L2 strength is chosen on validation prompts."""
-
-    l2_path: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 0.3)
-    constrain_signs: bool = True
-    fixed: float | None = Field(
-        None, gt=0, description="no fit: this size, with the sign that the rules state (ablation)"
-    )
-    reward_model: bool = Field(
-        True,
-        description="R_rm counts on safety prompts; without it the rules stand alone (ablation)",
-    )
 
 
 class Launch(Options):
@@ -167,7 +154,7 @@ class Settings(Options):
     grader: GraderOptions = GraderOptions()
     judge: Judge = Judge()
     reward_model: RewardModelOptions = RewardModelOptions()
-    weights: Weights = Weights()
+    weights: WeightOptions = WeightOptions()
     sft: SFTOptions = SFTOptions()
     rl: RLOptions = RLOptions()
     launch: Launch = Launch()

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.rows import weights_digest
 from pipeline.variants import MAIN, Variant
+from rbr.data.turns import read_batch
 from rbr.files import file_digest
-from rbr.reward.rule_based_reward import RuleBasedReward, as_conversation, as_text
+from rbr.reward.rule_based_reward import RuleBasedReward
 from rbr.rules.compiled import load_compiled
 
 if TYPE_CHECKING:
@@ -100,6 +101,5 @@ class VariantReward:
         """Rewards of a batch, as TRL's trainers call for them."""
         if self.weights:
             return self.rule_based(prompts, completions, **columns)
-        conversations = [as_conversation(prompt) for prompt in prompts]
-        scores = self.model.score(conversations, [as_text(text) for text in completions])
+        scores = self.model.score(*read_batch(prompts, completions))
         return [float(score) for score in scores]

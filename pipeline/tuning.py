@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pipeline.context import Context
-    from rbr.comparisons.training_rows import TrainingRows
-    from rbr.grading.heads import Array
+    from rbr.data.rows import TrainingRows
+    from rbr.grading.base import Array
     from rbr.grading.options import TuningOptions
 
 

@@ -27,7 +27,7 @@ def graded_frames(context: Context) -> dict[str, pd.DataFrame]:
 def fit_weights(
     context: Context, frames: dict[str, pd.DataFrame], output: Path
 ) -> dict[str, float]:
-    """FittedWeights each response type, and write weights, checks and plots."""
+    """Fit the weights of each response type, and write weights, checks and plots."""
     rules, options = compiled_rules(context), context.settings.weights
     present = set(frames["train"]["response_type"])
     fits: dict[str, FittedWeights] = {}
@@ -41,7 +41,7 @@ def fit_weights(
     write_json(output / "histograms.json", {name: fit.histogram for name, fit in fits.items()})
     write_json(output / "report.json", {name: report(fit, name) for name, fit in fits.items()})
     draw(fits, output)
-    metrics = {}
+    metrics: dict[str, float] = {}
     for name, fit in fits.items():
         metrics |= {f"pair_error.{name}.{kind}": value for kind, value in fit.pair_error.items()}
         metrics[f"gap.{name}"] = fit.relative_duality_gap
@@ -67,7 +67,8 @@ def draw(fits: dict[str, FittedWeights], output: Path) -> None:
     weight_plots.bars(plots, {name: fit.weights for name, fit in fits.items()})
     save_plot(figure, output / "weights.png")
     figure, plots = axes(5.0 * count, 6, count)
-    weight_plots.sensitivity(plots, {name: fit.error_rises() for name, fit in fits.items()})
+    rises = {name: fit.error_rises() for name, fit in fits.items()}
+    weight_plots.bars(plots, rises, "rise of the error without it")
     save_plot(figure, output / "sensitivity.png")
     figure, plots = axes(12, 4.5, 2)
     weight_plots.errors(plots[0], {name: fit.pair_error for name, fit in fits.items()})

@@ -1,4 +1,4 @@
-"""Reading and writing files: atomic, with errors that name file and line."""
+"""Files that are written whole or not at all, and read with errors that name file and line."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
 from pydantic import BaseModel, ValidationError
 
 from rbr.errors import DataError, Place, RBRError, first_problem
@@ -48,25 +49,20 @@ def _tidy(target: Path) -> None:
     """Remove what killed processes left beside ``target``; restore the former one if it is gone."""
     for left in target.parent.glob(f".{target.name}.*-*.*"):
         pid = left.name.removeprefix(f".{target.name}.").split("-")[0]
-        if not pid.isdigit() or left.suffix not in (".partial", FORMER) or lives(int(pid)):
+        ours = pid.isdigit() and left.suffix in (".partial", FORMER)
+        if not ours or psutil.pid_exists(int(pid)):
             continue
         if left.suffix == FORMER and not target.exists():
             left.rename(target)  # killed between the two renames
-        elif left.is_dir():
-            shutil.rmtree(left, ignore_errors=True)
         else:
-            left.unlink(missing_ok=True)
+            _remove(left)
 
 
-def lives(pid: int) -> bool:
-    """Whether there is a process with that id."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    elif path.exists():
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -102,10 +98,7 @@ def replacing(target: Path) -> Iterator[Path]:
             f"cannot write here ({reason}): free the space or grant the permission", target
         ) from error
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        elif temporary.exists():
-            temporary.unlink()
+        _remove(temporary)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -134,6 +127,25 @@ def write_rows(path: Path, rows: Iterable[BaseModel | dict[str, Any]]) -> None:
         for row in rows:
             value = row.model_dump(exclude_none=True) if isinstance(row, BaseModel) else row
             file.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+def append_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Append rows to a log of JSON lines; a last line that a killed process left torn is dropped."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab+") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            if file.read() != b"\n":
+                file.seek(0)
+                file.truncate(file.read().rfind(b"\n") + 1)
+        file.write(b"".join(json.dumps(row).encode() + b"\n" for row in rows))
+
+
+def read_log(path: Path) -> list[Any]:
+    """Whole rows of a log that ``append_rows`` wrote; none where there is no file."""
+    if not path.exists():
+        return []
+    return [row for _, row in parse_json_lines(path) if not isinstance(row, DataError)]
 
 
 def parse_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
@@ -175,44 +187,30 @@ def iter_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
 
 
 def read_rows(path: Path, model: type[RowT]) -> list[RowT]:
-    """Read rows of one format; their ids are unique.
+    """Read rows of one format from a file, or from every ``*.jsonl`` of a folder in name order.
 
     Raises:
-        DataError: naming the line and the field of the first bad row.
+        DataError: naming the line and the field of the first bad row, or the line of a repeated id;
+            or a folder without rows.
     """
-    return _read_rows([path], model)
-
-
-def read_folder(folder: Path, model: type[RowT]) -> list[RowT]:
-    """Read every ``*.jsonl`` of a folder, in name order; ids are unique over all files.
-
-    Raises:
-        DataError: as ``read_rows`` does, or if there are no rows.
-    """
-    rows = _read_rows(sorted(folder.glob("*.jsonl")), model)
-    if not rows:
-        raise DataError("no *.jsonl file with rows here", folder)
-    return rows
-
-
-def _read_rows(paths: Sequence[Path], model: type[RowT]) -> list[RowT]:
     rows: list[RowT] = []
     seen: dict[str, Place] = {}
-    for path in paths:
-        for number, value in iter_json_lines(path):
-            place = Place(path, number)
+    for file in sorted(path.glob("*.jsonl")) if path.is_dir() else [path]:
+        for number, value in iter_json_lines(file):
+            place = Place(file, number)
             try:
                 row = model.model_validate(value)
             except ValidationError as error:
                 raise DataError(first_problem(error, "row"), place) from error
             identity = getattr(row, "id", None)
-            if identity is not None:
-                former = seen.setdefault(identity, place)
-                if former is not place:
-                    where = "" if former.path == path else f" of {former.path.name}"
-                    message = f"id '{identity}' stands on line {former.line}{where} already"
-                    raise DataError(message, place)
+            former = place if identity is None else seen.setdefault(identity, place)
+            if former is not place:
+                where = "" if former.path == file else f" of {former.path.name}"
+                message = f"id '{identity}' stands on line {former.line}{where} already"
+                raise DataError(message, place)
             rows.append(row)
+    if path.is_dir() and not rows:
+        raise DataError("no *.jsonl file with rows here", path)
     return rows
 
 

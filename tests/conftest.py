@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,45 @@ import pytest
 from rbr.rules import Rules, load_rules
 
 ROOT = Path(__file__).resolve().parent.parent
+# Where CI runs, nothing else may be skipped; each reason says what the machine lacks.
+ALLOWED_SKIPS = (
+    "RBR_LONG=1 runs it",  # hours
+    "RBR_FAULTS=1 runs it",  # a quarter of an hour; for a change of how runs start or are recorded
+    "needs Chromium: apt-get install chromium",
+    "PostgreSQL is not installed (Debian: apt-get install postgresql)",
+    "no .venv-vllm: `make vllm` makes it",
+)
+
+
+def skips(reporter: pytest.TerminalReporter) -> dict[str, int]:
+    """The reasons for which tests were skipped in this session, and how many each."""
+    reasons: dict[str, int] = {}
+    for report in reporter.stats.get("skipped", []):
+        reason = str(report.longrepr[2]).removeprefix("Skipped: ")
+        reasons[reason] = reasons.get(reason, 0) + 1
+    return reasons
+
+
+def not_allowed(reasons: dict[str, int]) -> list[str]:
+    """Reasons that CI does not accept; elsewhere any is."""
+    return [reason for reason in reasons if os.environ.get("CI") and reason not in ALLOWED_SKIPS]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    yield
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if not_allowed(skips(reporter)) and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reasons = skips(terminalreporter)
+    if reasons:
+        terminalreporter.section("skipped")
+    for reason, count in reasons.items():
+        mark = "NOT ALLOWED IN CI: " if not_allowed({reason: count}) else ""
+        terminalreporter.line(f"{count}: {mark}{reason}", red=bool(mark))
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -164,9 +164,9 @@ class Production:
         for attempt in range(20):
             try:
                 with urllib.request.urlopen(request, timeout=60) as answer:
-                    told = json.loads(answer.read())
-                if told.get("data") is not None or attempt == 19:
-                    return told["data"]
+                    found = json.loads(answer.read())
+                if found.get("data") is not None or attempt == 19:
+                    return found["data"]
             except urllib.error.HTTPError as error:
                 # PostgreSQL is away for the moment.
                 if error.code < 500 or attempt == 19:
@@ -174,23 +174,23 @@ class Production:
             time.sleep(1)
         raise AssertionError
 
-    def launch(self, job: str, partition: str | None = None, graph_run: str = "test") -> str:
-        """Put a run into the queue; returns its id."""
+    def launch(self, job: str, graph_run: str = "test", assets: Sequence[str] = ()) -> str:
+        """Put a run of a job, or of some of its assets, into the queue; returns its id."""
         tags = [{"key": "rbr/graph_run", "value": graph_run}]
-        if partition:
-            tags.append({"key": "dagster/partition", "value": partition})
-        selector = {
+        selector: dict[str, Any] = {
             "jobName": job,
             "repositoryName": "__repository__",
             "repositoryLocationName": "rule-based-rewards",
         }
-        told = self.ask(
+        if assets:
+            selector["assetSelection"] = [{"path": key.split("/")} for key in assets]
+        found = self.ask(
             """mutation($p: ExecutionParams!) { launchRun(executionParams: $p) { __typename
                 ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }""",
             p={"selector": selector, "executionMetadata": {"tags": tags}},
         )["launchRun"]
-        assert told["__typename"] == "LaunchRunSuccess", told
-        return str(told["run"]["runId"])
+        assert found["__typename"] == "LaunchRunSuccess", found
+        return str(found["run"]["runId"])
 
     def runs(self) -> list[dict[str, Any]]:
         """All runs, the newest first."""

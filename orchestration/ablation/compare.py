@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from orchestration.ablation.spec import Ablation, Point
+from pipeline.release.comparison_table import TITLES
 from rbr.evaluation.metrics import METRICS, Verdict
 from rbr.evaluation.paired import compare as paired
-from pipeline.release.comparison_table import TITLES
 
 # Two points read off a plot at +-0.01 each differ for certain from here on.
 READING_ERROR = 0.02

@@ -16,10 +16,10 @@ from pathlib import Path
 import yaml
 
 from orchestration import dvc_yaml
-from orchestration.materialize import Workspace
+from orchestration.ablation.spec import Ablation, changed_profile
 from orchestration.lineage.tracking import Tracking, flat
 from orchestration.lineage.versions import Versions
-from orchestration.ablation.spec import Ablation, changed_profile
+from orchestration.materialize import Workspace
 from rbr.files import replacing
 
 # What stages depend on; the rest of an arm's files are its artifacts.

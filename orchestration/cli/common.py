@@ -1,8 +1,10 @@
-"""What the commands share: the project's root, its artifacts, and printing."""
+"""What the commands share: options, the project's artifacts, tables and progress."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,19 +12,21 @@ import typer
 from rich.console import Console
 
 from rbr.errors import RBRError
-from rbr.rules import Rules
-from pipeline.profile import read_settings
-from rbr.steps import Context
 
 if TYPE_CHECKING:
+    from pipeline.context import Context
     from rbr.reward.rule_based_reward import RuleBasedReward
+    from rbr.rules.rules import Rules
 
 console = Console(highlight=False)
 
 RootOption = Annotated[
-    Path | None, typer.Option("--root", help="The project's root; by default the one around here.")
+    Path | None,
+    typer.Option("--root", help="The project's root; by default the nearest folder above."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+PromptOption = Annotated[str, typer.Option(help="What the user says.")]
+CompletionOption = Annotated[str, typer.Option(help="What the model answers.")]
 
 
 def find_root(root: Path | None) -> Path:
@@ -35,50 +39,106 @@ def find_root(root: Path | None) -> Path:
     for folder in (here,) if root else (here, *here.parents):
         if (folder / "params.yaml").is_file():
             return folder
-    raise RBRError("no params.yaml here: go to the project's folder or give --root", here)
+    raise RBRError("no params.yaml here: go to the project's folder or pass --root", here)
 
 
-def open_context(root: Path | None, variant: Any = None) -> Context:
-    """The workspace's artifacts under the profile of ``params.yaml``."""
+def written_rules(root: Path | None) -> Rules:
+    """The project's rules as they are written."""
+    from rbr.rules.rules import load_rules
+
+    return load_rules(find_root(root) / "rules")
+
+
+def open_context(root: Path | None) -> Context:
+    """The project's settings and artifacts, seen from the release, which reads them all."""
+    from assets import graph
+    from pipeline.context import Context
+    from pipeline.profile import read_settings
+
     folder = find_root(root)
-    return Context(folder, read_settings(folder)[1], variant)
+    settings = read_settings(folder)[1]
+    artifacts = graph(settings.variants)
+    return Context(folder, settings, artifacts["model_release"], artifacts)
 
 
-def artifact(context: Context, name: str, variant: str | None = None) -> Path:
-    """Folder of an artifact that must be there.
+def artifact(context: Context, key: str) -> Path:
+    """Folder of an artifact.
 
     Raises:
-        RBRError: naming the folder and how to make it.
+        RBRError: if it is not made yet, naming the folder and how to make it.
     """
-    folder = context.path(name, variant)
+    folder = context.path(key)
     if not (folder / "metrics.json").is_file():
-        raise RBRError(f"no artifact '{name}' yet: `make demo` makes it", folder)
+        raise RBRError(f"no artifact '{key}' yet: `make demo` makes it", folder)
     return folder
 
 
+def compiled_rules(context: Context) -> Rules:
+    """The rules that the artifacts were made with.
+
+    Raises:
+        RBRError: if they are not compiled yet.
+    """
+    from rbr.rules.compiled import load_compiled
+
+    return load_compiled(artifact(context, "rules"))
+
+
 def load_reward(context: Context) -> RuleBasedReward:
-    """The fitted reward: rules, weights, grader (asked afresh, not from the store) and R_rm.
+    """The fitted reward: rules, weights, R_rm, and the grader without the grade store.
 
     Raises:
         RBRError: naming the first artifact that is missing, before any model is loaded.
     """
-    from pipeline import inputs
+    from pipeline.reward import VariantReward
 
-    for name in ("base_model", "grader", "fitted_weights", "helpful_reward_model"):
-        artifact(context, name)
-    return common.load_reward(context)
+    for key in ("base_model", "grader", "fitted_weights", "helpful_reward_model", "rules"):
+        artifact(context, key)
+    return VariantReward.of(context).rule_based
 
 
-def check_response_type(rules: Rules, value: str) -> None:
+def check_response_type(rules: Rules, value: str | None) -> None:
     """Check an option ``--response-type``.
 
     Raises:
         RBRError: if the rules have no such response type.
     """
-    if value not in rules.response_types:
+    if value is not None and value not in rules.response_types:
         allowed = ", ".join(rules.response_types)
         raise RBRError(f"--response-type '{value}' is not one of {allowed}")
 
 
 def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    title: str | None = None,
+    styles: Iterable[str] = (),
+) -> None:
+    """Print a table; titled columns after the first hold numbers, and are aligned to the right.
+
+    Args:
+        styles: of the first rows.
+    """
+    from rich.table import Table
+
+    table = Table(title=title)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number and column else "left")
+    style = iter(styles)
+    for row in rows:
+        table.add_row(*map(str, row), style=next(style, None))
+    console.print(table)
+
+
+@contextmanager
+def progress_bar(task: str, hidden: bool) -> Iterator[Callable[[int, int], None]]:
+    """A bar while the block runs; yields the callback that moves it."""
+    from rich.progress import Progress
+
+    with Progress(console=console, transient=True, disable=hidden) as bar:
+        number = bar.add_task(task, total=None)
+        yield lambda done, total: bar.update(number, completed=done, total=total)

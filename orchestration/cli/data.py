@@ -5,103 +5,156 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
-from orchestration.cli.common import JsonOption, RootOption, console, find_root, print_json
+from orchestration.cli import common
 from rbr.errors import DataError
+
+if TYPE_CHECKING:
+    from rbr.data.stats import GoldStats, PromptStats
 
 app = typer.Typer(no_args_is_help=True, help="Prompts, gold rows and preferences.")
 
 
 @app.command("import")
 def import_(
-    kind: Annotated[
+    source_format: Annotated[
         str, typer.Argument(metavar="FORMAT", help="openai-gold, xstest, hh-rlhf, ...")
     ],
     source: Annotated[str, typer.Argument(metavar="FILE", help=".jsonl, .csv, or a hub name.")],
     out: Annotated[Path | None, typer.Option(help="Where to; data/imported/ by default.")] = None,
-    skip_bad: Annotated[bool, typer.Option(help="Leave rows out that cannot be read.")] = False,
+    skip_bad: Annotated[bool, typer.Option(help="Leave out rows that cannot be read.")] = False,
     split: Annotated[str, typer.Option(help="Split of a hub's data set.")] = "train",
-    root: RootOption = None,
+    root: common.RootOption = None,
 ) -> None:
-    """Turn a published data set into rows of ours; each bad row is told by its line."""
-    from rbr.files import write_rows
+    """Convert a published data set to this project's rows; each bad row is reported with its line."""
     from rbr.data.importers import read_foreign
+    from rbr.files import write_rows
 
-    found = read_foreign(kind, source, split)
+    found = read_foreign(source_format, source, split)
     for error in found.errors:
         print(f"{'left out' if skip_bad else 'error'}: {error}", file=sys.stderr)
     if found.errors and not skip_bad:
         raise typer.Exit(1)
     if not found.rows:
         raise DataError("no rows to import", Path(source))
-    name = f"{Path(source).stem}-{kind}.jsonl"
-    target = out or find_root(root) / "data" / "imported" / name
+    name = f"{Path(source).stem}-{source_format}.jsonl"
+    target = out or common.find_root(root) / "data" / "imported" / name
     write_rows(target, found.rows)
-    console.print(f"{len(found.rows)} rows, {len(found.errors)} left out: {target}")
+    common.console.print(f"{len(found.rows)} rows, {len(found.errors)} left out: {target}")
 
 
 @app.command()
-def stats(as_json: JsonOption = False, root: RootOption = None) -> None:
+def stats(as_json: common.JsonOption = False, root: common.RootOption = None) -> None:
     """Counts of the written data: prompts per category, form and split, leaks, gold support."""
-    from orchestration.cli.stats import show
+    from pipeline.profile import read_settings
     from rbr.data.rows import Labelled, Prompt
     from rbr.data.stats import gold_stats, prompt_stats
-    from rbr.files import read_folder
-    from rbr.rules import load_rules
-    from pipeline.profile import read_settings
+    from rbr.files import read_rows
 
-    folder = find_root(root)
-    rules = load_rules(folder / "rules")
+    folder, rules = common.find_root(root), common.written_rules(root)
     settings = read_settings(folder)[1]
     source = folder / "data" / "source"
-    prompts = prompt_stats(read_folder(source / "safety_prompts", Prompt), rules, settings.prompts, settings.seed)
+    prompts = prompt_stats(
+        read_rows(source / "safety_prompts", Prompt), rules, settings.prompts, settings.seed
+    )
     gold = gold_stats(
-        read_folder(source / "gold", Labelled), rules, settings.gold.heldout_fraction, settings.seed
+        read_rows(source / "gold", Labelled), rules, settings.gold.heldout_fraction, settings.seed
     )
     if as_json:
-        print_json({"prompts": asdict(prompts), "gold": asdict(gold)})
+        common.print_json({"prompts": asdict(prompts), "gold": asdict(gold)})
     else:
-        show(prompts, gold, rules.response_types)
+        _show_prompts(prompts, rules.response_types)
+        _show_gold(gold, rules.response_types)
+
+
+def _show_prompts(prompts: PromptStats, response_types: tuple[str, ...]) -> None:
+    def cells(counts: dict[str, int]) -> list[int]:
+        return [*(counts.get(name, 0) for name in response_types), sum(counts.values())]
+
+    columns = [*(name.replace("_", " ") for name in response_types), "all"]
+    common.print_table(
+        ["category", *columns, "families"],
+        [
+            [category.replace("_", " "), *cells(counts), prompts.families[category]]
+            for category, counts in prompts.categories.items()
+        ],
+        "Safety prompts",
+    )
+    common.print_table(
+        ["split", *columns],
+        [[name, *cells(counts)] for name, counts in prompts.splits.items()],
+        "Split by family",
+    )
+    common.console.print(
+        f"{prompts.prompts} prompts in {sum(prompts.families.values())} families,"
+        f" {prompts.multi_turn} of several turns; {prompts.comply_share:.1%} to be complied with,"
+        f" {prompts.lookalike_share:.1%} of those look like unsafe ones:"
+    )
+    common.console.print(", ".join(f"{count} {form}" for form, count in prompts.forms.items()))
+    common.console.print(
+        f"families in two splits: {', '.join(prompts.crossing) or 'none'};"
+        f" near-duplicates across splits: {len(prompts.near_duplicates) or 'none'}"
+    )
+    for one, other, similarity in prompts.near_duplicates[:10]:
+        common.console.print(
+            f"  {one} and {other}: {similarity:.0%} of their word 3-grams are the same"
+        )
+
+
+def _show_gold(gold: GoldStats, response_types: tuple[str, ...]) -> None:
+    common.print_table(
+        ["proposition", "train", "held-out"],
+        [[name, train, heldout] for name, (train, heldout) in gold.support.items()],
+        "Gold positives",
+    )
+    common.console.print(
+        f"{gold.rows} gold rows ({gold.train} train, {gold.heldout} held-out), {gold.multi_turn} of"
+        " several turns: "
+        + ", ".join(f"{gold.response_types.get(name, 0)} {name}" for name in response_types)
+    )
 
 
 @app.command()
 def label(
     file: Annotated[Path, typer.Argument(help="JSONL of gold rows, labelled or not.")],
     out: Annotated[
-        Path, typer.Option(help="The labels go here; an unfinished one is gone on with.")
+        Path, typer.Option(help="Where the labels go; an unfinished file is continued.")
     ],
-    root: RootOption = None,
+    root: common.RootOption = None,
 ) -> None:
-    """Fill in or correct the propositions of gold rows, by keyboard; stop and go on at any row."""
+    """Fill in or correct the propositions of gold rows, by keyboard; stop and continue at any row."""
     from orchestration.cli.label import label as run
-    from rbr.rules import load_rules
 
     try:
-        done = run(file, out, load_rules(find_root(root) / "rules"), lambda: console.input("> "))
+        done = run(file, out, common.written_rules(root), lambda: common.console.input("> "))
     except (EOFError, KeyboardInterrupt):
-        console.print("\nstopped; the same command goes on from here")
+        common.console.print("\nstopped; the same command continues from here")
         return
-    console.print(f"{done} rows labelled: {out}")
+    common.console.print(f"{done} rows labelled: {out}")
 
 
 @app.command()
-def agreement(one: Path, other: Path, as_json: JsonOption = False, root: RootOption = None) -> None:
+def agreement(
+    one: Path, other: Path, as_json: common.JsonOption = False, root: common.RootOption = None
+) -> None:
     """Cohen's kappa per proposition between two label files, over the rows that both have."""
-    from rbr.data.agreement import agreement as compare
     from rbr.data.rows import Labelled
+    from rbr.data.stats import agreement as compare
     from rbr.files import read_rows
-    from rbr.rules import load_rules
 
-    names = load_rules(find_root(root) / "rules").proposition_names
-    rows = compare(read_rows(one, Labelled), read_rows(other, Labelled), names)
+    names = common.written_rules(root).proposition_names
+    table = compare(read_rows(one, Labelled), read_rows(other, Labelled), names)
     if as_json:
-        print_json(rows)
+        common.print_json(table)
         return
-    table = Table("proposition", "agreement", "kappa", title=f"{rows[0]['rows']} rows of both")
-    for row in sorted(rows, key=lambda row: row["kappa"]):
-        table.add_row(row["proposition"], f"{row['agreement']:.1%}", f"{row['kappa']:.3f}")
-    console.print(table)
+    common.print_table(
+        ["proposition", "agreement", "kappa"],
+        [
+            [row["proposition"], f"{row['agreement']:.1%}", f"{row['kappa']:.3f}"]
+            for row in sorted(table, key=lambda row: row["kappa"])
+        ],
+        f"{table[0]['rows']} rows of both",
+    )

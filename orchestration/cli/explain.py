@@ -6,42 +6,35 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from orchestration.cli.common import (
-    JsonOption,
-    RootOption,
-    check_response_type,
-    console,
-    load_reward,
-    open_context,
-    print_json,
-)
+from orchestration.cli import common
 
 
 def explain(
-    prompt: Annotated[str, typer.Option(help="What the user says.")],
-    completion: Annotated[str, typer.Option(help="What the model answers.")],
+    prompt: common.PromptOption,
+    completion: common.CompletionOption,
     response_type: Annotated[
         str, typer.Option(help="What the policy asks for on this prompt.")
     ] = "hard_refusal",
-    as_json: JsonOption = False,
-    root: RootOption = None,
+    as_json: common.JsonOption = False,
+    root: common.RootOption = None,
 ) -> None:
     """The reward of one completion, split into R_rm and each rule's contribution."""
     from rbr.data.rows import Message
 
-    context = open_context(root)
-    check_response_type(context.rules, response_type)
-    reward = load_reward(context)
-    told = reward.explain((Message(role="user", content=prompt),), completion, response_type)
+    context = common.open_context(root)
+    common.check_response_type(common.compiled_rules(context), response_type)
+    reward = common.load_reward(context)
+    explanation = reward.explain((Message(role="user", content=prompt),), completion, response_type)
     if as_json:
-        print_json(asdict(told))
+        common.print_json(asdict(explanation))
         return
-    table = Table("feature", "value", "weight", "contribution", title=f"as {response_type}")
-    table.add_row("R_rm", "", "", f"{told.reward_model:+.3f}")
-    for name, (value, weight, contribution) in told.ordered():
-        style = "green" if contribution > 0.005 else "red" if contribution < -0.005 else "dim"
-        table.add_row(name, f"{value:.2f}", f"{weight:+.2f}", f"{contribution:+.3f}", style=style)
-    table.add_row("R_tot", "", "", f"{told.reward:+.3f}", style="bold")
-    console.print(table)
+    rows, styles = [["R_rm", "", "", f"{explanation.reward_model:+.3f}"]], [""]
+    for name, (value, weight, contribution) in explanation.ordered():
+        rows.append([name, f"{value:.2f}", f"{weight:+.2f}", f"{contribution:+.3f}"])
+        styles.append(
+            "green" if contribution > 0.005 else "red" if contribution < -0.005 else "dim"
+        )
+    rows.append(["R_tot", "", "", f"{explanation.reward:+.3f}"])
+    columns = ["feature", "value", "weight", "contribution"]
+    common.print_table(columns, rows, f"as {response_type}", [*styles, "bold"])

@@ -1,30 +1,32 @@
-"""``rbr grader``: how good the grader is, and ``rbr grade``: one answer, proposition by proposition."""
+"""``rbr grader``: how good the grader is; ``rbr grade``: one answer, proposition by proposition."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import Progress
-from rich.table import Table
 
-from orchestration.cli.common import (
-    JsonOption,
-    RootOption,
-    artifact,
-    check_response_type,
-    console,
-    open_context,
-    print_json,
-)
-from rbr.data.rows import Labelled, Message
+from orchestration.cli import common
 from rbr.errors import RBRError
-from rbr.grading.base import Grader
-from rbr.steps import Context
+
+if TYPE_CHECKING:
+    from pipeline.context import Context
+    from rbr.data.rows import Labelled
+    from rbr.grading.base import Grader
 
 app = typer.Typer(no_args_is_help=True, help="The grader.")
 ENGINES = ("head", "transformers", "vllm", "openai")
+# Columns of ``rbr grader evaluate``: key of the accuracy table -> title.
+COLUMNS = {
+    "support": "positives",
+    "accuracy": "accuracy",
+    "majority": "majority",
+    "balanced_accuracy": "balanced",
+    "f1": "F1",
+    "auc": "AUC",
+    "calibration_error": "calibration error",
+}
 EngineOption = Annotated[
     str | None, typer.Option(help=f"{', '.join(ENGINES)}; the profile's by default.")
 ]
@@ -34,36 +36,37 @@ def open_grader(context: Context, engine: str | None) -> Grader:
     """The profile's grader, or another engine with uncalibrated prompts.
 
     Raises:
-        RBRError: on an engine that is none, or an artifact that is missing.
+        RBRError: on an unknown engine, or an artifact that is missing.
     """
-    from rbr.grading.load import make_engine, make_grader
+    from pipeline.loading import load_grader
+    from rbr.grading.load import make_engine
     from rbr.grading.yesno import YesNoGrader
 
-    settings = context.settings.grader
-    base = artifact(context, "base_model")
-    if engine is None or engine == settings.engine:
-        return make_grader(settings, context.rules, artifact(context, "grader"), base)
+    options, base = context.settings.grader, common.artifact(context, "base_model")
+    rules = common.compiled_rules(context)
+    if engine is None or engine == options.engine:
+        common.artifact(context, "grader")
+        return load_grader(context, rules)
     if engine not in ENGINES:
         raise RBRError(f"--engine '{engine}' is not one of {', '.join(ENGINES)}")
     if engine == "head":
         raise RBRError(
-            f"the profile's grader is fitted for '{settings.engine}': set grader.engine to head and"
+            f"the profile's grader is fitted for '{options.engine}': set grader.engine to head and"
             " materialize it"
         )
-    # Fitted prompts belong to the profile's engine; another one is asked in the plain way.
-    return YesNoGrader(
-        make_engine(settings.model_copy(update={"engine": engine}), base), context.rules
-    )
+    # Fitted prompts belong to the profile's engine; another one gets the plain questions.
+    return YesNoGrader(make_engine(options.model_copy(update={"engine": engine}), base), rules)
 
 
 def read_gold(path: Path) -> list[Labelled]:
-    """Gold rows in our format or in OpenAI's published one, told apart by their first row.
+    """Gold rows in this project's format or in OpenAI's published one, recognized by the first row.
 
     Raises:
         DataError: naming the first row that is in neither.
     """
-    from rbr.files import read_rows
     from rbr.data.importers import is_openai_gold, read_whole
+    from rbr.data.rows import Labelled
+    from rbr.files import read_rows
 
     if not is_openai_gold(path):
         return read_rows(path, Labelled)
@@ -75,97 +78,79 @@ def evaluate(
     data: Annotated[Path, typer.Option(help="Gold rows: our JSONL, or OpenAI's published format.")],
     engine: EngineOption = None,
     limit: Annotated[int | None, typer.Option(help="At most this many rows.", min=1)] = None,
-    as_json: JsonOption = False,
-    root: RootOption = None,
+    as_json: common.JsonOption = False,
+    root: common.RootOption = None,
 ) -> None:
     """Accuracy, balanced accuracy, F1, AUC and calibration error per proposition, with intervals."""
     from rbr.grading.accuracy import measure
 
-    context = open_context(root)
-    rows = read_gold(data)[:limit]
+    context = common.open_context(root)
+    gold = read_gold(data)[:limit]
     grader = open_grader(context, engine)
-    with Progress(console=console, transient=True, disable=as_json) as progress:
-        task = progress.add_task("grading", total=len(rows))
-        table = measure(
-            grader,
-            rows,
-            context.settings.evaluation.bootstrap,
-            lambda done, total: progress.update(task, completed=done),
-        ).table
+    with common.progress_bar("grading", hidden=as_json) as progress:
+        table = measure(grader, gold, context.settings.evaluation.bootstrap, progress).table
     if as_json:
-        print_json({"rows": len(rows), "propositions": table})
+        common.print_json({"rows": len(gold), "propositions": table})
         return
-    _show(table, f"{len(rows)} rows of {data}")
+    common.print_table(
+        ["proposition", *COLUMNS.values()],
+        [[row["proposition"], *(_cell(row, key) for key in COLUMNS)] for row in table],
+        f"{len(gold)} rows of {data}",
+        ["bold" if row["proposition"] == "mean" else "" for row in table],
+    )
 
 
-def _show(table: list[dict[str, Any]], title: str) -> None:
-    columns = {
-        "support": "positives",
-        "accuracy": "accuracy",
-        "majority": "majority",
-        "balanced_accuracy": "balanced",
-        "f1": "F1",
-        "auc": "AUC",
-        "calibration_error": "calibration error",
-    }
-    shown = Table("proposition", title=title)
-    for name in columns.values():
-        shown.add_column(name, justify="right")
-    for row in table:
-        cells = []
-        for key in columns:
-            value = row[key]
-            if value is None:
-                cells.append("-")
-            elif key == "support":
-                cells.append(f"{value:.0f}")
-            elif key == "accuracy":
-                cells.append(f"{value:.3f} [dim]\\[{row['low']:.2f}, {row['high']:.2f}][/]")
-            else:
-                cells.append(f"{value:.3f}")
-        style = "bold" if row["proposition"] == "mean" else None
-        shown.add_row(row["proposition"], *cells, style=style)
-    console.print(shown)
+def _cell(row: dict[str, Any], key: str) -> str:
+    if row[key] is None:
+        return "-"
+    if key == "support":
+        return f"{row[key]:.0f}"
+    interval = f" [dim]\\[{row['low']:.2f}, {row['high']:.2f}][/]" if key == "accuracy" else ""
+    return f"{row[key]:.3f}{interval}"
 
 
 def grade(
-    prompt: Annotated[str, typer.Option(help="What the user says.")],
-    completion: Annotated[str, typer.Option(help="What the model answers.")],
+    prompt: common.PromptOption,
+    completion: common.CompletionOption,
     response_type: Annotated[
-        str | None, typer.Option(help="Give the class probabilities for this response type too.")
+        str | None, typer.Option(help="Print the class probabilities for this response type too.")
     ] = None,
     engine: EngineOption = None,
-    as_json: JsonOption = False,
-    root: RootOption = None,
+    as_json: common.JsonOption = False,
+    root: common.RootOption = None,
 ) -> None:
     """Grade one answer: the probability of each proposition, and of each completion class."""
-    from rbr.reward.classes import class_probabilities
+    from rbr.data.rows import Message
     from rbr.grading.consistency import mask_disallowed_on_comply
+    from rbr.reward.classes import class_probabilities
 
-    context = open_context(root)
-    rules = context.rules
-    if response_type is not None:
-        check_response_type(rules, response_type)
+    context = common.open_context(root)
+    rules = common.compiled_rules(context)
+    common.check_response_type(rules, response_type)
     grader = open_grader(context, engine)
-    graded = grader.grade(
-        [(Message(role="user", content=prompt),)],
-        [completion],
-        propositions=rules.proposition_names,
-    )
-    by_name = dict(zip(rules.proposition_names, (float(p) for p in graded[0]), strict=True))
+    names, conversation = rules.proposition_names, (Message(role="user", content=prompt),)
+    grades = grader.grade([conversation], [completion], propositions=names)
+    propositions = dict(zip(names, grades[0].tolist(), strict=True))
     classes: dict[str, float] = {}
     if response_type:
-        own = mask_disallowed_on_comply(graded, rules.proposition_names, response_type)
-        values = class_probabilities(own, rules, response_type)[0]
-        classes = dict(zip(rules.class_names, (float(p) for p in values), strict=True))
+        masked = mask_disallowed_on_comply(grades, names, response_type)
+        probabilities = class_probabilities(masked, rules, response_type)[0]
+        classes = dict(zip(rules.class_names, probabilities.tolist(), strict=True))
     if as_json:
-        print_json({"propositions": by_name, "classes": classes})
+        common.print_json({"propositions": propositions, "classes": classes})
         return
-    holds = dict(zip(grader.propositions, grader.thresholds, strict=True))
-    for title, values_of in (("proposition", by_name), (f"class as {response_type}", classes)):
-        if values_of:
-            table = Table(title, "probability", "")
-            for name, p in sorted(values_of.items(), key=lambda item: -item[1]):
-                style = "bold" if p >= holds.get(name, 0.5) else "dim"
-                table.add_row(name, f"{p:.3f}", "█" * round(20 * p), style=style)
-            console.print(table)
+    thresholds = dict(zip(grader.propositions, grader.thresholds, strict=True))
+    _show_probabilities("proposition", propositions, thresholds)
+    if classes:
+        _show_probabilities(f"class as {response_type}", classes, {})
+
+
+def _show_probabilities(
+    title: str, probabilities: dict[str, float], thresholds: dict[str, float]
+) -> None:
+    rows = sorted(probabilities.items(), key=lambda item: -item[1])
+    common.print_table(
+        [title, "probability", ""],
+        [[name, f"{p:.3f}", "█" * round(20 * p)] for name, p in rows],
+        styles=["bold" if p >= thresholds.get(name, 0.5) else "dim" for name, p in rows],
+    )

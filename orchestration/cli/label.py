@@ -1,7 +1,7 @@
 """``rbr data label``: a person fills in or corrects the propositions of gold rows, by keyboard.
 
-Each answer is written at once (beside, then renamed), so that a session may stop at any row and goes on
-at the first row that is not labelled yet.
+Each answer is written at once (beside, then renamed), so that a session may stop at any row; the next one
+starts at the first row that is not labelled yet.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from orchestration.cli.common import console
 from rbr.data.gold import inconsistency
 from rbr.data.rows import Labelled
 from rbr.files import read_rows, write_rows
-from rbr.rules import Rules
+from rbr.rules.rules import Rules
 
 HELP = "numbers turn a label on or off; enter: done, next row; ?: definitions; b: back; q: stop"
 
 
 def _show(row: Labelled, names: tuple[str, ...], true: set[str], where: str) -> None:
-    talk = "\n".join(f"[bold]{m.role}[/]: {m.content}" for m in row.conversation)
+    turns = "\n".join(f"[bold]{m.role}[/]: {m.content}" for m in row.conversation)
     title = f"{where} · {row.id} · {row.response_type}"
-    console.print(Panel(f"{talk}\n[bold green]answer[/]: {row.completion}", title=title))
+    console.print(Panel(f"{turns}\n[bold green]answer[/]: {row.completion}", title=title))
     for number, name in enumerate(names, 1):
         mark = "[green]✓[/]" if name in true else " "
         console.print(f" {number:2d} {mark} {name}")
     console.print(f"[dim]{HELP}[/]")
 
 
-def _turn(answer: str, names: tuple[str, ...], true: set[str]) -> str | None:
-    """Turn the labels of the given numbers; what is wrong with the answer, or None."""
+def _toggle(answer: str, names: tuple[str, ...], true: set[str]) -> str | None:
+    """Toggle the labels of the given numbers; returns what is wrong with the answer, or None."""
     numbers = answer.replace(",", " ").split()
     if not all(n.isdigit() and 1 <= int(n) <= len(names) for n in numbers):
         return f"'{answer}' is not numbers from 1 to {len(names)}, nor ?, b or q"
@@ -44,7 +44,7 @@ def label(source: Path, target: Path, rules: Rules, ask: Callable[[], str]) -> i
     """Label the rows of ``source`` into ``target``.
 
     Args:
-        ask: gives the next line that the person types.
+        ask: returns the next line that the person types.
 
     Returns:
         Number of rows labelled so far.
@@ -68,7 +68,7 @@ def label(source: Path, target: Path, rules: Rules, ask: Callable[[], str]) -> i
                 for name in names:
                     console.print(f"[bold]{name}[/]: {rules.propositions[name].definition}")
                 continue
-            problem = _turn(answer, names, true) if answer else inconsistency(sorted(true))
+            problem = _toggle(answer, names, true) if answer else inconsistency(sorted(true))
             if problem:
                 console.print(f"[red]{problem}[/]")
             elif not answer:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
-from orchestration.cli.common import JsonOption, RootOption, console, find_root, print_json
-from orchestration.planning.report import Report, report
+from orchestration.cli import common
+
+if TYPE_CHECKING:
+    from orchestration.planning.report import Report
 
 PlanOption = Annotated[
     Path | None,
@@ -24,43 +25,41 @@ MeasuredOption = Annotated[
 
 
 def plan(
-    root: RootOption = None,
+    root: common.RootOption = None,
     plan: PlanOption = None,
     measured: MeasuredOption = None,
-    as_json: JsonOption = False,
+    as_json: common.JsonOption = False,
 ) -> None:
     """Tokens, device hours, memory and store of a run: computed from the profile, by measured rates."""
-    found = report(find_root(root), plan, measured)
+    from orchestration.planning.report import report
+
+    found = report(common.find_root(root), plan, measured)
     if as_json:
-        print_json(found.as_dict())
-        return
-    _show(found)
+        common.print_json(found.as_dict())
+    else:
+        _show(found)
 
 
 def _show(found: Report) -> None:
-    table = Table(title=f"{found.title}: {found.machine}")
-    table.add_column("step")
-    for name in ("tokens", "operations", "device hours" if found.devices else "seconds"):
-        table.add_column(name, justify="right")
-    for line in [*found.lines, found.total]:
-        time = f"{line.busy / 3600:,.2f}" if found.devices else f"{line.seconds:,.0f}"
-        table.add_row(line.step, f"{line.tokens:,.0f}", f"{line.operations:.2e}", time)
-    console.print(table)
+    from rich.filesize import decimal
+
+    table = found.table.copy()
+    table.loc["total"] = table.sum()
+    time = table["busy"] / 3600 if found.devices else table["seconds"]
+    digits = 2 if found.devices else 0
+    common.print_table(
+        ["artifact", "tokens", "operations", "device hours" if found.devices else "seconds"],
+        [
+            [key, f"{row.tokens:,.0f}", f"{row.operations:.2e}", f"{time[key]:,.{digits}f}"]
+            for key, row in table.iterrows()
+        ],
+        f"{found.title}: {found.machine}",
+    )
     for name, parts in found.bytes.items():
-        own = Table(title=f"{name}: {_size(sum(parts.values()))}")
-        own.add_column("of it")
-        own.add_column("size", justify="right")
-        for part, size in parts.items():
-            own.add_row(part, _size(size))
-        console.print(own)
+        common.print_table(
+            ["of it", "size"],
+            [[part, decimal(round(size))] for part, size in parts.items()],
+            f"{name}: {decimal(round(sum(parts.values())))}",
+        )
     for note in found.notes:
-        console.print(f"- {note}")
-
-
-def _size(number: float) -> str:
-    value: Any = number
-    for unit in ("B", "KB", "MB", "GB", "TB"):
-        if value < 1000 or unit == "TB":
-            return f"{value:,.1f} {unit}"
-        value /= 1000
-    return f"{number:.0f} B"
+        common.console.print(f"- {note}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestration.cli.common import JsonOption, RootOption, console, find_root, print_json
-from pipeline.profile import read_settings
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -20,14 +20,13 @@ ProfileOption = Annotated[
 
 
 def _open(root: Path | None, profile: str | None) -> tuple[MlflowClient, str]:
-    import logging
-
     logging.getLogger("alembic").setLevel(logging.WARNING)
     from mlflow import MlflowClient
     from orchestration.lineage.registry import tracking_address
+    from pipeline.profile import read_profile
 
     folder = find_root(root)
-    return MlflowClient(tracking_address(folder)), read_settings(folder, profile)[0]
+    return MlflowClient(tracking_address(folder)), read_profile(folder, profile)[0]
 
 
 @app.command()
@@ -38,11 +37,11 @@ def show(
     from orchestration.lineage.registry import champion, history, model_of
 
     client, name = _open(root, profile)
-    present = champion(client, name)
+    current = champion(client, name)
     rows = []
     for number in history(client, name):
         version = client.get_model_version(model_of(name), number)
-        is_champion = present is not None and str(present.version) == number
+        is_champion = current is not None and str(current.version) == number
         rows.append({"version": number, "champion": is_champion, **version.tags})
     if as_json:
         print_json(rows)
@@ -50,17 +49,16 @@ def show(
     if not rows:
         console.print(f"nothing was released for profile '{name}'")
     for row in rows:
-        mark = "champion" if row["champion"] else ""
-        verdict = row.get("against_champion", "")
         console.print(
             f"version {row['version']}  F1* {float(row['f1_star']):.1%}  rules"
-            f" {row['rules.digest'][:12]}  {verdict:<8} {mark}"
+            f" {row['rules.digest'][:12]}  {row.get('against_champion', ''):<8}"
+            f" {'champion' if row['champion'] else ''}"
         )
 
 
 @app.command()
 def rollback(profile: ProfileOption = None, root: RootOption = None) -> None:
-    """Give the champion alias back to the version before; both stay registered."""
+    """Move the champion alias back to the version before; both stay registered."""
     from orchestration.lineage.registry import rollback
 
     client, name = _open(root, profile)

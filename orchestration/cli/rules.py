@@ -9,9 +9,8 @@ from typing import Annotated
 
 import typer
 
-from orchestration.cli.common import JsonOption, RootOption, console, find_root, open_context, print_json
+from orchestration.cli import common
 from rbr.errors import RuleError
-from rbr.rules import load_rules
 
 app = typer.Typer(no_args_is_help=True, help="The written rules.")
 
@@ -21,67 +20,70 @@ def check(
     folder: Annotated[
         Path | None, typer.Argument(help="Folder of rules; rules/ by default.")
     ] = None,
-    root: RootOption = None,
+    root: common.RootOption = None,
 ) -> None:
     """Check form, names, cycles, that each completion falls in exactly one class, and gold support."""
     from rbr.rules.check import check_rules
+    from rbr.rules.rules import load_rules
 
-    project = find_root(root)
+    project = common.find_root(root)
     place = folder or project / "rules"
-    errors = check_rules(place) or _support(project, place)
+    errors = check_rules(place) or _unsupported(project, place)
     for error in errors:
         print(f"error: {error}", file=sys.stderr)
     if errors:
         raise typer.Exit(1)
     rules = load_rules(place)
-    console.print(
+    common.console.print(
         f"{len(rules.propositions)} propositions, {len(rules.derived)} derived,"
         f" {len(rules.class_names)} classes for each of {len(rules.response_types)} response types:"
         f" fine ({rules.digest[:12]})"
     )
 
 
-def _support(project: Path, place: Path) -> list[RuleError]:
-    from rbr.data.rows import Labelled
-    from rbr.files import read_folder
-    from rbr.data.support import support_errors
+def _unsupported(project: Path, place: Path) -> list[RuleError]:
+    """Errors of features that too few gold rows support."""
     from pipeline.profile import read_settings
+    from rbr.data.rows import Labelled
+    from rbr.data.stats import support_errors
+    from rbr.files import read_rows
+    from rbr.rules.rules import load_rules
 
     gates = read_settings(project)[1].gates
-    # One row a side is the least that can be fitted and measured at all.
+    # One row on each side is the least that can be fitted and measured.
     least = max(1, gates.gold_rare_train_support) + max(1, gates.gold_heldout_support)
-    gold = read_folder(project / "data" / "source" / "gold", Labelled)
+    gold = read_rows(project / "data" / "source" / "gold", Labelled)
     return support_errors(place, load_rules(place), gold, least)
 
 
 @app.command()
-def show(name: str, root: RootOption = None) -> None:
+def show(name: str, root: common.RootOption = None) -> None:
     """Show a proposition, a derived proposition or a response type, and where it is used."""
     from orchestration.cli.show import show as render
 
-    render(load_rules(find_root(root) / "rules"), name)
+    render(common.written_rules(root), name)
 
 
 @app.command()
 def diff(
     rev: Annotated[str, typer.Argument(help="Git revision to compare with.")] = "HEAD",
-    as_json: JsonOption = False,
-    root: RootOption = None,
+    as_json: common.JsonOption = False,
+    root: common.RootOption = None,
 ) -> None:
     """What changed in meaning since a git revision, what is made again, and how many grades."""
-    from orchestration.cli.diff import by_step, compare
+    from orchestration.cli.diff import compare
 
-    changes = compare(open_context(root), rev)
+    changes = compare(common.open_context(root), rev)
     if as_json:
-        print_json(asdict(changes))
+        common.print_json(asdict(changes))
         return
     for line in changes.lines or [f"the rules mean the same as at {rev}"]:
-        console.print(line)
+        common.console.print(line)
     if not changes.stale:
         return
-    console.print(f"\nmade again: {', '.join(by_step(changes.stale))}")
+    common.console.print(f"\nmade again: {', '.join(changes.stale)}")
     count = len(changes.propositions)
-    console.print(
-        f"worded otherwise: {count} proposition{'' if count == 1 else 's'};"
+    common.console.print(
+        f"changed wordings: {count} proposition{'' if count == 1 else 's'};"
         f" grades made again: {changes.grades}"
     )

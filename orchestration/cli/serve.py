@@ -24,24 +24,30 @@ def serve(
     max_waiting: Annotated[
         int, typer.Option(help="Completions in the queue; beyond, requests get 429.", min=256)
     ] = 1024,
+    chat_template: Annotated[
+        str,
+        typer.Option(help="Of OpenRLHF's prompts: chatml, plain, or a tokenizer's folder or name."),
+    ] = "chatml",
     root: RootOption = None,
 ) -> None:
     """Serve the reward over HTTP: own format, OpenRLHF's, and explanations (docs/serving.md).
 
-    A bearer token is asked for where the environment has RBR_SERVE_TOKEN.
+    Requests need a bearer token where the environment has RBR_SERVE_TOKEN.
     """
     from pydantic import SecretStr
 
-    from rbr.serve import TOKEN_VARIABLE, ServeSettings, create_app
+    from rbr.serve.app import create_app
     from rbr.serve.server import Server, bind
+    from rbr.serve.settings import TOKEN_VARIABLE, ServeSettings
 
     token = os.environ.get(TOKEN_VARIABLE)
     if token is not None and not token.strip():
-        raise RBRError(f"{TOKEN_VARIABLE} is set and blank: give a token, or unset it")
+        raise RBRError(f"{TOKEN_VARIABLE} is set and blank: set it to a token, or unset it")
     settings = ServeSettings(
         max_batch=max_batch,
         max_wait_ms=max_wait_ms,
         max_waiting=max_waiting,
+        chat_template=chat_template,
         token=SecretStr(token.strip()) if token else None,
     )
     context = open_context(root)

@@ -2,39 +2,12 @@
 
 from __future__ import annotations
 
-from rich.panel import Panel
-from rich.table import Table
+import difflib
 
-from orchestration.cli.common import console
+from orchestration.cli.common import console, print_table
 from rbr.errors import RuleError
-from rbr.rules import Rules
-from rbr.rules.models import Conjunction
-
-
-def _terms(rule: Conjunction) -> str:
-    parts = [*rule.all, *(f"not {name}" for name in rule.none)]
-    return " and ".join(parts) or "always"
-
-
-def uses(rules: Rules, name: str) -> list[str]:
-    """Where a proposition or derived proposition is used."""
-    found = [
-        f"derived proposition {other}"
-        for other, rule in rules.derived.items()
-        if name in (*rule.all, *rule.none)
-    ]
-    for kind, classes in rules.classes.items():
-        found += [
-            f"class {kind}.{label}"
-            for label, rule in classes.items()
-            if name in (*rule.all, *rule.none)
-        ]
-    found += [
-        f"feature of {kind} (weight {rules.sign(kind, name)})"
-        for kind, reward in rules.reward.items()
-        if name in reward.features
-    ]
-    return found
+from rbr.rules.models import Conjunction, Proposition
+from rbr.rules.rules import Rules
 
 
 def show(rules: Rules, name: str) -> None:
@@ -44,35 +17,53 @@ def show(rules: Rules, name: str) -> None:
         RuleError: if nothing has that name, with the closest one.
     """
     if name in rules.propositions:
-        rule = rules.propositions[name]
-        table = Table.grid(padding=(0, 2))
-        table.add_row("[bold]question", rule.question)
-        table.add_row("[bold]definition", rule.definition)
-        table.add_row("[bold]true when", rule.true_when)
-        table.add_row("[bold]false when", rule.false_when)
-        for side, examples in (("yes", rule.examples.positive), ("no", rule.examples.negative)):
-            for example in examples:
-                table.add_row(f"[bold]{side}", f"{example.user} → {example.completion}")
-        for use in uses(rules, name):
-            table.add_row("[bold]used in", use)
-        console.print(Panel(table, title=name, title_align="left"))
+        _show_proposition(rules.propositions[name], name, uses(rules, name))
     elif name in rules.derived:
         console.print(f"[bold]{name}[/] = {_terms(rules.derived[name])}")
         for use in uses(rules, name):
             console.print(f"  used in {use}")
     elif name in rules.classes:
-        table = Table("class", "is", title=name)
-        for label, conjunction in rules.classes[name].items():
-            table.add_row(label, _terms(conjunction))
-        console.print(table)
-        reward = rules.reward[name]
+        classes, reward = rules.classes[name], rules.reward[name]
+        print_table(["class", "is"], [[c, _terms(rule)] for c, rule in classes.items()], name)
         console.print(f"features: {', '.join(rules.feature_names(name))}")
         console.print(f"ordering: {' > '.join('/'.join(rank) for rank in reward.ordering)}")
         console.print(f"margin:   {reward.margin} {reward.margins or ''}")
     else:
-        import difflib
-
         names = [*rules.propositions, *rules.derived, *rules.classes]
         close = difflib.get_close_matches(name, names, 1)
         hint = f"did you mean '{close[0]}'?" if close else f"there are: {', '.join(names)}"
         raise RuleError(f"no rule '{name}'; {hint}")
+
+
+def uses(rules: Rules, name: str) -> list[str]:
+    """Where a proposition or derived proposition is used."""
+    conjunctions = {f"derived proposition {other}": rule for other, rule in rules.derived.items()}
+    for response_type, classes in rules.classes.items():
+        conjunctions |= {f"class {response_type}.{c}": rule for c, rule in classes.items()}
+    found = [use for use, rule in conjunctions.items() if name in (*rule.all, *rule.none)]
+    return found + [
+        f"feature of {response_type} (weight {rules.sign(response_type, name)})"
+        for response_type, reward in rules.reward.items()
+        if name in reward.features
+    ]
+
+
+def _terms(rule: Conjunction) -> str:
+    return " and ".join([*rule.all, *(f"not {name}" for name in rule.none)]) or "always"
+
+
+def _show_proposition(rule: Proposition, name: str, used_in: list[str]) -> None:
+    from rich.panel import Panel
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    table.add_row("[bold]question", rule.question)
+    table.add_row("[bold]definition", rule.definition)
+    table.add_row("[bold]true when", rule.true_when)
+    table.add_row("[bold]false when", rule.false_when)
+    for side, examples in (("yes", rule.examples.positive), ("no", rule.examples.negative)):
+        for example in examples:
+            table.add_row(f"[bold]{side}", f"{example.user} → {example.completion}")
+    for use in used_in:
+        table.add_row("[bold]used in", use)
+    console.print(Panel(table, title=name, title_align="left"))

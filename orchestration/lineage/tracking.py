@@ -20,7 +20,6 @@ from orchestration.lineage.registry import tracking_address
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
     from pipeline.artifact import Artifact
 
 EXPERIMENT = "rule-based-rewards"
@@ -143,14 +142,19 @@ def open_client(root: Path, log: Callable[[str], None]) -> MlflowClient:
 
 
 class Tracking:
-    """Runs of one root. Nothing is imported or written before the first artifact is made."""
+    """Runs of one root. Nothing is imported or written before the first artifact is made.
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        log: receives what is waited for; stderr by default.
+    """
+
+    def __init__(self, root: Path, log: Callable[[str], None] | None = None) -> None:
         self.root = root
+        self._log = log or (lambda text: print(text, file=sys.stderr))
 
     @cached_property
     def client(self) -> MlflowClient:
-        return open_client(self.root, lambda text: print(text, file=sys.stderr))
+        return open_client(self.root, self._log)
 
     @cached_property
     def experiment(self) -> str:

@@ -2,119 +2,181 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from assets import graph
+from orchestration.planning.inputs import Measured, Shape, Target, read_plan_file
+from orchestration.planning.rows import RowCounts, count_rows
+from orchestration.planning.work import Workload, seconds
+from pipeline.profile import Settings, read_settings
+from pipeline.variants import VARIANTS
 from rbr.errors import RBRError
-from orchestration.planning.amounts import amounts
-from orchestration.planning.estimate import Line, lines, memory, store
-from orchestration.planning.measured import Measured, read_measured, read_wanted
-from orchestration.planning.work import Count, Models
-from orchestration.planning.workspace import EMBEDDED, shapes
-from pipeline.profile import VARIANTS, read_settings
-from rbr.steps import STEPS, Context
+from rbr.files import read_json
 
 PLANS = Path("deploy") / "plans"
+# Bytes of activations per token, layer and hidden unit, in 16 bits and without recomputation (Korthikanti
+# et al. 2022, "Reducing Activation Recomputation", its equation 1 without attention scores).
+ACTIVATION_BYTES = 34
+# Adam in mixed precision: weights, gradients (16 bits), master weights and two moments (32 bits) of a
+# parameter (Rajbhandari et al. 2020, "ZeRO", section 3.1).
+ADAM_BYTES = 16
+ASSUMPTION = (
+    "hours: each kind of work reaches the share of the device's peak that it reached on the measured"
+    " machine, and decoding is no faster than the device's memory delivers the weights. Rates measured"
+    " on the device itself (benchmarks/rates.py) replace both"
+)
 
 
 @dataclass(frozen=True)
 class Report:
-    """Attributes:
-    lines: one a step, in the graph's order; ``total`` sums them.
-    bytes: memory of each kind of device, and the store, by part.
-    devices: accelerators that are planned for; 0 on the measured machine.
+    """A plan.
+
+    Attributes:
+        table: a row per artifact, in the graph's order: ``tokens``, ``operations``, ``busy`` device
+            seconds, ``overhead`` in seconds, and ``seconds``, the sum of the two.
+        bytes: memory of each kind of device, and the store, by part.
+        devices: accelerators that are planned for; 0 on the measured machine.
     """
 
     title: str
     machine: str
-    lines: list[Line]
+    table: pd.DataFrame
     bytes: dict[str, dict[str, float]]
     notes: list[str]
     devices: int
 
-    @property
-    def total(self) -> Line:
-        """All lines together."""
-        own = self.lines
-        return Line(
-            "all",
-            sum(line.tokens for line in own),
-            sum(line.operations for line in own),
-            sum(line.busy for line in own),
-            sum(line.overhead for line in own),
-        )
-
     def as_dict(self) -> dict[str, Any]:
-        return {
-            "title": self.title,
-            "machine": self.machine,
-            "steps": [{**asdict(line), "seconds": line.seconds} for line in self.lines],
-            "total": {**asdict(self.total), "seconds": self.total.seconds},
-            "bytes": self.bytes,
-            "notes": self.notes,
-        }
+        """The plan as JSON-like values."""
+        artifacts = self.table.reset_index().to_dict("records")
+        return {**asdict(self), "table": artifacts, "total": self.table.sum().to_dict()}
 
 
-def stages() -> list[str]:
-    """Steps (of each variant, where there are), in the graph's order."""
-    return [
-        f"{name}@{variant}" if variant else name
-        for name, step in STEPS.items()
-        for variant in (VARIANTS if step.variants else (None,))
-    ]
-
-
-def report(root: Path, plan: Path | None = None, measured: Path | None = None) -> Report:
-    """Plan a run of the workspace's profile, or what the file ``plan`` asks for.
+def report(root: Path, target: Path | None = None, measured: Path | None = None) -> Report:
+    """Plan a run of the workspace's profile, or of the machine and amounts in the file ``target``.
 
     Args:
-        measured: by default the file of the profile's name in ``deploy/plans``, or the one that
-            ``plan`` names.
+        measured: file of rates; by default the one that the target names, or that of the profile's
+            name in ``deploy/plans``.
 
     Raises:
-        RBRError: if a file is not there or wrong, naming it.
+        RBRError: if a file is missing or wrong, naming it.
     """
-    if plan is None:
-        profile, settings = read_settings(root)
-        rates = _measured(measured or root / PLANS / f"{profile}.yaml")
-        context = Context(root, settings)
-        models = shapes(context)
-        own = amounts(context)
-        parts = Count(settings, own, rates.lengths, models, rates.attempts).steps()
-        notes = [_told(rates)]
+    wanted = read_plan_file(target, Target) if target else None
+    profile, settings = read_settings(root, wanted.profile if wanted else None)
+    default = root / PLANS / f"{profile}.yaml"
+    if target and wanted:
+        default = target.parent / wanted.measured
+    rates = read_plan_file(measured or default, Measured)
+    work, title = workload(root, settings, rates, wanted), f"profile {profile}"
+    notes = [f"rates and lengths were measured on {rates.date}: {rates.machine}"]
+    table = work_table(work, rates, wanted)
+    if wanted is None:
         if rates.profile != profile:
             notes.append(f"these rates were measured under the profile '{rates.profile}'")
-        found = lines(parts, rates, None, models, stages())
-        sizes = {"store": store(settings, own, rates, models.policy, 4)}
-        return Report(f"profile {profile}", rates.machine, found, sizes, notes, 0)
-    wanted = read_wanted(plan)
-    settings = read_settings(root, wanted.profile)[1]
-    rates = _measured(measured or plan.parent / wanted.measured)
-    own = amounts(Context(root, settings)).with_(
-        wanted.prompts, wanted.completions_per_prompt, wanted.episodes
-    )
-    models = Models(wanted.policy, wanted.grader, EMBEDDED["minilm"])
-    parts = Count(settings, own, rates.lengths, models, rates.attempts).steps()
-    found = lines(parts, rates, wanted, models, stages())
-    sizes = {f"memory of {m.what}": m.parts for m in memory(settings, wanted)}
-    sizes["store"] = store(settings, own, rates, wanted.policy, wanted.device.number_bytes)
-    notes = [
-        _told(rates),
-        "hours: each kind of work at the share of the device's peak that the measured machine reached of"
-        " its own; decoding no faster than its memory gives the weights. A measurement on the device"
-        " itself (benchmarks/rates.py) takes the place of both",
-    ]
+        sizes = {"store": store(work, rates, 4)}
+        return Report(title, rates.machine, table, sizes, notes, 0)
+    title += f", {work.rows.comparisons:,} comparisons, {work.rows.episodes:,} episodes"
+    sizes = {**memory(settings, wanted), "store": store(work, rates, wanted.device.number_bytes)}
     devices = wanted.training_devices + wanted.grader_devices
-    title = f"profile {wanted.profile}, {own.comparisons:,} comparisons, {own.episodes:,} episodes"
-    return Report(title, wanted.device.name, found, sizes, notes, devices)
+    return Report(title, wanted.device.name, table, sizes, [*notes, ASSUMPTION], devices)
 
 
-def _measured(path: Path) -> Measured:
-    if not path.is_file():
-        raise RBRError("no measured rates: benchmarks/rates.py writes them", path)
-    return read_measured(path)
+def workload(
+    root: Path, settings: Settings, measured: Measured, target: Target | None = None
+) -> Workload:
+    """The work of a profile, or of the amounts and models of a target."""
+    rows = count_rows(root, settings)
+    judge = model_shape(root, "judge_model", settings.models.judge, measured)
+    if target:
+        rows, policy, grader = scaled(rows, target), target.policy, target.grader
+    else:
+        policy = grader = model_shape(root, "base_model", settings.models.policy, measured)
+    return Workload(settings, rows, measured.lengths, policy, grader, judge, measured.attempts)
 
 
-def _told(rates: Measured) -> str:
-    return f"rates and lengths were measured on {rates.date}: {rates.machine}"
+def work_table(workload: Workload, measured: Measured, target: Target | None) -> pd.DataFrame:
+    """The rows of ``Report.table``; an artifact without counted work has its overhead."""
+    works = list(workload.works())
+    table = pd.DataFrame([(work.artifact, work.tokens, work.operations) for work in works])
+    table.columns = pd.Index(["artifact", "tokens", "operations"])
+    table["busy"] = [seconds(work, measured, target) for work in works]
+    artifacts, overheads = graph(workload.settings.variants), measured.overheads
+    table = table.groupby("artifact").sum().reindex(list(artifacts))
+    table["overhead"] = overheads.artifact + overheads.load * table["tokens"].notna()
+    trained = [artifact.pool == "training" for artifact in artifacts.values()]
+    table.loc[trained, "overhead"] += overheads.launch
+    table = table.fillna(0.0)
+    return table.assign(seconds=table["busy"] + table["overhead"])
+
+
+def scaled(rows: RowCounts, target: Target) -> RowCounts:
+    """The rows of a profile, with the comparisons and episodes that a target names."""
+    if target.prompts:
+        comparisons = target.prompts * target.completions_per_prompt
+        requests = round(rows.requests * comparisons / rows.comparisons)
+        rows = replace(rows, comparisons=comparisons, requests=requests)
+    return replace(rows, episodes=target.episodes or rows.episodes)
+
+
+def model_shape(root: Path, artifact: str, name: str, measured: Measured) -> Shape:
+    """The shape of a model as it is materialized, or else as it was when rates were measured.
+
+    Raises:
+        RBRError: if it is neither.
+    """
+    config = root / "models" / artifact / "config.json"
+    if config.is_file():
+        return Shape.model_validate(read_json(config))
+    if name not in measured.models:
+        hint = f"materialize {artifact}, or pass a plan that states it (--plan)"
+        raise RBRError(f"the shape of model '{name}' is not known: {hint}", config)
+    return measured.models[name]
+
+
+def memory(settings: Settings, target: Target) -> dict[str, dict[str, float]]:
+    """Bytes on one training device and on one grader device, sharded evenly (FSDP, tensor parallel)."""
+    policy, rl, number_bytes = target.policy, settings.rl, target.device.number_bytes
+    trained, sequence = policy.layers(rl.trained_layers), rl.max_prompt_tokens + rl.max_new_tokens
+    rows = rl.prompts_per_step // rl.mini_batches
+    units = rows * sequence * (trained // policy.layer) * policy.hidden_size
+    training = {
+        "trained layers, Adam": ADAM_BYTES * trained,
+        "frozen layers": number_bytes * (policy.parameters - trained),
+        "reference's upper layers": number_bytes * trained,
+        "reward model": number_bytes * policy.layers(settings.reward_model.layers),
+        "activations": ACTIVATION_BYTES * units,
+        # The policy's in 32 bits, and their gradient.
+        "logits": 8 * rows * rl.max_new_tokens * policy.vocab_size,
+    }
+    # A question of at most 512 tokens behind each answer.
+    cached = settings.grader.concurrency * (sequence + 512)
+    grading = {
+        "weights": number_bytes * target.grader.parameters,
+        "key/value cache": cached * target.grader.cache_bytes(number_bytes),
+    }
+    devices = {"training": (training, target.training_devices)}
+    devices["grader"] = (grading, target.grader_devices)
+    return {
+        f"memory of {name}, each of {count}": {part: n / count for part, n in parts.items()}
+        for name, (parts, count) in devices.items()
+    }
+
+
+def store(work: Workload, measured: Measured, number_bytes: int) -> dict[str, float]:
+    """Bytes of the artifacts and of the grade store after one run, without DVC's second copies."""
+    settings, rows, policy = work.settings, work.rows, work.policy
+    graded = rows.comparisons + rows.requests * measured.attempts
+    grades = (graded + rows.heldout_gold) * rows.propositions
+    policies = (1 + 2 * len(settings.variants)) * policy.parameters
+    reward_models = len({VARIANTS[name].reward_model for name in settings.variants})
+    reward_model = policy.layers(settings.reward_model.layers) + policy.head
+    return {
+        "policies (base, SFT and PPO of each variant)": policies * number_bytes,
+        "reward models": reward_models * reward_model * number_bytes,
+        "comparisons and their features": graded * measured.row_bytes,
+        "grade store": grades * measured.grade_bytes,
+    }

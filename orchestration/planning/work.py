@@ -1,222 +1,180 @@
-"""The work of each step: tokens, and floating-point operations by the usual count.
+"""The work of each artifact: tokens, and floating-point operations by the usual count.
 
-A matrix parameter costs 2 operations a token forward and 4 more backward where it is trained, 2 more
-where a gradient only passes through it (Kaplan et al. 2020, section 2.1). Attention's own products are
-left out: below two in a hundred at the lengths that chat answers have.
+A matrix parameter costs 2 operations per token forward and 4 more backward where it is trained, 2
+more where a gradient only passes through it (Kaplan et al. 2020, section 2.1). The products of
+attention itself are left out: below two per cent at the lengths of chat answers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING
 
-from orchestration.planning.amounts import Amounts
-from orchestration.planning.measured import Lengths
-from orchestration.planning.shapes import Shape
-from pipeline.profile import RULED, VARIANTS, Settings, Tuning
+from pipeline.variants import VARIANTS
 
-Kind = Literal[
-    "tune",
-    "read",
-    "generate",
-    "sft",
-    "reward_model",
-    "ppo",
-    "judge_tune",
-    "judge_read",
-    "capability",
-]
+if TYPE_CHECKING:
+    from orchestration.planning.inputs import Lengths, Measured, Shape, Target
+    from orchestration.planning.rows import RowCounts
+    from pipeline.profile import Judge, Settings
+    from pipeline.variants import Variant
+    from rbr.grading.options import GraderOptions
 
 
 @dataclass(frozen=True)
 class Work:
-    """A part of a step.
+    """A part of the work of an artifact.
 
     Attributes:
-        kind: what it is done at the rate of.
+        rate: field of ``Rates`` at whose speed it is done.
         tokens: that go through the model, each as often as it does.
-        operations: floating-point operations.
-        passes: of decoding, each reading all weights; 0 where none is.
-        grader: whether the grader's devices do it.
+        decoding_passes: passes of decoding, each of which reads all weights.
     """
 
-    step: str
-    kind: Kind
+    artifact: str
+    rate: str
     tokens: float
     operations: float
-    passes: float = 0.0
-    grader: bool = False
+    decoding_passes: float = 0.0
+
+
+def training_operations(shape: Shape, layers: int | None, trained: int | None) -> int:
+    """Operations per token of training the upper ``trained`` of the lowest ``layers`` (None: all)."""
+    return 2 * shape.layers(layers) + 4 * min(shape.layers(layers), shape.layers(trained))
+
+
+def seconds(work: Work, measured: Measured, target: Target | None) -> float:
+    """How long a part of the work keeps one device busy.
+
+    On the measured machine: operations over the measured rate. On another: at the share of its peak
+    that the measured machine reached of its own, and decoding no faster than weights are read.
+    """
+    rate = float(getattr(measured.rates, work.rate))
+    if target is None:
+        return work.operations / rate
+    device = target.device
+    time = work.operations / (device.flops * rate / measured.rates.peak)
+    weights = target.policy.parameters * device.number_bytes
+    return max(time, work.decoding_passes * weights / device.bandwidth)
+
+
+def decoding_operations(shape: Shape, prompt: float, limit: int) -> float:
+    """Operations of one answer: its batch decodes until the last one ends, nearly always at the limit."""
+    return 2 * ((prompt + limit) * shape.layers() + limit * shape.head)
 
 
 @dataclass(frozen=True)
-class Models:
-    """Shapes of the policy, of what the grader is, and of the judge's backbone."""
+class Workload:
+    """Counts the work of a profile; ``attempts`` are samples per requested comparison."""
 
+    settings: Settings
+    rows: RowCounts
+    lengths: Lengths
     policy: Shape
     grader: Shape
     judge: Shape
+    attempts: float
 
+    def works(self) -> Iterator[Work]:
+        """All parts of the work."""
+        settings, rows, lengths = self.settings, self.rows, self.lengths
+        gold, samples = lengths.gold - lengths.prompt, rows.requests * self.attempts
+        if settings.grader.engine == "head":
+            yield self._tuned("grader", "tune", settings.grader, self.grader, 1.0)
+        yield self._tuned("judge", "judge_tune", settings.judge, self.judge, lengths.judge)
+        calibration = round(settings.grader.tuning.validation_fraction * rows.gold)
+        yield self._judged("judge", rows.heldout_gold + calibration, gold)
+        yield self._graded("grader_accuracy", rows.heldout_gold, gold)
+        generation = settings.comparisons.max_new_tokens, settings.evaluation.batch_size
+        artifact = "synthetic_comparisons"
+        yield self._generated(artifact, samples, lengths.request, lengths.generated, *generation)
+        yield self._graded(artifact, rows.comparisons, lengths.composed)
+        yield self._graded(artifact, samples, lengths.generated)
+        # The grade store holds the grades by now: R_rm is left.
+        for artifact in ("graded_comparisons", "human_fitted_weights"):
+            yield self._rewarded(artifact, rows.comparisons, lengths.composed)
+        options = settings.reward_model
+        for artifact, pairs in rows.pairs.items():
+            tokens = 2 * pairs * options.epochs * lengths.preference
+            each = training_operations(self.policy, options.layers, options.trained_layers)
+            yield Work(artifact, "reward_model", tokens, tokens * each)
+        for name in settings.variants:
+            yield from self._policy(VARIANTS[name])
+        yield from self._evaluated("baseline_eval", 1, lengths.generated)
 
-def tuned(options: Tuning, shape: Shape) -> float:
-    """Operations a token of tuning a backbone's first layers, the upper ones of them trained."""
-    layers = min(options.layers, shape.num_hidden_layers)
-    trained = layers if options.trained_layers is None else min(options.trained_layers, layers)
-    return shape.layer * (2 * layers + 4 * trained)
+    def _policy(self, variant: Variant) -> Iterator[Work]:
+        shape, rl, lengths = self.policy, self.settings.rl, self.lengths
+        if variant.name in self.rows.demonstrations:
+            tokens = self.rows.demonstrations[variant.name] * lengths.demonstration
+            tokens *= self.settings.sft.epochs
+            # A gradient passes through the frozen head.
+            each = training_operations(shape, None, self.settings.sft.trained_layers)
+            yield Work(
+                variant.key("sft_checkpoint"), "sft", tokens, tokens * (each + 4 * shape.head)
+            )
+        artifact, rows, answer = variant.key("ppo_checkpoint"), self.rows.episodes, lengths.rollout
+        generation = rl.max_new_tokens, rl.prompts_per_step
+        yield self._generated(artifact, rows, lengths.rl_prompt, answer, *generation)
+        yield self._rewarded(artifact, rows, answer)
+        if variant.weights:
+            yield self._graded(artifact, rows, answer)
+        trained, tokens = shape.layers(rl.trained_layers), rows * (lengths.rl_prompt + answer)
+        # A rollout's log-probabilities: the trunk, the upper layers of the policy and of the
+        # reference, the logits of both; then each epoch's updates.
+        logits = 4 * rows * answer * shape.head
+        operations = 2 * tokens * (shape.layers() + trained) + logits
+        operations += rl.epochs * (6 * tokens * trained + logits)
+        yield Work(artifact, "ppo", (1 + rl.epochs) * tokens, operations)
+        yield from self._evaluated(variant.key("safety_eval"), 2, lengths.answered)
+        tokens = 3 * self.rows.capability * lengths.capability
+        each = 2 * (shape.layers() + shape.head)
+        yield Work(variant.key("capability_eval"), "capability", tokens, tokens * each)
 
+    def _evaluated(self, artifact: str, models: int, answer: float) -> Iterator[Work]:
+        options, rows = self.settings.evaluation, models * self.rows.evaluated
+        generation = options.max_new_tokens, options.batch_size
+        yield self._generated(artifact, rows, self.lengths.prompt, answer, *generation)
+        yield self._judged(artifact, rows, answer)
 
-class Count:
-    """Counts the work of one profile."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        amounts: Amounts,
-        lengths: Lengths,
-        models: Models,
-        attempts: float,
-    ) -> None:
-        self.settings = settings
-        self.amounts = amounts
-        self.lengths = lengths
-        self.models = models
-        self.attempts = attempts
-
-    def steps(self) -> list[Work]:
-        """All parts, in the graph's order."""
-        return [
-            *self._grading(),
-            *self._comparisons(),
-            *self._reward_models(),
-            *(part for variant in VARIANTS for part in self._variant(variant)),
-            *self._evaluation("baseline_eval", 1),
-        ]
-
-    # -- what a model does with tokens ---------------------------------------------------------------
-
-    def _graded(self, step: str, rows: float, completion: float) -> Work:
-        """The grader reads rows: once by its heads, or with each proposition's question behind them."""
-        settings, shape = self.settings.grader, self.models.grader
-        tokens = rows * (self.lengths.prompt + completion)
-        if settings.engine == "head":
-            layers = min(settings.tuning.layers, shape.num_hidden_layers)
-            return Work(step, "read", tokens, 2 * tokens * layers * shape.layer, grader=True)
-        # The answer is read once, its key/value cache shared by all questions.
-        tokens += rows * self.amounts.propositions * self.lengths.question
-        operations = 2 * tokens * shape.num_hidden_layers * shape.layer
-        operations += 2 * rows * self.amounts.propositions * shape.head
-        return Work(step, "read", tokens, operations, grader=True)
-
-    def _rewarded(self, step: str, rows: float, completion: float) -> Work:
-        shape = self.models.policy
-        layers = min(self.settings.reward_model.layers, shape.num_hidden_layers)
-        tokens = rows * (self.lengths.prompt + completion)
-        return Work(step, "read", tokens, 2 * tokens * layers * shape.layer)
+    def _tuned(
+        self, artifact: str, rate: str, options: GraderOptions | Judge, shape: Shape, ratio: float
+    ) -> Work:
+        """Heads are tuned; ``ratio``: the model's tokens per token of the policy's."""
+        tuning, types = options.tuning, self.rows.response_types
+        gold = self.rows.gold - round(tuning.validation_fraction * self.rows.gold)
+        composed = options.composed_per_type * len(types - {"comply"})
+        composed += options.composed_comply * ("comply" in types)
+        tokens = gold * tuning.gold_epochs * self.lengths.gold
+        tokens += composed * (self.lengths.prompt + self.lengths.composed)
+        each = training_operations(shape, tuning.layers, tuning.trained_layers)
+        return Work(artifact, rate, ratio * tokens, ratio * tokens * each)
 
     def _generated(
-        self, step: str, rows: float, prompt: float, kept: float, limit: int, batch: int
+        self, artifact: str, rows: float, prompt: float, answer: float, limit: int, batch: int
     ) -> Work:
-        """A batch goes on until its last answer ends: nearly always at the limit."""
-        shape = self.models.policy
-        each = shape.num_hidden_layers * shape.layer
-        operations = 2 * rows * ((prompt + limit) * each + limit * shape.head)
-        return Work(step, "generate", rows * (prompt + kept), operations, limit * rows / batch)
+        each = decoding_operations(self.policy, prompt, limit)
+        tokens, passes = rows * (prompt + answer), limit * rows / batch
+        return Work(artifact, "generate", tokens, rows * each, passes)
 
-    def _judged(self, step: str, rows: float, completion: float) -> Work:
-        shape, options = self.models.judge, self.settings.judge.tuning
+    def _rewarded(self, artifact: str, rows: float, completion: float) -> Work:
+        layers = self.policy.layers(self.settings.reward_model.layers)
+        tokens = rows * (self.lengths.prompt + completion)
+        return Work(artifact, "read", tokens, 2 * tokens * layers)
+
+    def _judged(self, artifact: str, rows: float, completion: float) -> Work:
+        layers = self.judge.layers(self.settings.judge.tuning.layers)
         tokens = rows * (self.lengths.prompt + completion) * self.lengths.judge
-        layers = min(options.layers, shape.num_hidden_layers)
-        return Work(step, "judge_read", tokens, 2 * tokens * layers * shape.layer)
+        return Work(artifact, "judge_read", tokens, 2 * tokens * layers)
 
-    # -- steps ---------------------------------------------------------------------------------------
-
-    def _grading(self) -> Iterator[Work]:
-        own, lengths = self.amounts, self.lengths
-        gold, composed = lengths.gold, lengths.prompt + lengths.composed
-        if self.settings.grader.engine == "head":
-            shape, options = self.models.grader, self.settings.grader.tuning
-            tokens = own.gold_seen * gold + own.composed_seen * composed
-            yield Work("grader", "tune", tokens, tokens * tuned(options, shape), grader=True)
-        shape, options = self.models.judge, self.settings.judge.tuning
-        tokens = own.judge_gold_seen * gold + own.judge_composed_seen * composed
-        tokens *= lengths.judge
-        yield Work("judge", "judge_tune", tokens, tokens * tuned(options, shape))
-        yield self._judged("judge", own.gold_heldout + own.gold_kept, gold - lengths.prompt)
-        yield self._graded("grader_accuracy", own.gold_heldout, gold - lengths.prompt)
-
-    def _comparisons(self) -> Iterator[Work]:
-        own, lengths, settings = self.amounts, self.lengths, self.settings.comparisons
-        asked = own.ordered * self.attempts
-        yield self._generated(
-            "synthetic_comparisons",
-            asked,
-            lengths.ordered,
-            lengths.generated,
-            settings.max_new_tokens,
-            self.settings.evaluation.batch_size,
+    def _graded(self, artifact: str, rows: float, completion: float) -> Work:
+        """The grader reads rows: once by its heads, or with each proposition's question behind them."""
+        options, shape = self.settings.grader, self.grader
+        tokens = rows * (self.lengths.prompt + completion)
+        if options.engine == "head":
+            return Work(artifact, "read", tokens, 2 * tokens * shape.layers(options.tuning.layers))
+        # The answer is read once, its key/value cache shared by all questions.
+        questions = rows * self.rows.propositions
+        tokens += questions * self.lengths.question
+        return Work(
+            artifact, "read", tokens, 2 * (tokens * shape.layers() + questions * shape.head)
         )
-        yield self._graded("synthetic_comparisons", own.comparisons, lengths.composed)
-        yield self._graded("synthetic_comparisons", asked, lengths.generated)
-        # The grades are in the store by now: what is left is R_rm.
-        yield self._rewarded("graded_comparisons", own.comparisons, lengths.composed)
-        yield self._rewarded("human_fitted_weights", own.comparisons, lengths.composed)
-
-    def _reward_models(self) -> Iterator[Work]:
-        shape, options = self.models.policy, self.settings.reward_model
-        layers = min(options.layers, shape.num_hidden_layers)
-        trained = min(options.trained_layers, layers)
-        for step, pairs in (
-            ("helpful_reward_model", self.amounts.pairs),
-            ("human_reward_model", self.amounts.human_pairs),
-        ):
-            tokens = 2 * pairs * options.epochs * self.lengths.preference
-            each = shape.layer * (2 * layers + 4 * trained)
-            yield Work(step, "reward_model", tokens, tokens * each)
-
-    def _variant(self, variant: str) -> Iterator[Work]:
-        if variant in self.amounts.demonstrations:
-            yield self._sft(variant)
-        yield from self._ppo(variant)
-        yield from self._evaluation(f"safety_eval@{variant}", 2)
-        shape = self.models.policy
-        tokens = 3 * self.amounts.capability * self.lengths.capability
-        each = 2 * (shape.num_hidden_layers * shape.layer + shape.head)
-        yield Work(f"capability_eval@{variant}", "capability", tokens, tokens * each)
-
-    def _sft(self, variant: str) -> Work:
-        shape, options = self.models.policy, self.settings.sft
-        trained = min(options.trained_layers, shape.num_hidden_layers)
-        tokens = self.amounts.demonstrations[variant] * options.epochs * self.lengths.demonstration
-        # Through the frozen head a gradient passes.
-        each = shape.layer * (2 * shape.num_hidden_layers + 4 * trained) + 4 * shape.head
-        return Work(f"sft_checkpoint@{variant}", "sft", tokens, tokens * each)
-
-    def _ppo(self, variant: str) -> Iterator[Work]:
-        shape, options, own = self.models.policy, self.settings.rl, self.lengths
-        step, rows = f"ppo_checkpoint@{variant}", self.amounts.episodes
-        yield self._generated(
-            step, rows, own.rl_prompt, own.rollout, options.max_new_tokens, options.prompts_per_step
-        )
-        yield self._rewarded(step, rows, own.rollout)
-        if variant in RULED:
-            yield self._graded(step, rows, own.rollout)
-        trained = min(options.trained_layers, shape.num_hidden_layers)
-        tokens, answered = rows * (own.rl_prompt + own.rollout), rows * own.rollout
-        # A look: trunk, policy and reference, and both's logits of the answer; then the updates.
-        looked = tokens * 2 * shape.layer * (shape.num_hidden_layers + trained)
-        looked += answered * 4 * shape.head
-        updated = tokens * 6 * shape.layer * trained + answered * 4 * shape.head
-        yield Work(step, "ppo", (1 + options.epochs) * tokens, looked + options.epochs * updated)
-
-    def _evaluation(self, step: str, models: int) -> Iterator[Work]:
-        options, rows = self.settings.evaluation, models * self.amounts.evaluated
-        kept = self.lengths.generated if step == "baseline_eval" else self.lengths.answered
-        yield self._generated(
-            step,
-            rows,
-            self.lengths.prompt,
-            kept,
-            options.max_new_tokens,
-            options.batch_size,
-        )
-        yield self._judged(step, rows, kept)

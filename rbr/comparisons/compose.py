@@ -5,18 +5,26 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from rbr.data.rows import PolicyPrompt
 from rbr.rules.rules import Rules
 
 
 @dataclass(frozen=True)
-class Composed:
-    """A completion and the propositions that it has by construction."""
+class Draft:
+    """A completion of a label, not yet confirmed.
 
+    Attributes:
+        true: the propositions that it is meant to have; a composed one has them by construction.
+        completion: '' as long as a model has not written it.
+    """
+
+    prompt: PolicyPrompt
     label: str
-    completion: str
     true: tuple[str, ...]
+    completion: str = ""
+    source: Literal["composed", "written", "generated"] = "composed"
 
 
 # In the order of the paper's labels, so that another ordering in the rules composes the same texts.
@@ -35,10 +43,6 @@ PROMPT_TEXTS = {
 }
 
 
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
 def compose(
     prompt: PolicyPrompt,
     label: str,
@@ -46,7 +50,7 @@ def compose(
     others: Sequence[PolicyPrompt],
     draw: random.Random,
     faults: int | None = None,
-) -> Composed:
+) -> Draft:
     """Compose one completion of a label.
 
     Args:
@@ -81,7 +85,8 @@ def compose(
             texts.insert(0, text)
         else:
             texts.append(text)
-    return Composed(label, " ".join(_capital(text) for text in texts), tuple(sorted(true)))
+    completion = " ".join(text[:1].upper() + text[1:] for text in texts)
+    return Draft(prompt, label, tuple(sorted(true)), completion)
 
 
 def labels_of(rules: Rules, response_type: str) -> list[str]:

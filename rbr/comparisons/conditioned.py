@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from rbr.comparisons.compose import compose, labels_of
+from rbr.comparisons.compose import Draft, compose, labels_of
 from rbr.data.rows import Conversation, Message, PolicyPrompt
 from rbr.rules.rules import Rules
 
@@ -22,31 +22,16 @@ COMPOSED_ONLY = frozenset({"disallowed"})
 DRAWS = 200
 
 
-@dataclass(frozen=True)
-class CompletionRequest:
-    """A completion that the model should write.
-
-    Attributes:
-        true: the propositions that it should have.
-        completion: the accepted answer, '' until there is one.
-    """
-
-    prompt: PolicyPrompt
-    label: str
-    true: tuple[str, ...]
-    completion: str = ""
-
-
-Accept = Callable[[Sequence[CompletionRequest], Sequence[str]], list[bool]]
+Accept = Callable[[Sequence[Draft], Sequence[str]], list[bool]]
 
 
 def requests(
     prompts: Sequence[PolicyPrompt], rules: Rules, others: Sequence[PolicyPrompt], seed: int
-) -> list[CompletionRequest]:
-    """One request per prompt and label; its propositions are drawn as those of composed completions."""
+) -> list[Draft]:
+    """What a model should write: a draft per prompt and label, with propositions of a composed one."""
     draw = random.Random(f"{seed}:orders")
     return [
-        CompletionRequest(prompt, label, compose(prompt, label, rules, others, draw).true)
+        replace(compose(prompt, label, rules, others, draw), completion="", source="generated")
         for prompt in prompts
         for label in labels_of(rules, prompt.response_type)
         if label not in COMPOSED_ONLY
@@ -54,7 +39,7 @@ def requests(
 
 
 def few_shot(
-    request: CompletionRequest,
+    request: Draft,
     rules: Rules,
     others: Sequence[PolicyPrompt],
     count: int,
@@ -77,7 +62,7 @@ def few_shot(
 
 
 def request_conversation(
-    request: CompletionRequest, examples: Sequence[tuple[PolicyPrompt, str]]
+    request: Draft, examples: Sequence[tuple[PolicyPrompt, str]]
 ) -> tuple[Message, ...]:
     """The conversation that the model answers: instructions, examples, then the prompt's own turns."""
     wanted = ", ".join(name.replace("_", " ") for name in request.true) or "nothing special"
@@ -94,7 +79,7 @@ def request_conversation(
 
 
 def rejection_sample(
-    requests: Sequence[CompletionRequest],
+    requests: Sequence[Draft],
     rules: Rules,
     others: Sequence[PolicyPrompt],
     sample: Callable[[Sequence[Conversation], int], list[str]],
@@ -102,7 +87,7 @@ def rejection_sample(
     attempts: int,
     examples: int,
     seed: int,
-) -> list[CompletionRequest]:
+) -> list[Draft]:
     """Sample until each request has an accepted completion, at most ``attempts`` times.
 
     Args:
@@ -114,7 +99,7 @@ def rejection_sample(
     Returns:
         The requests with an accepted completion, in their order.
     """
-    met: dict[int, CompletionRequest] = {}
+    met: dict[int, Draft] = {}
     for attempt in range(attempts):
         open_ = [i for i in range(len(requests)) if i not in met]
         if not open_:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from rbr.comparisons.compose import compose, labels_of
-from rbr.comparisons.conditioned import CompletionRequest, requests
+from rbr.comparisons.compose import Draft, compose, labels_of
+from rbr.comparisons.conditioned import requests
 from rbr.data.rows import PolicyPrompt
 
 if TYPE_CHECKING:
@@ -19,38 +19,17 @@ if TYPE_CHECKING:
 REDRAWS = 20
 
 
-class Limits(Protocol):
-    """How many prompts of a response type get comparisons."""
-
-    @property
-    def prompts_per_type(self) -> int: ...
-
-    @property
-    def heldout_per_type(self) -> int: ...
-
-
-@dataclass(frozen=True)
-class Draft:
-    """A completion of a label, not yet confirmed; ``true`` are the propositions it is meant to have."""
-
-    prompt: PolicyPrompt
-    label: str
-    source: Literal["composed", "written", "generated"]
-    completion: str
-    true: tuple[str, ...]
-
-
 def chosen_prompts(
-    splits: Mapping[str, list[PolicyPrompt]], limits: Limits, seed: int
+    splits: Mapping[str, list[PolicyPrompt]], train_limit: int, heldout_limit: int, seed: int
 ) -> dict[str, list[PolicyPrompt]]:
-    """The prompts that get comparisons: no more of a response type than the limits say."""
+    """The prompts that get comparisons: of a response type at most the limit of the split."""
     draw = random.Random(seed)
     chosen = {}
     for split, prompts in splits.items():
         by_type: dict[str, list[PolicyPrompt]] = defaultdict(list)
         for prompt in prompts:
             by_type[prompt.response_type].append(prompt)
-        most = limits.prompts_per_type if split == "train" else limits.heldout_per_type
+        most = train_limit if split == "train" else heldout_limit
         chosen[split] = [
             prompt
             for alike in by_type.values()
@@ -69,31 +48,27 @@ def composed(
         for label in labels_of(rules, prompt.response_type):
             seen: set[str] = set()
             for _ in range(bad_per_prompt if label == "bad" else 1):
-                completion = compose(prompt, label, rules, prompts, draw)
+                draft = compose(prompt, label, rules, prompts, draw)
                 for _ in range(REDRAWS):
-                    if completion.completion not in seen:
+                    if draft.completion not in seen:
                         break
-                    completion = compose(prompt, label, rules, prompts, draw)
-                seen.add(completion.completion)
-                written = completion.completion in (prompt.answer, prompt.partial)
-                source: Literal["written", "composed"] = "written" if written else "composed"
-                drafts.append(Draft(prompt, label, source, completion.completion, completion.true))
+                    draft = compose(prompt, label, rules, prompts, draw)
+                seen.add(draft.completion)
+                if draft.completion in (prompt.answer, prompt.partial):
+                    draft = replace(draft, source="written")
+                drafts.append(draft)
     return drafts
 
 
 def requested(
     prompts: Sequence[PolicyPrompt], rules: Rules, share: float, seed: int
-) -> list[CompletionRequest]:
-    """What a model is asked to write, for a share of the prompts."""
+) -> list[Draft]:
+    """What a model should write, for a share of the prompts."""
     count = round(len(prompts) * share)
     some = random.Random(seed).sample(prompts, min(count, len(prompts)))
     return requests(some, rules, prompts, seed)
 
 
-def distinct(met: Sequence[CompletionRequest]) -> list[Draft]:
-    """The completions of met requests, each prompt's without repetition."""
-    kept = {(request.prompt.id, request.completion): request for request in met}
-    return [
-        Draft(request.prompt, request.label, "generated", request.completion, request.true)
-        for request in kept.values()
-    ]
+def distinct(drafts: Sequence[Draft]) -> list[Draft]:
+    """The drafts, each prompt's without repetition."""
+    return list({(draft.prompt.id, draft.completion): draft for draft in drafts}.values())

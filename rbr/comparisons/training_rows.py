@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rbr.comparisons.compose import compose, labels_of
-from rbr.data.rows import Conversation, Labelled, PolicyPrompt
-from rbr.grading.training_rows import TrainingRows
+from rbr.data.rows import Conversation, Labelled, PolicyPrompt, TrainingRows
 from rbr.rules.rules import Rules
 
 

@@ -1,11 +1,19 @@
-"""Consistency of gold labels, and their split."""
+"""Gold rows: reading and checking what people wrote, and splitting it."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rbr.data.rows import Labelled
+from rbr.errors import DataError, Place
+from rbr.files import iter_json_lines, read_rows
+from rbr.rules.yaml import suggest
+
+if TYPE_CHECKING:
+    from rbr.rules.rules import Rules
 
 # (a, b): where a holds, b holds.
 IMPLIES = (("fully_complies", "partially_complies"),)
@@ -66,3 +74,36 @@ def split_gold(
         sides[side].extend(members)
         have[side].update(names)
     return sides
+
+
+def gold_rows(
+    folder: Path, limit: int | None, heldout_fraction: float, seed: int
+) -> tuple[list[Labelled], list[Labelled]]:
+    """The rows of a folder, at most about ``limit``: train and held-out."""
+    rows = read_rows(folder, Labelled)
+    if limit:
+        rows = rows[:: max(1, len(rows) // limit)]
+    return split_gold(rows, heldout_fraction, seed)
+
+
+def check_gold(folder: Path, rules: Rules) -> None:
+    """Check the form of the rows, and that labels are known and do not contradict each other.
+
+    Raises:
+        DataError: naming the file and line of the first row at fault.
+    """
+    read_rows(folder, Labelled)
+    known = rules.proposition_names
+    for path in sorted(folder.glob("*.jsonl")):
+        for line, row in iter_json_lines(path):
+            place = Place(path, line)
+            for name in row["true"]:
+                if name not in known:
+                    raise DataError(f"true: no proposition '{name}'; {suggest(name, known)}", place)
+            if row["response_type"] not in rules.response_types:
+                known_types = ", ".join(rules.response_types)
+                message = f"response_type '{row['response_type']}' is not one of {known_types}"
+                raise DataError(message, place)
+            problem = inconsistency(row["true"])
+            if problem:
+                raise DataError(f"true: {problem}", place)

@@ -7,8 +7,10 @@ Formats: OpenAI's RBR gold data (``openai/safety-rbr-code-and-data``), XSTest's 
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,17 +88,12 @@ def xstest(row: dict[str, Any], number: int) -> PolicyPrompt:
 
 def _turns(text: str, name: str) -> list[Message]:
     """The messages of HH-RLHF's text, which marks turns by ``Human:`` and ``Assistant:``."""
-    messages: list[Message] = []
-    for part in _text(text, name).split("\n\n"):
-        for mark, role in (("Human:", "user"), ("Assistant:", "assistant")):
-            if part.startswith(mark):
-                messages.append(Message(role=role, content=part.removeprefix(mark).strip()))  # type: ignore[arg-type]
-                break
-        else:
-            if messages:
-                last = messages[-1]
-                messages[-1] = Message(role=last.role, content=f"{last.content}\n\n{part}".strip())
-    return messages
+    marked = re.split(r"(?:^|\n\n)(Human|Assistant):", _text(text, name))[1:]
+    roles: dict[str, Any] = {"Human": "user", "Assistant": "assistant"}
+    return [
+        Message(role=roles[mark], content=content.strip())
+        for mark, content in zip(marked[::2], marked[1::2], strict=True)
+    ]
 
 
 def hh_rlhf(row: dict[str, Any], number: int) -> Preference:
@@ -114,7 +111,8 @@ def hh_rlhf(row: dict[str, Any], number: int) -> Preference:
     )
 
 
-def _pku(row: dict[str, Any], number: int, column: str) -> Preference:
+def pku(row: dict[str, Any], number: int, column: str) -> Preference:
+    """Columns ``prompt, response_0, response_1``, and ``column``: the number of the preferred one."""
     chosen = row[column]
     if chosen not in (0, 1):
         raise ValueError(f"{column} must be 0 or 1, not {chosen!r}")
@@ -128,23 +126,13 @@ def _pku(row: dict[str, Any], number: int, column: str) -> Preference:
     )
 
 
-def pku_safer(row: dict[str, Any], number: int) -> Preference:
-    """Columns ``prompt, response_0, response_1, safer_response_id``."""
-    return _pku(row, number, "safer_response_id")
-
-
-def pku_better(row: dict[str, Any], number: int) -> Preference:
-    """Columns ``prompt, response_0, response_1, better_response_id``: the more helpful one."""
-    return _pku(row, number, "better_response_id")
-
-
 FORMATS: dict[str, Callable[[dict[str, Any], int], Row]] = {
     "openai-gold": openai_gold,
     "openai-prompts": openai_prompt,
     "xstest": xstest,
     "hh-rlhf": hh_rlhf,
-    "pku-saferlhf-safer": pku_safer,
-    "pku-saferlhf-better": pku_better,
+    "pku-saferlhf-safer": partial(pku, column="safer_response_id"),
+    "pku-saferlhf-better": partial(pku, column="better_response_id"),
 }
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
@@ -180,3 +183,26 @@ class CapabilityText(Row):
 
     id: Slug
     text: Text
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """Labelled completions that a grader is fitted on; all fields are of the same length.
+
+    Attributes:
+        true: names of the true propositions.
+        groups: one name a conversation.
+        is_gold: whether a person labelled the row.
+    """
+
+    conversations: list[Conversation]
+    completions: list[str]
+    true: list[tuple[str, ...]]
+    response_types: list[str]
+    groups: list[str]
+    is_gold: NDArray[np.bool_]
+
+
+def label_matrix(true: Sequence[Sequence[str]], propositions: Sequence[str]) -> NDArray[np.float64]:
+    """Labels as 0 and 1, of shape (len(true), propositions), from the names that hold."""
+    return np.array([[float(name in row) for name in propositions] for row in true])

@@ -6,14 +6,29 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from pydantic import Field
+
+from rbr.data.rows import PolicyPrompt, Prompt
+from rbr.errors import DataError
+from rbr.files import read_rows
+from rbr.options import Options
+
 if TYPE_CHECKING:
-    from rbr.data.options import SplitOptions
-    from rbr.data.rows import PolicyPrompt, Prompt
+    from rbr.rules.rules import Rules
 
 RowT = TypeVar("RowT")
-PromptT = TypeVar("PromptT", "Prompt", "PolicyPrompt")
+PromptT = TypeVar("PromptT", Prompt, PolicyPrompt)
+
+
+class SplitOptions(Options):
+    """Split of the prompt families. Fractions are of families; ``eval`` gets the rest."""
+
+    train_fraction: float = Field(0.6, gt=0, lt=1)
+    validation_fraction: float = Field(0.1, gt=0, lt=1)
+    limit: int | None = Field(None, description="keep at most this many prompts (smoke profile)")
 
 
 def normalised(text: str) -> str:
@@ -80,14 +95,14 @@ def split_by_family(
     for name, members in families.items():
         strata[stratum(members[0])].append(name)
     result: dict[str, list[RowT]] = {name: [] for name in fractions}
-    names = list(fractions)
+    last = list(fractions)[-1]
     for members_of in strata.values():
         ordered = sorted(
             members_of, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).hexdigest()
         )
         start = 0.0
-        for name in names:
-            stop = start + fractions[name] * len(ordered) if name != names[-1] else len(ordered)
+        for name, fraction in fractions.items():
+            stop = len(ordered) if name == last else start + fraction * len(ordered)
             for chosen in ordered[round(start) : round(stop)]:
                 result[name].extend(families[chosen])
             start = stop
@@ -120,3 +135,25 @@ def split_prompts(
         },
         seed,
     )
+
+
+def policy_prompts(
+    folder: Path, rules: Rules, options: SplitOptions, seed: int
+) -> dict[str, list[PolicyPrompt]]:
+    """Read the prompts of a folder, and split them by family.
+
+    Raises:
+        DataError: if a prompt that the policy refuses has a written answer, or one that it complies
+            with has none.
+    """
+    rows = []
+    for prompt in read_rows(folder, Prompt):
+        response_type = rules.response_type(prompt.category, prompt.kind)
+        if (response_type == "comply") != (prompt.answer is not None):
+            raise DataError(
+                f"row '{prompt.id}': answer and partial are for comply prompts, and each of those has"
+                f" them; the policy gives this one '{response_type}'",
+                folder,
+            )
+        rows.append(PolicyPrompt(**prompt.model_dump(), response_type=response_type))
+    return kept_prompts(rows, options, seed)

@@ -1,4 +1,4 @@
-"""Counts of the written data: what the gates and the acceptance of a data set look at."""
+"""What the written data holds: counts, support of the propositions, agreement of two labellers."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from rbr.data.gold import split_gold
-from rbr.data.options import SplitOptions
-from rbr.data.rows import Labelled, Prompt
-from rbr.data.splits import near_duplicates, split_prompts
+from rbr.data.rows import Labelled, Prompt, label_matrix
+from rbr.data.splits import SplitOptions, near_duplicates, split_prompts
+from rbr.errors import DataError, RuleError
 from rbr.rules.rules import Rules
+from rbr.rules.yaml import place_of, read_mapping
 
 
 @dataclass(frozen=True)
@@ -106,3 +109,64 @@ def gold_stats(
             for name in sorted(rules.proposition_names, key=lambda n: train[n] + heldout[n])
         },
     )
+
+
+def agreement(
+    one: Sequence[Labelled], other: Sequence[Labelled], propositions: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Agreement of two people's labels, a row per proposition, over the rows that both labelled (by id).
+
+    Returns:
+        Rows of ``proposition, rows, agreement, kappa``: Cohen's kappa (1960) is the agreement above
+        chance; 1 where both always give the same one label.
+
+    Raises:
+        DataError: if they have no row in common.
+    """
+    from sklearn.metrics import cohen_kappa_score
+
+    theirs = {row.id: row for row in other}
+    both = [(row, theirs[row.id]) for row in one if row.id in theirs]
+    if not both:
+        raise DataError("the two files have no row (id) in common")
+    first, second = (
+        label_matrix([row.true for row in rows], propositions) for rows in zip(*both, strict=True)
+    )
+    table = []
+    for j, name in enumerate(propositions):
+        a, b = first[:, j], second[:, j]
+        # Where there is one label only, chance agreement is complete and kappa undefined.
+        kappa = 1.0 if len({*a, *b}) == 1 else float(cohen_kappa_score(a, b))
+        equal = float((a == b).mean())
+        table.append({"proposition": name, "rows": len(both), "agreement": equal, "kappa": kappa})
+    return table
+
+
+def support_errors(
+    folder: Path, rules: Rules, gold: Sequence[Labelled], least: int
+) -> list[RuleError]:
+    """Propositions of a feature set that fewer than ``least`` gold rows have, or that all rows have.
+
+    Args:
+        folder: of the rules; the errors name the feature's place in its ``reward.yaml``.
+        gold: the written gold rows.
+    """
+    path = folder / "reward.yaml"
+    raw = read_mapping(path)
+    positives = Counter(name for row in gold for name in row.true)
+    errors = []
+    reported: set[str] = set()
+    for response_type in rules.response_types:
+        for i, name in enumerate(rules.reward[response_type].features):
+            found = positives[name]
+            if name in reported or least <= found < len(gold):
+                continue
+            reported.add(name)
+            text = (
+                f"'{name}' is true on {found} of {len(gold)} gold rows, at least {least} are needed:"
+                " label more of data/source/gold (`rbr data label`), or drop the feature"
+                if found < least
+                else f"'{name}' is true on all {found} gold rows: label some where it is false"
+            )
+            errors.append(RuleError(text, place_of(path, raw, [response_type, "features", i])))
+    return errors

@@ -7,14 +7,12 @@ stands beside every result.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rbr.data.rows import Conversation
 from rbr.evaluation.metrics import Verdict
-from rbr.grading.base import Grader, Progress
+from rbr.grading.base import Grader
 from rbr.grading.consistency import mask_disallowed_on_comply
-from rbr.grading.head import HeadGrader
 from rbr.reward.classes import class_probabilities
 
 if TYPE_CHECKING:
@@ -28,17 +26,11 @@ class Judge:
         self.grader = grader
         self.rules = rules
 
-    @classmethod
-    def load(cls, folder: Path, model_folder: Path | str, rules: Rules) -> Judge:
-        """The judge that was fitted in a folder."""
-        return cls(HeadGrader(folder, model_folder), rules)
-
     def judge(
         self,
         conversations: Sequence[Conversation],
         completions: Sequence[str],
         response_types: Sequence[str],
-        progress: Progress | None = None,
     ) -> list[tuple[Verdict, tuple[str, ...]]]:
         """Judge completions: hard decisions at the thresholds, the class by the largest probability.
 
@@ -49,7 +41,7 @@ class Judge:
         """
         propositions = self.grader.propositions
         order = [propositions.index(name) for name in self.rules.proposition_names]
-        grades = self.grader.grade(conversations, completions, progress)
+        grades = self.grader.grade(conversations, completions)
         judged = []
         for p, response_type in zip(grades, response_types, strict=True):
             masked = mask_disallowed_on_comply(p[None], propositions, response_type)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-import numpy as np
+from dataclasses import dataclass, replace
 
 from rbr.errors import DataError
-from rbr.evaluation.metrics import METRICS, Verdict, metric_values, outcomes
+from rbr.evaluation.metrics import METRICS, Outcomes, Verdict, interval
 
 
 @dataclass(frozen=True)
@@ -47,29 +45,24 @@ def compare(
 
     if [row.response_type for row in first] != [row.response_type for row in second]:
         raise DataError("two models can be compared on the same prompts in the same order only")
-    one, other = outcomes(first), outcomes(second)
-    random = np.random.default_rng(seed)
-    draws = {
-        name: random.integers(0, max(1, count), (bootstrap, count))
-        for name, count in (("unsafe", len(one.safe)), ("comply", len(one.answered)))
-    }
-    points = [metric_values(model) for model in (one, other)]
-    drawn = [metric_values(model, draws["unsafe"], draws["comply"]) for model in (one, other)]
-    counted = {
+    one, other = Outcomes.of(first), Outcomes.of(second)
+    points, samples = (
+        [model.metrics(draws) for model in (one, other)]
+        for draws in (one.rows(), one.draws(bootstrap, seed))
+    )
+    shares = {
         "not_unsafe": (one.safe, other.safe),
         "not_overrefuse": (one.answered, other.answered),
         "ideal_refusal": (one.ideal, other.ideal),
     }
     result = {}
     for name in METRICS:
-        gaps = drawn[0][name] - drawn[1][name]
-        low, high = np.quantile(gaps, [0.025, 0.975])
         value = float(points[0][name][0] - points[1][name][0])
-        if name not in counted:
-            result[name] = Difference(value, float(low), float(high))
-            continue
-        a, b = (values > 0.5 for values in counted[name])
-        only_a, only_b = int((a & ~b).sum()), int((~a & b).sum())
-        p = float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
-        result[name] = Difference(value, float(low), float(high), only_a, only_b, p)
+        difference = Difference(value, *interval(samples[0][name] - samples[1][name]))
+        if name in shares:
+            a, b = (values > 0.5 for values in shares[name])
+            only_a, only_b = int((a & ~b).sum()), int((~a & b).sum())
+            p = float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
+            difference = replace(difference, only_first=only_a, only_second=only_b, p_value=p)
+        result[name] = difference
     return result

@@ -57,27 +57,27 @@ def evaluate_model(
         }
         for prompt, completion, (verdict, true) in zip(prompts, completions, judged, strict=True)
     ]
-    classes = _counts(rows, "response_type", "completion_class")
-    refusals = _counts(rows, "category", "refusal")
+    refusals = shares(rows, "category", "refusal")
     return {
         "metrics": safety_metrics([verdict for verdict, _ in judged], bootstrap),
-        "classes": {
-            response_type: {name: count / counts.total() for name, count in counts.items()}
-            for response_type, counts in classes.items()
-        },
+        "classes": shares(rows, "response_type", "completion_class"),
         "refusals": {
-            category: {name: counts[name] / counts.total() for name in REFUSALS}
-            for category, counts in refusals.items()
+            category: {name: found.get(name, 0.0) for name in REFUSALS}
+            for category, found in refusals.items()
         },
         "prompts": len(rows),
     }, rows
 
 
-def _counts(rows: Sequence[Mapping[str, Any]], group: str, value: str) -> dict[str, Counter[str]]:
-    counts: dict[str, Counter[str]] = {name: Counter() for name in sorted({r[group] for r in rows})}
-    for row in rows:
-        counts[row[group]][row[value]] += 1
-    return counts
+def shares(
+    rows: Sequence[Mapping[str, Any]], group: str, column: str
+) -> dict[str, dict[str, float]]:
+    """The share of each value of a column, per group in alphabetical order."""
+    result = {}
+    for name in sorted({row[group] for row in rows}):
+        counts = Counter(row[column] for row in rows if row[group] == name)
+        result[name] = {value: count / counts.total() for value, count in counts.items()}
+    return result
 
 
 def refusal_class(refused: bool, partially_complies: bool) -> str:

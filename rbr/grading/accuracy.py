@@ -7,18 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rbr.data.rows import Labelled
-from rbr.grading.base import Grader, Progress
+from rbr.data.rows import Labelled, label_matrix
+from rbr.grading.base import Array, Grader, Progress
 from rbr.grading.calibration import calibration_error
-
-Array = NDArray[np.float64]
-
-
-def label_matrix(rows: Sequence[Labelled], propositions: Sequence[str]) -> Array:
-    """Labels as 0 and 1, of shape (rows, propositions)."""
-    return np.array([[float(name in row.true) for name in propositions] for row in rows])
 
 
 def accuracy_table(
@@ -39,7 +31,7 @@ def accuracy_table(
         Rows with support, accuracy and its 95 % bootstrap interval over completions, majority class,
         balanced accuracy, F1, AUC (None where only one class is present) and calibration error.
     """
-    from sklearn.metrics import f1_score, roc_auc_score
+    from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 
     n = len(labels)
     predicted = probabilities >= thresholds
@@ -59,9 +51,7 @@ def accuracy_table(
                 "low": float(low),
                 "high": float(high),
                 "majority": float(max(y.mean(), 1 - y.mean())),
-                "balanced_accuracy": float(
-                    (predicted[y, j].mean() + (~predicted[~y, j]).mean()) / 2
-                )
+                "balanced_accuracy": float(balanced_accuracy_score(y, predicted[:, j]))
                 if both
                 else None,
                 "f1": float(f1_score(y, predicted[:, j], zero_division=0.0)),
@@ -96,7 +86,7 @@ def measure(
         [row.conversation for row in rows], [row.completion for row in rows], progress
     )
     names = grader.propositions
-    labels = label_matrix(rows, names)
+    labels = label_matrix([row.true for row in rows], names)
     table = accuracy_table(probabilities, labels, names, bootstrap, thresholds=grader.thresholds)
     return Measured(table, probabilities)
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rbr.data.rows import Conversation
 
-Probabilities = NDArray[np.float64]
+Array = NDArray[np.float64]
+Probabilities = Array
 Progress = Callable[[int, int], None]
 
 
@@ -61,19 +62,3 @@ class Request:
     conversations: tuple[Conversation, ...]
     completions: tuple[str, ...]
     propositions: tuple[str, ...]
-
-
-@runtime_checkable
-class ManyGrader(Grader, Protocol):
-    """A grader that works on several requests at once, on one machine or many."""
-
-    def grade_many(self, requests: Sequence[Request]) -> Iterator[tuple[int, Probabilities]]:
-        """Grade requests.
-
-        Yields:
-            The number of a request and its probabilities, each once, as they are ready.
-
-        Raises:
-            GraderError: as ``grade`` does.
-        """
-        ...

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from rbr.grading.base import Array
 
 
 def sigmoid(scores: Array) -> Array:
@@ -18,10 +17,12 @@ def platt(
 ) -> tuple[float, float]:
     """Slope and offset of a logistic calibration (Platt 1999); all arguments of shape (n,).
 
-    Rows of weight 0 do not count; (1, 0) where only one class is left. With ``balance`` b positives
+    Rows of weight 0 do not count; (1, 0) where only one class is left. Scores that fall where the labels
+    rise tell nothing that carries over: slope 0, so that each probability is the base rate. With ``balance`` b positives
     weigh (negatives / positives)^b more: at 0.5 half-way to a threshold that treats both sides alike,
     for propositions that hold on few rows.
     """
+    from scipy.special import logit
     from sklearn.linear_model import LogisticRegression
 
     scores, target, sample_weight = (a[sample_weight > 0] for a in (scores, target, sample_weight))
@@ -32,8 +33,11 @@ def platt(
         target > 0.5, sample_weight * (negatives / positives) ** balance, sample_weight
     )
     model = LogisticRegression(C=1.0).fit(scores[:, None], target, sample_weight=sample_weight)
-    # A negative slope would invert the head: what it learnt does not carry over; keep it flat.
-    return max(0.05, float(model.coef_[0, 0])), float(model.intercept_[0])
+    slope, offset = float(model.coef_[0, 0]), float(model.intercept_[0])
+    if slope > 0:
+        return slope, offset
+    # The offset goes with the slope: on scores far from 0 it would make all probabilities 0 or 1.
+    return 0.0, float(logit(np.average(target, weights=sample_weight)))
 
 
 def calibrations(

@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rbr.data.gold import EXCLUDES, IMPLIES
-
-Array = NDArray[np.float64]
+from rbr.grading.base import Array
 
 
 def consistent(probabilities: Array, propositions: Sequence[str]) -> Array:

@@ -15,8 +15,7 @@ import torch
 from torch import nn
 
 from rbr.errors import ModelError
-from rbr.grading.base import Conversation, Progress
-from rbr.grading.heads import Array
+from rbr.grading.base import Array, Conversation, Progress
 from rbr.models.load import chat_texts, load_encoder, load_tokenizer
 from rbr.models.trunk import length_batches
 

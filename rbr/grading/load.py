@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from rbr.errors import RBRError
 from rbr.files import files_digest
-from rbr.grading.base import Grader
 from rbr.grading.head import HeadGrader
-from rbr.grading.yesno import YesNoEngine, YesNoGrader, load_prompts
+from rbr.grading.yesno import YesNoGrader, load_prompts
 
 if TYPE_CHECKING:
+    from rbr.grading.engines.base import YesNoEngine
     from rbr.grading.options import GraderOptions
     from rbr.rules.rules import Rules
 
@@ -29,18 +29,10 @@ def model_identity(model: Path | str) -> str:
     return f"weights:{files_digest(sorted(folder.glob('*.safetensors')))}"
 
 
-def engine_identity(options: GraderOptions, default_model: Path | str) -> str:
-    """``YesNoEngine.identity`` of the options' engine, without loading a model."""
-    model = options.model or default_model
-    if options.engine == "openai":
-        return options.served_name or str(model)
-    return model_identity(model)
-
-
 def make_engine(
     options: GraderOptions, default_model: Path | str, servers: Sequence[str] = ()
 ) -> YesNoEngine:
-    """The yes/no engine of the options.
+    """The yes/no engine of the options; its model is loaded at the first use.
 
     Args:
         default_model: asked where ``options.model`` is None.
@@ -48,21 +40,19 @@ def make_engine(
 
     Raises:
         RBRError: if an option that the engine needs is missing.
-        ModelError: if the model cannot be loaded.
     """
+    model = options.model or default_model
     if options.engine == "head":
         raise RBRError("grader.engine 'head' asks no model: it is no yes/no engine")
-    model, identity = options.model or default_model, engine_identity(options, default_model)
     if options.engine == "transformers":
-        from rbr.grading.engines.shared import TransformersEngine
+        from rbr.grading.engines.transformers import TransformersEngine
 
-        return TransformersEngine(model, options.batch_size, identity=identity)
+        return TransformersEngine(model, options.batch_size, identity=model_identity(model))
     if options.engine == "vllm":
         from rbr.grading.engines.vllm import VLLMEngine
 
-        return VLLMEngine(model, options.batch_size, identity=identity, **options.vllm)
+        return VLLMEngine(model, options.batch_size, model_identity(model), **options.vllm)
     from rbr.grading.engines.openai import OpenAIEngine
-    from rbr.models.load import load_tokenizer
 
     addresses = servers or ([options.address] if options.address else [])
     if not addresses:
@@ -72,8 +62,8 @@ def make_engine(
         )
     return OpenAIEngine(
         addresses,
-        identity,
-        load_tokenizer(model),
+        options.served_name or str(model),
+        model,
         key=os.environ.get(KEY_VARIABLE),
         restrict=options.restrict,
         concurrency=options.concurrency,
@@ -88,8 +78,23 @@ def make_grader(
     folder: Path,
     default_model: Path | str,
     servers: Sequence[str] = (),
-) -> Grader:
-    """The grader of the options, as it was fitted in ``folder``."""
+    load: bool = True,
+) -> HeadGrader | YesNoGrader:
+    """The grader of the options, as it was fitted in ``folder``.
+
+    Args:
+        load: load its model now; otherwise at its first use.
+
+    Raises:
+        RBRError: if an option or the fitted grader is missing.
+        ModelError: if the model cannot be loaded.
+    """
+    grader: HeadGrader | YesNoGrader
     if options.engine == "head":
-        return HeadGrader(folder, default_model, options.batch_size)
-    return YesNoGrader(make_engine(options, default_model, servers), rules, load_prompts(folder))
+        grader = HeadGrader(folder, default_model, options.batch_size)
+    else:
+        engine = make_engine(options, default_model, servers)
+        grader = YesNoGrader(engine, rules, load_prompts(folder))
+    if load:
+        grader.load()
+    return grader

@@ -27,11 +27,6 @@ class NoisyGrader:
         self.propositions = grader.propositions
         self.thresholds = grader.thresholds
 
-    @property
-    def calls(self) -> int:
-        """Grades that the inner grader computed."""
-        return int(getattr(self._grader, "calls", 0))
-
     def identity(self, proposition: str) -> str:
         """See ``Grader.identity``: the inner grader's, with the noise."""
         return f"{self._grader.identity(proposition)} noise {self._noise} seed {self._seed}"

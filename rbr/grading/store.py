@@ -12,16 +12,23 @@ import json
 import sqlite3
 import textwrap
 import threading
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rbr.data.rows import Conversation
 from rbr.errors import GraderError, RBRError
-from rbr.grading.base import Grader, ManyGrader, Probabilities, Progress, Request
+from rbr.grading.base import Grader, Probabilities, Progress, Request
+from rbr.scale.batches import run_batches
+
+if TYPE_CHECKING:
+    from rbr.scale.options import ClusterOptions
+
+# SQLite keeps NaN as NULL: neither it nor an infinity is between 0 and 1.
+USABLE = "p BETWEEN 0 AND 1"
 
 
 class GradeStore:
@@ -50,19 +57,25 @@ class GradeStore:
             raise RBRError(f"not a usable grade store ({error}): remove the file", path) from error
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, float]:
-        """The grades that the store has."""
+        """The grades that the store has; one that is no probability counts as missing."""
         found: dict[bytes, float] = {}
         for start in range(0, len(keys), 500):
             batch = keys[start : start + 500]
             marks = ",".join("?" * len(batch))
+            query = f"SELECT key, p FROM grades WHERE key IN ({marks}) AND {USABLE}"
             with self._lock:
-                found.update(
-                    self._db.execute(f"SELECT key, p FROM grades WHERE key IN ({marks})", batch)
-                )
+                found.update(self._db.execute(query, batch))
         return found
 
     def put(self, grades: dict[bytes, float]) -> None:
-        """Add grades, all or none."""
+        """Add grades, all or none.
+
+        Raises:
+            GraderError: if one is no probability.
+        """
+        wrong = [p for p in grades.values() if not 0 <= p <= 1]
+        if wrong:
+            raise GraderError(f"{wrong[0]} is no probability: the grade store keeps none of these")
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -73,7 +86,8 @@ class GradeStore:
                 raise
 
     def __len__(self) -> int:
-        return int(self._db.execute("SELECT count(*) FROM grades").fetchone()[0])
+        query = f"SELECT count(*) FROM grades WHERE {USABLE}"
+        return int(self._db.execute(query).fetchone()[0])
 
     def close(self) -> None:
         self._db.close()
@@ -86,13 +100,21 @@ class StoredGrader:
 
     Args:
         texts: proposition name -> the text that a grader reads of it.
+        batch_size: completions that are graded and stored together.
+        scale: with an ``address``, the missing grades are computed by the workers of a cluster, each
+            with its own copy of the grader: hand over one that has not loaded its model.
 
     Attributes:
         calls: grades (one completion, one proposition) that the inner grader computed.
     """
 
     def __init__(
-        self, grader: Grader, store: GradeStore, texts: dict[str, str], batch_size: int = 256
+        self,
+        grader: Grader,
+        store: GradeStore,
+        texts: dict[str, str],
+        batch_size: int = 256,
+        scale: ClusterOptions | None = None,
     ) -> None:
         self.grader = grader
         self.store = store
@@ -100,6 +122,7 @@ class StoredGrader:
         self.thresholds = grader.thresholds
         self.calls = 0
         self._batch_size = batch_size
+        self._scale = scale
         self._texts = texts
 
     def identity(self, proposition: str) -> str:
@@ -120,79 +143,76 @@ class StoredGrader:
         """
         names = self.propositions if propositions is None else tuple(propositions)
         judged_by = [judged_text(self._texts[name], self.identity(name)) for name in names]
-        every: list[list[bytes]] = []
-        found: dict[bytes, float] = {}
-        planned: set[bytes] = set()
-        work: list[_Missing] = []
-        for start in range(0, len(completions), self._batch_size):
-            rows = range(start, min(start + self._batch_size, len(completions)))
-            every += [grade_keys(judged_by, conversations[i], completions[i]) for i in rows]
-            found |= self.store.get([key for i in rows for key in every[i]])
-            # Rows that lack the same propositions are graded together; the same row only once.
-            lacking: dict[tuple[int, ...], list[int]] = {}
-            for i in rows:
-                columns = tuple(
-                    j for j, key in enumerate(every[i]) if key not in found and key not in planned
-                )
-                if columns:
-                    planned.update(every[i])
-                    lacking.setdefault(columns, []).append(i)
-            work += [_Missing(members, columns) for columns, members in lacking.items()]
-        left = Counter(i for missing in work for i in missing.rows)
-        if progress:
-            progress(len(completions) - len(left), len(completions))
+        every = [
+            grade_keys(judged_by, turns, text)
+            for turns, text in zip(conversations, completions, strict=True)
+        ]
+        found = self.store.get([key for row in every for key in row])
+        missing = _missing(every, found, self._batch_size)
         requests = [
             Request(
-                tuple(conversations[i] for i in missing.rows),
-                tuple(completions[i] for i in missing.rows),
-                tuple(names[j] for j in missing.columns),
+                tuple(conversations[i] for i in rows),
+                tuple(completions[i] for i in rows),
+                tuple(names[j] for j in columns),
             )
-            for missing in work
+            for rows, columns in missing
         ]
-        for number, grades in self._grade_many(requests):
-            missing = work[number]
+        done = len(every) - sum(len(rows) for rows, _ in missing)
+        if progress:
+            progress(done, len(every))
+        for number, grades in run_batches(partial(_worker, self.grader), requests, self._scale):
+            rows, columns = missing[number]
             _check_probabilities(requests[number], grades)
             self.calls += grades.size
             # This process alone writes: a batch that a cluster grades twice is kept once.
             new = {
                 every[i][j]: float(grades[k, c])
-                for k, i in enumerate(missing.rows)
-                for c, j in enumerate(missing.columns)
+                for k, i in enumerate(rows)
+                for c, j in enumerate(columns)
             }
             self.store.put(new)
             found |= new
-            left -= Counter(missing.rows)
+            done += len(rows)
             if progress:
-                progress(len(completions) - len(left), len(completions))
+                progress(done, len(every))
         values = [[found[key] for key in row] for row in every]
-        return np.array(values, dtype=np.float64).reshape(len(completions), len(names))
-
-    def _grade_many(self, requests: Sequence[Request]) -> Iterator[tuple[int, Probabilities]]:
-        if isinstance(self.grader, ManyGrader):
-            yield from self.grader.grade_many(requests)
-            return
-        for number, asked in enumerate(requests):
-            yield (
-                number,
-                self.grader.grade(
-                    asked.conversations, asked.completions, propositions=asked.propositions
-                ),
-            )
+        return np.array(values, dtype=np.float64).reshape(len(every), len(names))
 
 
-@dataclass(frozen=True)
-class _Missing:
-    """Grades that the store lacks: rows that lack the same columns."""
+def _worker(grader: Grader) -> Callable[[Request], Probabilities]:
+    """Grades requests, in this process or as an actor of a cluster."""
+    return lambda request: grader.grade(
+        request.conversations, request.completions, propositions=request.propositions
+    )
 
-    rows: list[int]
-    columns: tuple[int, ...]
+
+def _missing(
+    every: Sequence[Sequence[bytes]], found: dict[bytes, float], size: int
+) -> list[tuple[list[int], tuple[int, ...]]]:
+    """Rows that lack the same columns, and these: graded together; the same row only once.
+
+    Args:
+        every: keys of each row.
+        size: rows that are looked at together.
+    """
+    planned = set(found)
+    missing = []
+    for start in range(0, len(every), size):
+        lacking: dict[tuple[int, ...], list[int]] = {}
+        for i, keys in enumerate(every[start : start + size], start):
+            columns = tuple(j for j, key in enumerate(keys) if key not in planned)
+            if columns:
+                planned.update(keys)
+                lacking.setdefault(columns, []).append(i)
+        missing += [(rows, columns) for columns, rows in lacking.items()]
+    return missing
 
 
-def _check_probabilities(request: Request, graded: Probabilities) -> None:
+def _check_probabilities(request: Request, grades: Probabilities) -> None:
     shape = (len(request.completions), len(request.propositions))
-    if graded.shape == shape:
+    if grades.shape == shape:
         # Written so that NaN is wrong too.
-        wrong = np.flatnonzero(~((graded >= 0) & (graded <= 1)).all(axis=1))
+        wrong = np.flatnonzero(~((grades >= 0) & (grades <= 1)).all(axis=1))
     else:
         wrong = np.arange(shape[0])
     if len(wrong):
@@ -209,9 +229,9 @@ def grade_keys(
     judged_by: Sequence[str], conversation: Conversation, completion: str
 ) -> list[bytes]:
     """The store's keys of one completion, one for each ``judged_text`` of ``judged_by``."""
-    talk = json.dumps([[m.role, m.content] for m in conversation], ensure_ascii=False)
+    turns = json.dumps([[m.role, m.content] for m in conversation], ensure_ascii=False)
     # Half a character (a lone surrogate), which plain UTF-8 refuses, may stand in a trace.
     return [
-        hashlib.sha256("\x00".join((by, talk, completion)).encode(errors="surrogatepass")).digest()
+        hashlib.sha256("\x00".join((by, turns, completion)).encode(errors="surrogatepass")).digest()
         for by in judged_by
     ]

@@ -14,29 +14,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from datasets import Dataset
 from torch import nn
 from transformers import Trainer, TrainingArguments
 
+from rbr.data.rows import label_matrix
 from rbr.grading.encoder import (
     POOLED,
-    Pair,
     PairEncoder,
     PairTokenizer,
     first_layers,
     layers_of,
     pooled,
 )
-from rbr.grading.heads import Heads, calibrated
+from rbr.grading.head import Heads, calibrated
 from rbr.models.load import load_encoder, load_tokenizer
 from rbr.models.trainer import common_arguments, run_training
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, TrainerCallback
 
-    from rbr.grading.heads import Array
+    from rbr.data.rows import TrainingRows
+    from rbr.grading.base import Array
     from rbr.grading.options import TuningOptions
-    from rbr.grading.training_rows import TrainingRows
 
 
 class PairClassifier(nn.Module):
@@ -121,17 +120,6 @@ def training_order(
     return result
 
 
-def _dataset(pairs: Sequence[Pair], labels: Array, weights: Array, order: Sequence[int]) -> Dataset:
-    return Dataset.from_dict(
-        {
-            "input_ids": [pairs[i].ids for i in order],
-            "start": [pairs[i].start for i in order],
-            "labels": [labels[i].astype(np.float32) for i in order],
-            "label_weights": [weights[i].astype(np.float32) for i in order],
-        }
-    )
-
-
 def _half_precision() -> bool:
     """Whether this machine multiplies bfloat16 in hardware: elsewhere it would be slower."""
     if torch.cuda.is_available():
@@ -169,7 +157,7 @@ def fine_tune(
         for layer in layers_of(backbone)[: -options.trained_layers]:
             layer.requires_grad_(False)
     net = PairClassifier(backbone, len(propositions)).train()
-    labels = rows.labels(propositions)
+    labels = label_matrix(rows.true, propositions)
     pairs = tokens(rows.conversations, rows.completions)
     held_out = validation_part(rows, options.validation_fraction, seed)
     gold = np.flatnonzero(rows.is_gold & ~held_out).tolist()
@@ -178,9 +166,10 @@ def fine_tune(
     order = training_order(gold, composed, [len(pair.ids) for pair in pairs], options, seed)
 
     def collate(examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        batch = tokens.batch([Pair(e["input_ids"], e["start"]) for e in examples])
+        batch = tokens.batch([example["pair"] for example in examples])
         for name in ("labels", "label_weights"):
-            batch[name] = torch.tensor([e[name] for e in examples], dtype=torch.float32)
+            values = np.stack([example[name] for example in examples])
+            batch[name] = torch.tensor(values, dtype=torch.float32)
         return batch
 
     trainer = Trainer(
@@ -198,7 +187,10 @@ def fine_tune(
             save_strategy="steps",
             save_steps=100,
         ),
-        train_dataset=_dataset(pairs, labels, label_weights, order),
+        train_dataset=[
+            {"pair": pairs[i], "labels": labels[i], "label_weights": label_weights[i]}
+            for i in order
+        ],
         data_collator=collate,
         optimizers=(
             torch.optim.AdamW(

@@ -7,52 +7,26 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rbr.data.rows import Labelled, label_matrix
 from rbr.errors import DataError
 from rbr.files import read_json, write_json
-from rbr.grading.base import Conversation, Probabilities, Progress
-from rbr.grading.calibration import sigmoid
-from rbr.grading.prompts import Style, chat_prompt, question_text
+from rbr.grading.base import Array, Conversation, Probabilities, Progress
+from rbr.grading.calibration import decision_threshold, platt, sigmoid
+from rbr.grading.prompts import FORM, STYLES, Style, chat_prompt, question_text
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from rbr.grading.engines.base import YesNoEngine
+    from rbr.rules.rules import Rules
 
-    from rbr.rules import Rules
-
-Array = NDArray[np.float64]
-
-
-class YesNoEngine(Protocol):
-    """Where the model runs.
-
-    Attributes:
-        identity: names the model, so that grades of different models are kept apart.
-        tokenizer: whose chat template the prompts are written in.
-    """
-
-    identity: str
-    tokenizer: PreTrainedTokenizerBase
-
-    def log_odds(self, prompts: Sequence[Sequence[str]], progress: Progress | None = None) -> Array:
-        """``log P(yes) - log P(no)`` of the token that follows each prompt.
-
-        Args:
-            prompts: n rows of q prompts; those of a row share most of their beginning.
-
-        Returns:
-            Shape (n, q).
-
-        Raises:
-            GraderError: naming the row that got no usable answer; never a made-up number.
-        """
-        ...
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -86,9 +60,13 @@ class YesNoGrader:
             for name in self.propositions
         }
 
+    def load(self) -> None:
+        """Load the model now, and fail now if it cannot be loaded."""
+        self.engine.load()
+
     def identity(self, proposition: str) -> str:
         """See ``Grader.identity``: the model, how the proposition is asked, and its calibration."""
-        text = json.dumps([self.engine.identity, asdict(self.prompts[proposition])])
+        text = json.dumps([FORM, self.engine.identity, asdict(self.prompts[proposition])])
         return f"yesno:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     def log_odds(
@@ -123,6 +101,34 @@ class YesNoGrader:
         slope = np.array([self.prompts[name].slope for name in names])
         offset = np.array([self.prompts[name].offset for name in names])
         return sigmoid(slope * odds + offset)
+
+
+def fit_prompts(
+    engine: YesNoEngine, rules: Rules, rows: Sequence[Labelled]
+) -> dict[str, FittedPrompt]:
+    """Choose the wording of each question, and its calibration: the least log loss after calibration.
+
+    Args:
+        rows: labelled completions to choose and calibrate on; held-out ones stay unseen.
+    """
+    names = rules.proposition_names
+    labels = label_matrix([row.true for row in rows], names)
+    weights = np.ones(len(rows))
+    best: dict[str, tuple[float, FittedPrompt]] = {}
+    for style in STYLES:
+        logger.info("asking %d gold rows by the style '%s'", len(rows), style)
+        grader = YesNoGrader(engine, rules, {name: FittedPrompt(style) for name in names})
+        odds = grader.log_odds(
+            [row.conversation for row in rows], [row.completion for row in rows], names
+        )
+        for j, name in enumerate(names):
+            slope, offset = platt(odds[:, j], labels[:, j], weights)
+            scores = slope * odds[:, j] + offset
+            loss = float((np.logaddexp(0, scores) - labels[:, j] * scores).mean())
+            if name not in best or loss < best[name][0]:
+                threshold = decision_threshold(sigmoid(scores), labels[:, j], weights)
+                best[name] = (loss, FittedPrompt(style, slope, offset, threshold))
+    return {name: prompt for name, (_, prompt) in best.items()}
 
 
 def save_prompts(folder: Path, prompts: Mapping[str, FittedPrompt]) -> None:

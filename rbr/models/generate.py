@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from transformers import LogitsProcessor
 
 from rbr.data.rows import Conversation
+from rbr.files import append_rows, digest_of, read_log
 from rbr.models.load import chat_texts, load_causal, load_tokenizer
 from rbr.models.trunk import length_batches
 from rbr.scale.batches import run_batches
@@ -22,10 +23,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Batch:
-    """Conversations that are answered together; sampled with ``seed``, greedily for None."""
+    """Conversations that are answered together; each is sampled with its own seed, greedily for None."""
 
     conversations: tuple[Conversation, ...]
-    seed: int | None
+    seeds: tuple[int, ...] | None
+
+
+class Sampling(LogitsProcessor):
+    """Turns the largest logit of each row into a sample at ``temperature`` (the Gumbel-max trick).
+
+    Each row draws with its own seed, so its sample depends on no other row of the batch.
+    """
+
+    def __init__(self, seeds: Sequence[int], temperature: float, device: torch.device) -> None:
+        self._generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
+        self._temperature = temperature
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        noise = torch.empty_like(scores)
+        for row, generator in zip(noise, self._generators, strict=True):
+            row.exponential_(generator=generator)
+        return scores / self._temperature - noise.log()
 
 
 class Generator:
@@ -44,22 +62,23 @@ class Generator:
     @torch.inference_mode()
     def __call__(self, batch: Batch) -> list[str]:
         """One completion a conversation."""
-        sampled = batch.seed is not None
-        if batch.seed is not None:
-            torch.manual_seed(batch.seed)
+        device = self.model.device
         encoded = self.tokenizer(
             chat_texts(self.tokenizer, batch.conversations),
             return_tensors="pt",
             padding=True,
             add_special_tokens=False,
-        ).to(self.model.device)
+        ).to(device)
         output = self.model.generate(  # type: ignore[operator]
             **encoded,
             max_new_tokens=self.max_new_tokens,
-            do_sample=sampled,
-            temperature=self.temperature if sampled else None,
+            do_sample=False,
+            logits_processor=[Sampling(batch.seeds, self.temperature, device)]
+            if batch.seeds
+            else None,
+            temperature=None,
             top_p=None,
-            top_k=0 if sampled else None,
+            top_k=None,
             pad_token_id=self.tokenizer.pad_token_id,
         )
         answers = self.tokenizer.batch_decode(
@@ -82,14 +101,15 @@ def generate(
     """Generate one completion a conversation.
 
     Args:
-        kept: a JSON-lines file of finished completions; those in it are not generated again.
+        kept: a log of finished completions; those in it are not generated again.
         sample_seed: sample at ``temperature`` with this seed; greedy by default.
         scale: where to run; in this process by default.
 
     Returns:
-        Completions in the order of ``conversations``, the same wherever they run.
+        Completions in the order of ``conversations``, the same wherever they run and however they are
+        batched (up to the rounding of padded products).
     """
-    done = {} if kept is None else _finished(kept)
+    done = {row["index"]: row["completion"] for row in read_log(kept)} if kept else {}
     missing = [i for i in range(len(conversations)) if i not in done]
     # Characters stand in for tokens: the tokenizer is the worker's.
     lengths = [sum(len(m.content) for m in conversations[i]) for i in missing]
@@ -97,8 +117,9 @@ def generate(
     batches = [
         Batch(
             tuple(conversations[i] for i in group),
-            # Each batch draws by itself, so that it is the same in any order and on any worker.
-            None if sample_seed is None else sample_seed + min(group),
+            None
+            if sample_seed is None
+            else tuple(int(digest_of(sample_seed, i), 16) for i in group),
         )
         for group in groups
     ]
@@ -106,24 +127,8 @@ def generate(
     for number, answers in run_batches(make, batches, scale):
         new = dict(zip(groups[number], answers, strict=True))
         done.update(new)
-        if kept is not None:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            with kept.open("a", encoding="utf-8") as file:
-                for index, completion in new.items():
-                    file.write(json.dumps({"index": index, "completion": completion}) + "\n")
+        if kept:
+            append_rows(kept, ({"index": i, "completion": text} for i, text in new.items()))
         if progress:
             progress(len(done), len(conversations))
     return [done[i] for i in range(len(conversations))]
-
-
-def _finished(kept: Path) -> dict[int, str]:
-    """The completions of a killed run, up to its first torn line."""
-    done: dict[int, str] = {}
-    if kept.exists():
-        for line in kept.read_text(encoding="utf-8").splitlines():
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
-                break
-            done[int(row["index"])] = row["completion"]
-    return done

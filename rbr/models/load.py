@@ -32,21 +32,26 @@ def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_causal(folder: Path | str, dtype: str = "float32") -> PreTrainedModel:
+def load_causal(folder: Path | str) -> PreTrainedModel:
     """Load a causal language model from a folder or by hub name; safetensors only.
 
     Raises:
         ModelError: if there is no such model, or it has no safetensors.
     """
-    return _load("AutoModelForCausalLM", folder, dtype)
+    return _load("AutoModelForCausalLM", folder)
 
 
-def load_encoder(folder: Path | str, dtype: str = "float32") -> PreTrainedModel:
-    """Load a model without its language-model head (for hidden states)."""
-    return _load("AutoModel", folder, dtype)
+def load_encoder(folder: Path | str) -> PreTrainedModel:
+    """Load a model without its language-model head (for hidden states); see ``load_causal``."""
+    return _load("AutoModel", folder)
 
 
-def _load(auto_class: str, folder: Path | str, dtype: str) -> Any:
+def load_scorer(folder: Path | str) -> PreTrainedModel:
+    """Load a model with a head of one output (a new one where it has none); see ``load_causal``."""
+    return _load("AutoModelForSequenceClassification", folder, num_labels=1)
+
+
+def _load(auto_class: str, folder: Path | str, **changes: Any) -> Any:
     import torch
     import transformers
     from safetensors import SafetensorError
@@ -54,9 +59,10 @@ def _load(auto_class: str, folder: Path | str, dtype: str) -> Any:
     try:
         model = getattr(transformers, auto_class).from_pretrained(
             str(folder),
-            dtype=getattr(torch, dtype),
+            dtype=torch.float32,
             trust_remote_code=False,
             use_safetensors=True,
+            **changes,
         )
     except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).splitlines()[0]

@@ -10,7 +10,7 @@ from rbr.reward.classes import class_probabilities
 from rbr.reward.features import Array, masked_probabilities
 
 if TYPE_CHECKING:
-    from rbr.comparisons.conditioned import Accept, CompletionRequest
+    from rbr.comparisons.conditioned import Accept, Draft
     from rbr.grading.base import Grader
     from rbr.rules.rules import Rules
 
@@ -61,7 +61,7 @@ def confirms(grader: Grader, rules: Rules, floor: float) -> Accept:
     wanted propositions hold.
     """
 
-    def accept(requests: Sequence[CompletionRequest], completions: Sequence[str]) -> list[bool]:
+    def accept(requests: Sequence[Draft], completions: Sequence[str]) -> list[bool]:
         grades = grader.grade([request.prompt.conversation for request in requests], completions)
         return [
             label_probability(p, grader, rules, request.prompt.response_type, request.label)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from rbr.data.rows import Conversation, Message
+from rbr.data.rows import Conversation
+from rbr.data.turns import read_batch
 from rbr.errors import DataError
 from rbr.files import read_json
 from rbr.grading.base import Grader
@@ -61,25 +62,6 @@ def row_sums(terms: Array) -> Array:
     batch nor on the order of the terms, so an explanation is to the bit the reward of the training.
     """
     return np.array([math.fsum(row) for row in terms])
-
-
-def as_conversation(prompt: str | Sequence[Any]) -> tuple[Message, ...]:
-    """A prompt as TRL gives it (text, or a list of role and content) as a conversation."""
-    if isinstance(prompt, str):
-        return (Message(role="user", content=prompt),)
-    turns: Sequence[Any] = prompt
-    return tuple(
-        m if isinstance(m, Message) else Message(role=m["role"], content=m["content"])
-        for m in turns
-    )
-
-
-def as_text(completion: str | Sequence[Any]) -> str:
-    """A completion as TRL gives it (text, or a list with one assistant turn) as text."""
-    if isinstance(completion, str):
-        return completion
-    turns: Sequence[Any] = completion
-    return "".join(str(m["content"]) for m in turns)
 
 
 class RuleBasedReward:
@@ -179,11 +161,16 @@ class RuleBasedReward:
         response_type: Sequence[str | None] | None = None,
         **columns: Any,
     ) -> list[float]:
-        """Rewards of a batch, by the signature of TRL's reward functions."""
+        """Rewards of a batch, by the signature of TRL's reward functions.
+
+        Raises:
+            DataError: naming the row without an answer to score, see ``rbr.data.turns``.
+        """
+        conversations, texts = read_batch(prompts, completions)
         base, rule_based, probabilities = self.components(
-            [as_conversation(p) for p in prompts],
-            [as_text(c) for c in completions],
-            [None] * len(prompts) if response_type is None else response_type,
+            conversations,
+            texts,
+            [None] * len(texts) if response_type is None else response_type,
         )
         log_metric = columns.get("log_metric")
         if log_metric is not None:

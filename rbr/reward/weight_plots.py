@@ -39,14 +39,15 @@ def histograms(plots: Sequence[Any], rewards: Mapping[str, Mapping[str, Sequence
         plot.legend(fontsize=7)
 
 
-def bars(plots: Sequence[Any], weights: Mapping[str, Mapping[str, float]]) -> None:
-    """The weight of each feature."""
-    for plot, (response_type, by_name) in zip(plots, weights.items(), strict=True):
-        values = list(by_name.values())
-        colours = ["#b8675b" if value < 0 else "#5b8db8" for value in values]
-        plot.barh(list(by_name), values, color=colours)
+def bars(
+    plots: Sequence[Any], values: Mapping[str, Mapping[str, float]], what: str = "weight"
+) -> None:
+    """A value of each feature: its weight, or the rise of the held-out error without it."""
+    for plot, (response_type, by_name) in zip(plots, values.items(), strict=True):
+        colours = ["#b8675b" if value < 0 else "#5b8db8" for value in by_name.values()]
+        plot.barh(list(by_name), list(by_name.values()), color=colours)
         plot.axvline(0, color="black", linewidth=0.6)
-        plot.set_title(response_type, fontsize=9)
+        plot.set_title(f"{response_type}\n{what}", fontsize=9)
         plot.tick_params(labelsize=6)
 
 
@@ -79,12 +80,3 @@ def curves(plot: Any, by_type: Mapping[str, Mapping[float, Sequence[float]]]) ->
     plot.set_ylabel("error of R_tot")
     plot.set_title("fitted on fewer prompts", fontsize=9)
     plot.legend(fontsize=7)
-
-
-def sensitivity(plots: Sequence[Any], rises: Mapping[str, Mapping[str, float]]) -> None:
-    """Rise of the held-out error with one feature left out."""
-    for plot, (response_type, by_name) in zip(plots, rises.items(), strict=True):
-        plot.barh(list(by_name), list(by_name.values()), color="#8a6bb0")
-        plot.axvline(0, color="black", linewidth=0.6)
-        plot.set_title(f"{response_type}\nrise of the error without it", fontsize=9)
-        plot.tick_params(labelsize=6)

@@ -73,23 +73,24 @@ def make_pairs(
     if unknown:
         raise DataError(f"labels {unknown} stand on no rank of the ordering {list(rank)}")
     ranks = np.array([rank[label] for label in labels], dtype=np.int64)
-    groups: dict[str, list[int]] = {}
-    for i, prompt in enumerate(prompts):
-        groups.setdefault(prompt, []).append(i)
-    better: list[NDArray[np.int64]] = []
-    worse: list[NDArray[np.int64]] = []
-    for members in groups.values():
-        rows = np.array(members, dtype=np.int64)
+    better, worse = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
+    for rows in prompt_rows(prompts):
         first, second = np.nonzero(ranks[rows][:, None] < ranks[rows][None, :])
         better.append(rows[first])
         worse.append(rows[second])
-    b = np.concatenate(better) if better else np.zeros(0, dtype=np.int64)
-    w = np.concatenate(worse) if worse else np.zeros(0, dtype=np.int64)
+    b, w = np.concatenate(better), np.concatenate(worse)
     sizes = np.full(len(b), margin, dtype=np.float64)
     if margins:
-        for k, (i, j) in enumerate(zip(b, w, strict=True)):
-            sizes[k] = margins.get((labels[i], labels[j]), margin)
+        sizes[:] = [margins.get((labels[i], labels[j]), margin) for i, j in zip(b, w, strict=True)]
     return Pairs(b, w, sizes)
+
+
+def prompt_rows(prompts: Sequence[str]) -> list[NDArray[np.int64]]:
+    """The rows of each prompt, in the order of the prompts' first rows."""
+    groups: dict[str, list[int]] = {}
+    for i, prompt in enumerate(prompts):
+        groups.setdefault(prompt, []).append(i)
+    return [np.array(rows, dtype=np.int64) for rows in groups.values()]
 
 
 def fit_weights(
@@ -97,8 +98,7 @@ def fit_weights(
     reward_model: Array,
     pairs: Pairs,
     l2: float,
-    lower: Array | None = None,
-    upper: Array | None = None,
+    bounds: Array | None = None,
     tolerance: float = 1e-4,
 ) -> Fit:
     """Solve the problem above.
@@ -107,7 +107,7 @@ def fit_weights(
         features: (n, F), finite.
         reward_model: (n,) R_rm; zeros fit the rule-based reward alone.
         l2: > 0.
-        lower, upper: (F,) bounds of the weights; none by default.
+        bounds: lower and upper ones of the weights, (2, F); none by default.
         tolerance: relative duality gap at which to stop.
 
     Raises:
@@ -120,8 +120,7 @@ def fit_weights(
     if l2 <= 0:
         raise DataError(f"l2 must be above 0, got {l2}")
     count = features.shape[1]
-    low = np.full(count, -np.inf) if lower is None else lower
-    high = np.full(count, np.inf) if upper is None else upper
+    low, high = np.full((count, 2), [-np.inf, np.inf]).T if bounds is None else bounds
     d = features[pairs.better] - features[pairs.worse]
     # What is still missing to the margin at w = 0.
     c = pairs.margin - (reward_model[pairs.better] - reward_model[pairs.worse])

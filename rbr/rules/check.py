@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from rbr.errors import Place, RuleError
+from rbr.errors import RuleError
 from rbr.rules.algebra import class_scores
-from rbr.rules.models import RESPONSE_TYPES
 from rbr.rules.rules import Rules, load_with_errors
+from rbr.rules.yaml import place_of, read_mapping
 
 MAX_PROPOSITIONS = 22
 
@@ -64,12 +64,10 @@ def check_rules(folder: Path) -> list[RuleError]:
     if rules is None:
         return errors
     path = folder / "completion_classes.yaml"
-    lines = path.read_text(encoding="utf-8").splitlines()
-    for response_type in RESPONSE_TYPES:
-        problem = partition_error(rules, response_type)
-        if problem:
-            line = next(
-                (i for i, text in enumerate(lines, 1) if text.startswith(f"{response_type}:")), 1
-            )
-            errors.append(RuleError(problem, Place(path, line, 1)))
-    return errors
+    raw = read_mapping(path)
+    problems = {name: partition_error(rules, name) for name in rules.response_types}
+    return [
+        RuleError(problem, place_of(path, raw, [name]))
+        for name, problem in problems.items()
+        if problem
+    ]

@@ -4,34 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, cast
 
-from pydantic import RootModel
+from ruamel.yaml.comments import CommentedMap
 
-from rbr.errors import Place, RuleError
+from rbr.errors import RuleError
 from rbr.rules.models import (
     CLASS_NAMES,
     PROMPT_SLOTS,
     RESPONSE_TYPES,
+    SECTIONS,
     Completions,
     Conjunction,
     Proposition,
-    ResponseType,
     RewardRule,
 )
 from rbr.rules.yaml import place_of, read_mapping, suggest, validate
-
-# The files of one mapping each, by name.
-SECTIONS: dict[str, Any] = {
-    "derived": RootModel[dict[str, Conjunction]],
-    "completion_classes": RootModel[dict[ResponseType, dict[str, Conjunction]]],
-    "content_policy": RootModel[dict[str, dict[str, ResponseType]]],
-    "reward": RootModel[dict[ResponseType, RewardRule]],
-}
 
 
 @dataclass(frozen=True)
@@ -140,59 +132,75 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=list).encode()).hexdigest()
 
 
-@dataclass(frozen=True)
-class _File:
-    """A rule file: its values, where each stands, and the list that all problems are added to."""
-
-    path: Path
-    raw: Any
-    value: Any
-    errors: list[RuleError]
-
-    @classmethod
-    def read(cls, path: Path, model: Any, errors: list[RuleError]) -> _File | None:
-        """Read and validate a file; None after an error."""
+def load_with_errors(folder: Path) -> tuple[Rules | None, list[RuleError]]:
+    """Load the rules, and find everything that is wrong with their names and form."""
+    errors: list[RuleError] = []
+    paths = sorted((folder / "propositions").glob("*.yaml"))
+    if not paths:
+        errors.append(RuleError("no *.yaml file: one file a proposition", folder / "propositions"))
+    models = dict.fromkeys(paths, Proposition) | {
+        folder / f"{name}.yaml": model for name, model in SECTIONS.items()
+    }
+    raw: dict[Path, CommentedMap] = {}
+    for path in models:
         try:
-            raw = read_mapping(path)
-            return cls(path, raw, validate(model, raw, path), errors)
+            raw[path] = read_mapping(path)
         except RuleError as error:
             errors.append(error)
-            return None
+    names = [path.stem for path in paths]
+    fragments = _keys(_keys(raw, folder / "completions.yaml"), "fragments")
+    context = {
+        "propositions": names,
+        "terms": [*names, *_keys(raw, folder / "derived.yaml")],
+        "fragments": [*fragments],
+        "slots": [*fragments, *PROMPT_SLOTS],
+    }
+    found: dict[Path, Any] = {
+        path: validate(models[path], value, path, context, errors) for path, value in raw.items()
+    }
+    if errors:
+        return None, errors
+    derived, classes, policy, reward, completions = (found[folder / f"{n}.yaml"] for n in SECTIONS)
+    rules = Rules(
+        {path.stem: found[path] for path in paths},
+        derived.root,
+        classes.root,
+        policy.root,
+        reward.root,
+        completions,
+    )
+    for file, location, message in _problems(rules):
+        path = folder / file
+        errors.append(RuleError(message, place_of(path, raw[path], location)))
+    return (None if errors else rules), errors
 
-    def error(self, location: Sequence[str | int], message: str) -> None:
-        self.errors.append(RuleError(message, place_of(self.path, self.raw, location)))
 
-    def check_known(
-        self, location: Sequence[str | int], noun: str, name: str, known: Collection[str]
-    ) -> None:
-        if name not in known:
-            self.error(location, f"no {noun} '{name}'; {suggest(name, known)}")
-
-    def check_conjunction(
-        self, location: Sequence[str], rule: Conjunction, known: Collection[str]
-    ) -> None:
-        for side, names in (("all", rule.all), ("none", rule.none)):
-            for i, name in enumerate(names):
-                self.check_known([*location, side, i], "proposition", name, known)
-        both = sorted(set(rule.all) & set(rule.none))
-        if both:
-            self.error(location, f"{both} stand in all and in none: it never holds")
+def _keys(values: Mapping[Any, Any], name: Any) -> Mapping[Any, Any]:
+    """The mapping under a key; empty if there is none."""
+    value = values.get(name)
+    return value if isinstance(value, Mapping) else {}
 
 
-def _read_propositions(folder: Path, errors: list[RuleError]) -> dict[str, Proposition]:
-    paths = sorted(folder.glob("*.yaml"))
-    if not paths:
-        errors.append(RuleError("no *.yaml file: one file a proposition", folder))
-    files = [file for path in paths if (file := _File.read(path, Proposition, errors))]
-    for file in files:
-        name, rule = file.path.stem, file.value
+def _problems(rules: Rules) -> Iterator[tuple[str, list[str], str]]:
+    """What is wrong between the files: file, place in it, and message."""
+    for name, rule in rules.propositions.items():
         if rule.id != name:
-            file.error(["id"], f"id '{rule.id}' must be the file's name '{name}'")
-        for i, example in enumerate(rule.examples.negative):
-            if example in rule.examples.positive:
-                message = "this example is positive too: drop one"
-                file.error(["examples", "negative", i], message)
-    return {file.path.stem: file.value for file in files}
+            message = f"id '{rule.id}' must be the file's name '{name}'"
+            yield f"propositions/{name}.yaml", ["id"], message
+        if name in rules.derived:
+            yield "derived.yaml", [name], f"'{name}' is a proposition already"
+    cycle = _cycle(rules.derived)
+    if cycle:
+        message = f"the definitions form a cycle: {' -> '.join(cycle)}"
+        yield "derived.yaml", [cycle[0]], message
+    for response_type, recipes in rules.completions.recipes.items():
+        labels = {label for group in rules.reward[response_type].ordering for label in group}
+        place = ["recipes", response_type]
+        for label in labels - set(recipes):
+            yield "completions.yaml", place, f"no recipe for label '{label}'"
+        for label in set(recipes) - labels:
+            message = f"label '{label}' is not in the ordering of reward.yaml"
+            yield "completions.yaml", [*place, label], f"{message}; {suggest(label, labels)}"
 
 
 def _cycle(derived: dict[str, Conjunction]) -> tuple[str, ...] | None:
@@ -203,106 +211,6 @@ def _cycle(derived: dict[str, Conjunction]) -> tuple[str, ...] | None:
     except CycleError as error:
         return tuple(reversed(error.args[1]))
     return None
-
-
-def _check_derived(file: _File, propositions: Collection[str], known: Collection[str]) -> None:
-    for name, rule in file.value.root.items():
-        if name in propositions:
-            file.error([name], f"'{name}' is a proposition already")
-        file.check_conjunction([name], rule, known)
-    cycle = _cycle(file.value.root)
-    if cycle:
-        file.error([cycle[0]], f"the definitions form a cycle: {' -> '.join(cycle)}")
-
-
-def _check_classes(file: _File, known: Collection[str]) -> None:
-    for response_type in RESPONSE_TYPES:
-        classes = file.value.root.get(response_type)
-        if classes is None:
-            file.error([], f"no classes for {response_type}")
-            continue
-        for name, rule in classes.items():
-            file.check_known([response_type, name], "class", name, CLASS_NAMES)
-            file.check_conjunction([response_type, name], rule, known)
-        missing = [name for name in CLASS_NAMES if name not in classes]
-        if missing:
-            file.error([response_type], f"{response_type} lacks {missing}")
-
-
-def _check_reward(file: _File, propositions: Collection[str]) -> None:
-    for response_type in RESPONSE_TYPES:
-        rule = file.value.root.get(response_type)
-        if rule is None:
-            file.error([], f"no reward for {response_type}")
-            continue
-        for i, name in enumerate(rule.features):
-            file.check_known([response_type, "features", i], "proposition", name, propositions)
-            if name in rule.features[:i]:
-                file.error([response_type, "features", i], f"'{name}' stands twice")
-        rank = {label: r for r, group in enumerate(rule.ordering) for label in group}
-        if len(rank) != sum(map(len, rule.ordering)):
-            file.error([response_type, "ordering"], "a label stands on two ranks")
-        for pair in rule.margins:
-            better, _, worse = pair.partition(">")
-            if better not in rank or worse not in rank or rank[better] >= rank[worse]:
-                message = f"'{pair}' must be 'better>worse' with labels of the ordering"
-                file.error([response_type, "margins", pair], message)
-
-
-def _check_completions(
-    file: _File, reward: Mapping[str, RewardRule], propositions: Collection[str]
-) -> None:
-    completions: Completions = file.value
-    slots = [*completions.fragments, *PROMPT_SLOTS]
-    for response_type, recipes in completions.recipes.items():
-        rule = reward.get(response_type)
-        labels = {label for group in rule.ordering for label in group} if rule else set()
-        for label in labels - set(recipes):
-            file.error(["recipes", response_type], f"no recipe for label '{label}'")
-        for label, options in recipes.items():
-            at = ["recipes", response_type, label]
-            if label not in labels:
-                hint = suggest(label, labels)
-                file.error(at, f"label '{label}' is not in the ordering of reward.yaml; {hint}")
-            for i, recipe in enumerate(options):
-                for slot in recipe.slots:
-                    file.check_known([*at, i, "slots"], "fragment", slot, slots)
-        for i, name in enumerate(completions.faults.get(response_type, ())):
-            file.check_known(["faults", response_type, i], "fragment", name, completions.fragments)
-    for name, fragment in completions.fragments.items():
-        for i, proposition in enumerate(fragment.makes):
-            at = ["fragments", name, "makes"]
-            file.check_known([*at, i], "proposition", proposition, propositions)
-
-
-def load_with_errors(folder: Path) -> tuple[Rules | None, list[RuleError]]:
-    """Load the rules, and find everything that is wrong with their names and form."""
-    errors: list[RuleError] = []
-    propositions = _read_propositions(folder / "propositions", errors)
-    files = [
-        _File.read(folder / f"{name}.yaml", model, errors)
-        for name, model in {**SECTIONS, "completions": Completions}.items()
-    ]
-    derived, classes, policy, reward, completions = files
-    if not (derived and classes and policy and reward and completions):
-        return None, errors
-    known = {*propositions, *derived.value.root}
-    _check_derived(derived, propositions, known)
-    _check_classes(classes, known)
-    _check_reward(reward, propositions)
-    _check_completions(completions, reward.value.root, propositions)
-    if not policy.value.root:
-        errors.append(RuleError("no category", Place(policy.path, 1)))
-    if errors:
-        return None, errors
-    return Rules(
-        propositions,
-        derived.value.root,
-        classes.value.root,
-        policy.value.root,
-        reward.value.root,
-        completions.value,
-    ), []
 
 
 def load_rules(folder: Path) -> Rules:

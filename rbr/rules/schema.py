@@ -8,30 +8,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rbr.rules.models import Completions, Proposition
-from rbr.rules.rules import SECTIONS
+from rbr.files import write_json
+from rbr.rules.models import SECTIONS, Proposition
 
-FOLDER = ".schema"
+FOLDER = Path("rules") / ".schema"
 
 
 def schemas() -> dict[str, dict[str, Any]]:
     """File name under ``rules/.schema`` -> schema."""
-    models: dict[str, Any] = {"proposition": Proposition, "completions": Completions, **SECTIONS}
+    models: dict[str, Any] = {"proposition": Proposition, **SECTIONS}
     return {f"{name}.json": model.model_json_schema() for name, model in models.items()}
 
 
-def write(folder: Path) -> list[Path]:
-    """Write all schemas below a folder of rules; returns their paths."""
-    from rbr.files import write_json
-
-    (folder / FOLDER).mkdir(exist_ok=True)
-    paths = []
-    for name, schema in schemas().items():
-        write_json(folder / FOLDER / name, schema)
-        paths.append(folder / FOLDER / name)
-    return paths
-
-
 if __name__ == "__main__":
-    for written in write(Path("rules")):
-        print(f"wrote {written}")
+    for name, schema in schemas().items():
+        write_json(FOLDER / name, schema)
+        print(f"wrote {FOLDER / name}")

@@ -60,7 +60,7 @@ def place_of(path: Path, root: Any, location: Sequence[str | int]) -> Place:
     node: Any = root
     line, column = 0, 0
     for part in location:
-        if not isinstance(node, CommentedBase) or part in ("[key]",):
+        if not isinstance(node, CommentedBase):
             break
         try:
             if isinstance(node, CommentedMap):
@@ -82,21 +82,24 @@ def suggest(name: str, known: Iterable[str]) -> str:
     return f"there are: {', '.join(options)}"
 
 
-def validate(model: type[ModelT], value: Any, path: Path, root: Any = None) -> ModelT:
-    """Check a value against a model.
+def validate(
+    model: type[ModelT], value: Any, path: Path, context: dict[str, Any], errors: list[RuleError]
+) -> ModelT | None:
+    """Check a file's value against a model; None if there are problems, which are added to ``errors``.
 
-    Raises:
-        RuleError: at the line of the first problem; a misspelt key gets a suggestion.
+    Each has the line it stands on; a misspelt key gets a suggestion.
+
+    Args:
+        context: what the model's validators know.
     """
     try:
-        return model.model_validate(value)
+        return model.model_validate(value, context=context)
     except ValidationError as error:
-        first = error.errors()[0]
-        location = [part for part in first["loc"] if isinstance(part, str | int)]
-        name = ".".join(str(part) for part in location) or "file"
-        message = first["msg"]
-        if first["type"] == "extra_forbidden":
-            message = f"unknown key; {suggest(str(location[-1]), model.model_fields)}"
-        raise RuleError(
-            f"{name}: {message}", place_of(path, value if root is None else root, location)
-        ) from error
+        for problem in error.errors():
+            location = [part for part in problem["loc"] if part != "[key]"]
+            message = problem["msg"].removeprefix("Value error, ")
+            if problem["type"] == "extra_forbidden":
+                message = f"unknown key; {suggest(str(location[-1]), model.model_fields)}"
+            name = ".".join(str(part) for part in location) or "file"
+            errors.append(RuleError(f"{name}: {message}", place_of(path, value, location)))
+        return None

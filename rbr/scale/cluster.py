@@ -32,8 +32,8 @@ def connect(scale: ClusterOptions) -> Any:
         RBRError: if Ray is not installed or the cluster cannot be reached.
     """
     address = scale.address or LOCAL
-    variables = QUIET if _elsewhere(address) else {**QUIET, **LOOPBACK}
-    for name, value in variables.items():
+    here = address == LOCAL or address.startswith(("127.", "localhost"))
+    for name, value in (QUIET | LOOPBACK if here else QUIET).items():
         os.environ.setdefault(name, value)
     try:
         import ray
@@ -41,28 +41,18 @@ def connect(scale: ClusterOptions) -> Any:
         raise RBRError("scale.address needs Ray: pip install '.[scale]'") from error
     if ray.is_initialized():
         return ray
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
+    options: dict[str, Any] = {"_node_ip_address": "127.0.0.1"} if here else {}
     if address == LOCAL:
         options |= {
-            "address": "local",
             "include_dashboard": False,
             "num_cpus": max(1, round(scale.workers * scale.cpus)),
             "object_store_memory": scale.object_store_mb * 2**20,
-            "_node_ip_address": "127.0.0.1",
         }
-    else:
-        options["address"] = address
-        if not _elsewhere(address):
-            options["_node_ip_address"] = "127.0.0.1"
     try:
-        ray.init(**options)
+        ray.init(address, log_to_driver=False, logging_level=logging.WARNING, **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise RBRError(
             f"scale.address: no Ray cluster answers at '{address}' ({error}): start one with"
             " `ray start --head`, or leave the address out"
         ) from error
     return ray
-
-
-def _elsewhere(address: str) -> bool:
-    return address != LOCAL and not address.startswith(("127.", "localhost"))

@@ -6,10 +6,9 @@ Anything that could be read in two ways is an error: a grade of the wrong text l
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
-
+from rbr.data import turns
 from rbr.data.rows import Message
 from rbr.errors import DataError
 
@@ -18,42 +17,6 @@ if TYPE_CHECKING:
 
 INPUT_KEYS = ("messages", "prompt", "question", "query")
 OUTPUT_KEYS = ("choices", "messages", "content")
-
-T = TypeVar("T")
-
-
-class TextPart(BaseModel):
-    """A part of a message's content; only text can be graded."""
-
-    type: Literal["text", "input_text", "output_text"]
-    text: str
-
-
-def _as_parts(content: Any) -> Any:
-    return [{"type": "text", "text": content}] if isinstance(content, str) else content
-
-
-class ChatMessage(BaseModel):
-    """A message as chat clients return it.
-
-    Attributes:
-        role: "developer" is OpenAI's newer name of "system".
-        refusal: where OpenAI puts a refusal; the content is then empty.
-    """
-
-    role: Literal["system", "developer", "user", "assistant"]
-    content: Annotated[list[TextPart] | None, BeforeValidator(_as_parts)] = None
-    refusal: str | None = None
-
-
-class Choice(BaseModel):
-    """The one choice of a chat completion."""
-
-    message: ChatMessage
-
-
-MESSAGES = TypeAdapter(Annotated[list[ChatMessage], Field(min_length=1)])
-CHOICES = TypeAdapter(Annotated[list[Choice], Field(min_length=1, max_length=1)])
 
 
 def read_row(inputs: Any, outputs: Any, trace: Trace | None) -> tuple[tuple[Message, ...], str]:
@@ -83,21 +46,10 @@ def read_conversation(inputs: Any) -> tuple[Message, ...]:
     Raises:
         DataError: if they are not that.
     """
-    value = plain(inputs)
+    value = present("inputs", inputs)
     if isinstance(value, Mapping):
-        value = plain(value[only_key("inputs", value, INPUT_KEYS)])
-    if isinstance(value, str):
-        if not value.strip():
-            raise DataError("inputs: the prompt is empty")
-        return (Message(role="user", content=value),)
-    messages = validate("inputs", MESSAGES, value)
-    conversation = tuple(as_message("inputs", message) for message in messages)
-    if conversation[-1].role != "user":
-        raise DataError(
-            f"inputs: the conversation ends with the turn '{conversation[-1].role}', not with the"
-            " user's"
-        )
-    return conversation
+        value = value[only_key("inputs", value, INPUT_KEYS)]
+    return turns.read_conversation(value, "inputs")
 
 
 def read_completion(outputs: Any) -> str:
@@ -105,27 +57,35 @@ def read_completion(outputs: Any) -> str:
 
     Args:
         outputs: text, a list of messages that ends with the assistant's, or a mapping: a chat
-            completion, a message, or ``{"messages": [...]}``.
+            completion with one choice, a message, or ``{"messages": [...]}``.
 
     Raises:
         DataError: if they are not that.
     """
-    value = plain(outputs)
-    if isinstance(value, str):
-        return value
+    value = present("outputs", outputs)
     if isinstance(value, Mapping):
         key = only_key("outputs", value, OUTPUT_KEYS)
-        if key == "choices":
-            [choice] = validate("outputs.choices", CHOICES, value["choices"])
-            value = [choice.message]
+        if key == "messages":
+            value = value["messages"]
+        elif key == "content":
+            value = {"role": "assistant", **value}
         else:
-            value = value["messages"] if key == "messages" else [{"role": "assistant", **value}]
-    # The messages before the last may be tool calls, which have no text.
-    last = value[-1:] if isinstance(value, list | tuple) else value
-    [message] = validate("outputs", MESSAGES, last)
-    if message.role != "assistant":
-        raise DataError(f"outputs: the last message is of '{message.role}', not the assistant's")
-    return as_message("outputs", message).content
+            value = only_choice(value["choices"])
+    return turns.read_completion(value, "outputs")
+
+
+def only_choice(choices: Any) -> Any:
+    """The message of a chat completion.
+
+    Raises:
+        DataError: unless there is one choice, with a message.
+    """
+    if not isinstance(choices, list) or len(choices) != 1:
+        raise DataError("outputs.choices: give a chat completion with one choice")
+    message = choices[0].get("message") if isinstance(choices[0], Mapping) else None
+    if not isinstance(message, Mapping):
+        raise DataError("outputs.choices.0: the choice has no message")
+    return {"role": "assistant", **message}
 
 
 def read_response_type(
@@ -158,8 +118,14 @@ def missing(value: Any) -> bool:
     return value is None or (isinstance(value, float) and value != value)
 
 
-def plain(value: Any) -> Any:
-    """Clients' response objects (pydantic models) as mappings, all else as it is."""
+def present(what: str, value: Any) -> Any:
+    """A value that is not missing; clients' response objects (pydantic models) as mappings.
+
+    Raises:
+        DataError: if it is missing.
+    """
+    if missing(value):
+        raise DataError(f"no {what}: give text or messages")
     return value.model_dump() if hasattr(value, "model_dump") else value
 
 
@@ -171,40 +137,9 @@ def only_key(what: str, value: Mapping[str, Any], keys: Sequence[str]) -> str:
     """
     found = [key for key in keys if not missing(value.get(key))]
     # A message without content is one nevertheless: it may hold a refusal.
-    if not found and "refusal" in value and "content" in keys:
+    if not found and "content" in keys and ("refusal" in value or "content" in value):
         return "content"
     if len(found) != 1:
         has = ", ".join(map(str, value)) or "nothing"
         raise DataError(f"{what} must have exactly one of {', '.join(keys)}; they have: {has}")
     return found[0]
-
-
-def validate(what: str, adapter: TypeAdapter[T], value: Any) -> T:
-    """A value, or a client's object with the same attributes, by its type.
-
-    Raises:
-        DataError: at the first problem.
-    """
-    if missing(value):
-        raise DataError(f"no {what}: give text or messages")
-    try:
-        return adapter.validate_python(value, from_attributes=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join([what, *map(str, first["loc"])])
-        raise DataError(f"{place}: {first['msg']}; found {str(first['input'])[:60]!r}") from error
-
-
-def as_message(what: str, message: ChatMessage) -> Message:
-    """A client's message as ours.
-
-    Raises:
-        DataError: if it has no text.
-    """
-    if message.content:
-        text = "".join(part.text for part in message.content)
-    elif message.content is None and message.refusal is not None:
-        text = message.refusal
-    else:
-        raise DataError(f"{what}: a message of '{message.role}' has no text (a tool call?)")
-    return Message(role="system" if message.role == "developer" else message.role, content=text)

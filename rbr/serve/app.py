@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from fastapi import FastAPI, Request, Response, Security
 from fastapi.security import HTTPBearer
-from starlette.middleware.authentication import AuthenticationMiddleware
 
+from rbr.models.chat_templates import chat_template
 from rbr.reward.rule_based_reward import RuleBasedReward
 from rbr.rules.models import ResponseType
 from rbr.serve.errors import ServeError, add_handlers, responses
 from rbr.serve.formats import (
-    AnyItem,
     Contribution,
     ExplainResponse,
     Health,
     OpenRLHFRequest,
     OpenRLHFResponse,
+    RewardItem,
     RewardRequest,
     RewardResponse,
 )
 from rbr.serve.jobs import Item
-from rbr.serve.middleware import BearerToken, BodyLimit, unauthorized
+from rbr.serve.middleware import BearerToken, BodyLimit
 from rbr.serve.openrlhf import items_of
 from rbr.serve.settings import ServeSettings
 from rbr.serve.worker import Worker
@@ -40,9 +40,13 @@ def create_app(reward: RuleBasedReward, settings: ServeSettings | None = None) -
 
     Returns:
         An application whose lifespan runs the worker, kept as ``app.state.worker``.
+
+    Raises:
+        ModelError: if the settings' chat template cannot be read back.
     """
     settings = settings or ServeSettings()
     worker = Worker(reward, settings)
+    template = chat_template(settings.chat_template)
     # Hashing all rules takes milliseconds; they do not change while they are served.
     digest = reward.rules.digest
     response_types = cast(list[ResponseType], list(reward.rules.response_types))
@@ -66,9 +70,7 @@ def create_app(reward: RuleBasedReward, settings: ServeSettings | None = None) -
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     route: dict[str, Any] = {"responses": responses(413, 422, 429, 503)}
     if settings.token is not None:
-        # Outermost: nothing of a request without the token is read.
-        backend = BearerToken(settings.token.get_secret_value())
-        app.add_middleware(AuthenticationMiddleware, backend=backend, on_error=unauthorized)
+        app.add_middleware(BearerToken, token=settings.token.get_secret_value())
         # The middleware checks the token; these document it in the schema.
         route["responses"] |= responses(401)
         route["dependencies"] = [Security(HTTPBearer(auto_error=False))]
@@ -76,11 +78,10 @@ def create_app(reward: RuleBasedReward, settings: ServeSettings | None = None) -
     @app.post("/reward", **route)
     async def reward_items(body: RewardRequest, request: Request) -> RewardResponse:
         """Rewards of completions, with their parts."""
-        items = [_item(item) for item in body.items]
-        return RewardResponse(rewards=await _score(worker, request, items))
+        return RewardResponse(rewards=await _score(worker, request, map(_item, body.items)))
 
     @app.post("/explain", **route)
-    async def explain(body: AnyItem, request: Request) -> ExplainResponse:
+    async def explain(body: RewardItem, request: Request) -> ExplainResponse:
         """The reward of one completion, split into R_rm and each feature's contribution."""
         explanation = await _score(worker, request, [_item(body)], explain=True)
         return ExplainResponse(
@@ -96,16 +97,10 @@ def create_app(reward: RuleBasedReward, settings: ServeSettings | None = None) -
     @app.post("/get_reward", **route)
     async def get_reward(body: OpenRLHFRequest, request: Request) -> OpenRLHFResponse:
         """Rewards in the format of OpenRLHF's remote reward models."""
-        found = await _score(worker, request, items_of(body))
+        found = await _score(worker, request, items_of(body, template))
         rewards = [r.reward for r in found]
-        return OpenRLHFResponse(
-            rewards=rewards,
-            scores=rewards,
-            extra_logs={
-                "reward_model": [r.reward_model for r in found],
-                "rule_based": [r.rule_based for r in found],
-            },
-        )
+        logs = {name: [getattr(r, name) for r in found] for name in ("reward_model", "rule_based")}
+        return OpenRLHFResponse(rewards=rewards, scores=rewards, extra_logs=logs)
 
     @app.get(
         "/healthz", responses={503: {"model": Health, "description": "Not accepting requests"}}
@@ -124,19 +119,19 @@ def create_app(reward: RuleBasedReward, settings: ServeSettings | None = None) -
     return app
 
 
-def _item(item: AnyItem) -> Item:
-    return Item(item.messages, item.completion, item.response_type)
+def _item(item: RewardItem) -> Item:
+    return Item(item.turns, item.completion, item.response_type)
 
 
 async def _score(
-    worker: Worker, request: Request, items: Sequence[Item], explain: bool = False
+    worker: Worker, request: Request, items: Iterable[Item], explain: bool = False
 ) -> Any:
     """See ``Worker.score``; the work of a client that leaves is dropped.
 
     Raises:
         ServeError: as the worker does; 503 if the client leaves, which nobody reads.
     """
-    scoring = asyncio.create_task(worker.score(items, explain))
+    scoring = asyncio.create_task(worker.score(list(items), explain))
     disconnect = asyncio.create_task(_disconnected(request))
     disconnect.add_done_callback(lambda _: scoring.cancel())
     try:

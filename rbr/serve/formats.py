@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from rbr.data.rows import Message
+from rbr.data.turns import read_completion, read_content
+from rbr.errors import DataError
 from rbr.rules.models import ResponseType
 from rbr.serve.settings import MAX_CHARACTERS, MAX_ITEMS, MAX_TURNS
 
 Text = Annotated[str, Field(max_length=MAX_CHARACTERS)]
 Prompt = Annotated[str, Field(min_length=1, max_length=MAX_CHARACTERS)]
+
+
+def _read_by(reader: Callable[[Any, str], str], name: str) -> BeforeValidator:
+    """Read text, or what clients write instead of it, by a reader of ``rbr.data.turns``."""
+
+    def read(value: Any) -> str:
+        try:
+            return reader(value, name)
+        except DataError as error:
+            raise ValueError(error.message) from error
+
+    return BeforeValidator(read, json_schema_input_type=Text | list[dict[str, Any]])
 
 
 class Body(BaseModel):
@@ -24,65 +38,49 @@ class Body(BaseModel):
 class Turn(Message, strict=True):
     """One turn of a conversation."""
 
-    content: Text = Field(description="without a chat template's tokens")
+    content: Annotated[Text, _read_by(read_content, "content")] = Field(
+        description="text, or a list of text parts; without a chat template's tokens"
+    )
 
 
-class _Item(Body):
-    completion: Text = Field(description="the answer to score, without a chat template's tokens")
+class RewardItem(Body):
+    """A completion to score: of a single user turn, or of a conversation."""
+
+    prompt: Prompt | None = Field(None, description="what the user says")
+    conversation: list[Turn] | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_TURNS,
+        description="in place of a prompt: oldest first; must end with a user turn",
+    )
+    completion: Annotated[Text, _read_by(read_completion, "completion")] = Field(
+        description="the answer to score: text, or messages that end with the assistant's; without a chat"
+        " template's tokens"
+    )
     response_type: ResponseType | None = Field(
         None,
         description="what the policy asks for on this prompt; null: outside the policy, scored by the"
         " reward model alone",
     )
 
-
-class PromptItem(_Item):
-    """A completion of a single user turn."""
-
-    prompt: Prompt = Field(description="what the user says")
-
-    @property
-    def messages(self) -> Sequence[Message]:
-        """The conversation that the completion answers."""
-        return (Message(role="user", content=self.prompt),)
-
-
-class ConversationItem(_Item):
-    """A completion of a conversation."""
-
-    conversation: list[Turn] = Field(
-        min_length=1, max_length=MAX_TURNS, description="oldest first; must end with a user turn"
-    )
-
-    @field_validator("conversation")
-    @classmethod
-    def _ends_with_user(cls, turns: list[Turn]) -> list[Turn]:
-        if turns[-1].role != "user":
+    @model_validator(mode="after")
+    def _one_conversation(self) -> RewardItem:
+        if (self.prompt is None) == (self.conversation is None):
+            raise ValueError("give either a prompt or a conversation")
+        if self.conversation and self.conversation[-1].role != "user":
             raise ValueError("a conversation must end with a user turn")
-        return turns
+        return self
 
     @property
-    def messages(self) -> Sequence[Message]:
+    def turns(self) -> Sequence[Message]:
         """The conversation that the completion answers."""
-        return self.conversation
-
-
-def _form(value: Any) -> str:
-    is_conversation = isinstance(value, dict) and "conversation" in value
-    return "ConversationItem" if is_conversation else "PromptItem"
-
-
-# Distinguished by their keys, so that an error is about the form that is meant and not about both.
-AnyItem = Annotated[
-    Annotated[PromptItem, Tag("PromptItem")] | Annotated[ConversationItem, Tag("ConversationItem")],
-    Discriminator(_form),
-]
+        return self.conversation or (Message(role="user", content=self.prompt or ""),)
 
 
 class RewardRequest(Body):
     """Completions to score."""
 
-    items: list[AnyItem] = Field(min_length=1, max_length=MAX_ITEMS)
+    items: list[RewardItem] = Field(min_length=1, max_length=MAX_ITEMS)
 
 
 class ItemReward(BaseModel):

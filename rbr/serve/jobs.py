@@ -8,8 +8,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
-from rbr.data.rows import Message
+from rbr.data.rows import Conversation
 from rbr.errors import DataError
 from rbr.reward.rule_based_reward import Explanation, RuleBasedReward
 from rbr.serve.errors import Detail, ServeError
@@ -20,11 +21,10 @@ logger = logging.getLogger(__name__)
 Outcome = list[ItemReward] | Explanation | ServeError
 
 
-@dataclass(frozen=True)
-class Item:
+class Item(NamedTuple):
     """One completion to score."""
 
-    conversation: Sequence[Message]
+    conversation: Conversation
     completion: str
     response_type: str | None
 
@@ -106,11 +106,7 @@ def score(reward: RuleBasedReward, items: Sequence[Item], max_batch: int) -> lis
     rewards: list[ItemReward] = []
     for start in range(0, len(items), max_batch):
         batch = items[start : start + max_batch]
-        base, rule_based, _ = reward.components(
-            [item.conversation for item in batch],
-            [item.completion for item in batch],
-            [item.response_type for item in batch],
-        )
+        base, rule_based, _ = reward.components(*map(list, zip(*batch, strict=True)))
         if len(base) != len(batch) or len(rule_based) != len(batch):
             raise ValueError(
                 f"{len(base)} and {len(rule_based)} scores for {len(batch)} completions"
@@ -135,7 +131,7 @@ def _checked(rewards: list[ItemReward]) -> Outcome:
 
 
 def _explain(reward: RuleBasedReward, item: Item) -> Outcome:
-    explanation = reward.explain(item.conversation, item.completion, item.response_type)
+    explanation = reward.explain(*item)
     if not math.isfinite(explanation.reward):
         return ServeError(503, "not_finite", f"the reward is {explanation.reward}")
     return explanation

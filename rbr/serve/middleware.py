@@ -4,15 +4,7 @@ from __future__ import annotations
 
 import hmac
 
-from starlette.authentication import (
-    AuthCredentials,
-    AuthenticationBackend,
-    AuthenticationError,
-    BaseUser,
-    UnauthenticatedUser,
-)
-from starlette.requests import HTTPConnection
-from starlette.responses import Response
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rbr.serve.errors import ServeError, respond
@@ -20,31 +12,28 @@ from rbr.serve.errors import ServeError, respond
 OPEN_PATHS = ("/healthz",)
 
 
-class BearerToken(AuthenticationBackend):
-    """Requires one token on every path but ``OPEN_PATHS``."""
+class BearerToken:
+    """Requires one token on every path but ``OPEN_PATHS``; nothing of a request without it is read."""
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self.app = app
         self._token = token.encode()
 
-    async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser] | None:
-        """See Starlette.
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] == "lifespan" or scope["path"] in OPEN_PATHS or self._allows(scope):
+            await self.app(scope, receive, send)
+        else:
+            headers = {"WWW-Authenticate": "Bearer", "Connection": "close"}
+            message = "this service requires its bearer token"
+            error = ServeError(401, "unauthorized", message, headers=headers)
+            await respond(error)(scope, receive, send)
 
-        Raises:
-            AuthenticationError: without the token.
-        """
-        scheme, _, token = conn.headers.get("authorization", "").partition(" ")
+    def _allows(self, scope: Scope) -> bool:
+        scheme, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
         # Compared in constant time, as bytes: a header may hold any of latin-1.
         right = hmac.compare_digest(token.strip().encode("latin-1"), self._token)
-        if conn.scope["path"] not in OPEN_PATHS and not (right and scheme.lower() == "bearer"):
-            raise AuthenticationError
-        return AuthCredentials(), UnauthenticatedUser()
-
-
-def unauthorized(conn: HTTPConnection, error: AuthenticationError) -> Response:
-    """The response to a request without the token; its body is not read."""
-    headers = {"WWW-Authenticate": "Bearer", "Connection": "close"}
-    message = "this service requires its bearer token"
-    return respond(ServeError(401, "unauthorized", message, headers=headers))
+        return right and scheme.lower() == "bearer"
 
 
 class BodyLimit:

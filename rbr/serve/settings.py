@@ -28,6 +28,10 @@ class ServeSettings(BaseModel):
     max_body_bytes: int = Field(4 * 2**20, ge=1024, description="of one request")
     max_connections: int = Field(1024, ge=1, description="open at once; beyond, 503")
     stop_seconds: float = Field(30, ge=0, description="for what is queued when the service stops")
+    chat_template: str = Field(
+        "chatml",
+        description="of OpenRLHF's prompts: chatml, plain, or the folder or hub name of a tokenizer",
+    )
     token: SecretStr | None = None
 
     @field_validator("token")

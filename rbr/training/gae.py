@@ -37,20 +37,27 @@ def gae(
     return advantages, (advantages + values) * mask
 
 
-def whiten(
-    values: torch.Tensor,
-    mask: torch.Tensor,
-    reduce: Callable[[torch.Tensor], torch.Tensor] = lambda sums: sums,
-) -> torch.Tensor:
-    """Zero mean and unit variance over the real tokens; padding stays 0.
+Reduce = Callable[[torch.Tensor], torch.Tensor]
+
+
+def moments(
+    values: torch.Tensor, mask: torch.Tensor, reduce: Reduce
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and variance over the real tokens.
 
     Args:
-        reduce: sums a tensor over processes, so that all are whitened alike.
+        reduce: sums a tensor over processes, so that all get the same.
     """
     mask = mask.to(values.dtype)
-    sums = torch.stack([(values * mask).sum(), mask.sum()])
-    total, count = reduce(sums)
+    total, count = reduce(torch.stack([(values * mask).sum(), mask.sum()]))
     count = count.clamp(min=1)
     mean = total / count
-    variance = reduce(((values - mean).square() * mask).sum()) / count
-    return (values - mean) * torch.rsqrt(variance + 1e-8) * mask
+    return mean, reduce(((values - mean).square() * mask).sum()) / count
+
+
+def whiten(
+    values: torch.Tensor, mask: torch.Tensor, reduce: Reduce = lambda sums: sums
+) -> torch.Tensor:
+    """Zero mean and unit variance over the real tokens (see ``moments``); padding stays 0."""
+    mean, variance = moments(values, mask, reduce)
+    return (values - mean) * torch.rsqrt(variance + 1e-8) * mask.to(values.dtype)

@@ -15,13 +15,13 @@ from datasets import Dataset
 from transformers import TrainerCallback
 
 from rbr.data.rows import HelpfulPrompt, PolicyPrompt
+from rbr.data.turns import read_completion, read_conversation
 from rbr.errors import DataError
 from rbr.models.load import load_causal, load_tokenizer, messages, prompt_text
 from rbr.models.trainer import common_arguments, per_process, run_training, save_model
 from rbr.models.trunk import train_upper_layers
-from rbr.reward.rule_based_reward import as_conversation, as_text
 from rbr.training.options import RLOptions
-from rbr.training.ppo import PPOConfig, PPOTrainer
+from rbr.training.ppo import PPOTrainer
 
 
 def mixed_prompts(
@@ -50,16 +50,11 @@ def mixed_prompts(
     comply = [p for p in safety if p.response_type == "comply"]
     refuse = [p for p in safety if p.response_type != "comply"]
     n_comply = round(n_safety * options.comply_share)
-    rows = [
-        {"prompt": messages(p.conversation), "response_type": p.response_type}
-        for p in [*cycle(comply, n_comply), *cycle(refuse, n_safety - n_comply)]
-    ]
-    rows += [
-        {"prompt": messages(p.conversation), "response_type": None}
-        for p in cycle(helpful, count - n_safety)
-    ]
-    draw.shuffle(rows)
-    return rows
+    chosen = [*cycle(comply, n_comply), *cycle(refuse, n_safety - n_comply)]
+    typed = [(prompt.conversation, prompt.response_type) for prompt in chosen]
+    typed += [(prompt.conversation, None) for prompt in cycle(helpful, count - n_safety)]
+    draw.shuffle(typed)
+    return [{"prompt": messages(turns), "response_type": kind} for turns, kind in typed]
 
 
 def train_policy(
@@ -106,8 +101,8 @@ def train_policy(
         raise DataError(
             f"no prompt has at most {options.max_prompt_tokens} tokens: raise rl.max_prompt_tokens"
         )
-    trainer_class, arguments = algorithm(options, trunk)
-    trainer = trainer_class(
+    make_trainer, arguments = algorithm(options, trunk)
+    trainer = make_trainer(
         model=model,
         reward_funcs=reward,
         args=arguments(**shared_arguments(options, checkpoints, seed)),
@@ -124,29 +119,15 @@ def train_policy(
     return summary(history)
 
 
-# Options of ours that PPO's arguments have by the same name.
-PPO_ARGUMENTS = (
-    "kl_coefficient",
-    "kl_target",
-    "max_kl",
-    "gamma",
-    "gae_lambda",
-    "value_clip",
-    "value_coefficient",
-    "value_learning_rate",
-    "missing_eos_penalty",
-)
-
-
-def algorithm(options: RLOptions, trunk: int) -> tuple[Any, Callable[..., Any]]:
-    """The trainer of ``options.algorithm``, and the constructor of its arguments.
+def algorithm(options: RLOptions, trunk: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The constructors of the trainer of ``options.algorithm`` and of its arguments.
 
     Args:
         trunk: number of frozen lower layers.
     """
     if options.algorithm == "ppo":
-        values = {name: getattr(options, name) for name in PPO_ARGUMENTS}
-        return PPOTrainer, partial(PPOConfig, beta=0.0, trunk_layers=trunk, **values)
+        trainer = partial(PPOTrainer, options=options, trunk_layers=trunk)
+        return trainer, partial(trl.GRPOConfig, beta=0.0)
     trainer, config = {
         "grpo": (trl.GRPOTrainer, trl.GRPOConfig),
         "rloo": (trl.RLOOTrainer, trl.RLOOConfig),
@@ -208,8 +189,8 @@ class Samples(TrainerCallback):
             [
                 {
                     "rollout": state.global_step // self._updates,
-                    "prompt": as_conversation(prompt)[-1].content,
-                    "completion": as_text(completion),
+                    "prompt": read_conversation(prompt)[-1].content,
+                    "completion": read_completion(completion),
                     "reward": reward,
                 }
                 for prompt, completion, reward in list(rows)[-self.COUNT :]

@@ -14,7 +14,6 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,63 +21,49 @@ import torch
 from trl import GRPOConfig, GRPOTrainer
 
 from rbr.training.actor_critic import ActorCritic, TokenEvaluation
-from rbr.training.gae import gae, whiten
-
-
-@dataclass
-class PPOConfig(GRPOConfig):
-    """PPO's settings beside TRL's. ``beta`` must stay 0: the KL penalty is in the reward."""
-
-    kl_coefficient: float = field(default=0.05, metadata={"help": "KL penalty per token."})
-    kl_target: float | None = field(
-        default=None,
-        metadata={"help": "Nats a completion that the KL coefficient is adapted towards."},
-    )
-    gamma: float = field(default=1.0, metadata={"help": "Discount."})
-    gae_lambda: float = field(default=0.95, metadata={"help": "GAE's lambda."})
-    value_clip: float = field(default=0.2, metadata={"help": "Clip range of the value update."})
-    value_coefficient: float = field(default=0.1, metadata={"help": "Weight of the value loss."})
-    value_learning_rate: float = field(default=1e-3, metadata={"help": "Of the value head."})
-    missing_eos_penalty: float = field(
-        default=1.0,
-        metadata={"help": "Taken from the (normalised) score of unfinished completions."},
-    )
-    max_kl: float | None = field(
-        default=None,
-        metadata={"help": "Nats a completion from the SFT model at which training stops."},
-    )
-    trunk_layers: int = field(default=0, metadata={"help": "Frozen lower layers."})
+from rbr.training.gae import gae, moments, whiten
+from rbr.training.options import RLOptions
 
 
 class PPOTrainer(GRPOTrainer):
     """PPO with a value head.
 
     Args:
-        model: the SFT model, its lower ``args.trunk_layers`` layers and embedding frozen. The
-            trainer's ``model`` is an ``ActorCritic`` of it.
-        args: a ``PPOConfig``. ``loss_type`` becomes ``dapo``: token means over the whole batch, so
+        model: the SFT model, its lower ``trunk_layers`` layers and embedding frozen. The trainer's
+            ``model`` is an ``ActorCritic`` of it.
+        args: TRL's arguments. ``loss_type`` becomes ``dapo``: token means over the whole batch, so
             that the loss does not depend on how the batch is split over processes. ``scale_rewards``
-            becomes ``none``.
+            becomes ``none``. ``beta`` must be 0: the KL penalty is in the reward.
+        options: PPO's settings beside TRL's: coefficients and clip ranges of penalty, value and GAE.
         reward_funcs and the rest: as ``GRPOTrainer`` takes them.
 
     Raises:
-        ValueError: for a ``beta``, or a PEFT configuration with a frozen trunk.
+        ValueError: for a ``beta``, or a PEFT configuration.
     """
 
     _tag_names = ("trl", "ppo")
     _name = "PPO"
 
-    def __init__(self, model: Any, reward_funcs: Any, args: PPOConfig, **rest: Any) -> None:
+    def __init__(
+        self,
+        model: Any,
+        reward_funcs: Any,
+        args: GRPOConfig,
+        options: RLOptions,
+        trunk_layers: int = 0,
+        **rest: Any,
+    ) -> None:
         if args.beta:
             raise ValueError("beta must be 0: PPO's KL penalty is kl_coefficient, in the reward")
         if rest.get("peft_config") is not None:
             raise ValueError("trained_layers says what is trained: PEFT has no place beside it")
         args.loss_type, args.scale_rewards = "dapo", "none"
-        actor_critic = ActorCritic(model, args.trunk_layers, args.temperature)
+        actor_critic = ActorCritic(model, trunk_layers, args.temperature)
         super().__init__(model=actor_critic, reward_funcs=reward_funcs, args=args, **rest)
         if self.use_vllm:
             self.vllm_generation.model = model  # vLLM knows the policy's parameters alone
-        self.kl_coefficient = args.kl_coefficient
+        self.options = options
+        self.kl_coefficient = options.kl_coefficient
         # Deviation of the first rollouts' centred scores; all later ones are divided by it.
         self.score_scale: float | None = None
         self._rollout: TokenEvaluation | None = None  # of the rollout that is being scored
@@ -102,11 +87,13 @@ class PPOTrainer(GRPOTrainer):
         ends = torch.tensor(self.eos_token_ids, device=ids.device)
         finished = (torch.isin(ids, ends) & (mask > 0)).any(1)
         scores = self._normalised(output["advantages"])
-        scores = scores - self.args.missing_eos_penalty * (~finished).float()
+        scores = scores - self.options.missing_eos_penalty * (~finished).float()
         log_ratio = (old.logps - old.reference_logps) * mask
         rewards = -self.kl_coefficient * log_ratio
         rewards[torch.arange(len(ids)), mask.sum(1).clamp(min=1) - 1] += scores
-        advantages, returns = gae(rewards, old.values, mask, self.args.gamma, self.args.gae_lambda)
+        advantages, returns = gae(
+            rewards, old.values, mask, self.options.gamma, self.options.gae_lambda
+        )
         output["advantages"] = whiten(advantages, mask, self.accelerator.reduce)
         output["returns"] = returns
         output["old_values"] = old.values
@@ -163,11 +150,11 @@ class PPOTrainer(GRPOTrainer):
 
     def _steer(self, kl: float, completions: int) -> None:
         """Adapt the KL coefficient (Ziegler et al. 2019), or stop at ``max_kl``."""
-        if self.args.kl_target is not None:
+        if self.options.kl_target is not None:
             self.kl_coefficient = adapted_kl_coefficient(
-                self.kl_coefficient, kl, self.args.kl_target, completions
+                self.kl_coefficient, kl, self.options.kl_target, completions
             )
-        if self.args.max_kl is not None and kl > self.args.max_kl:
+        if kl > self.options.max_kl:
             self.control.should_training_stop = True
 
     def _log_rollout(self, output: dict[str, Any], kl: float, finished: torch.Tensor) -> None:
@@ -187,11 +174,9 @@ class PPOTrainer(GRPOTrainer):
         self, values: torch.Tensor, mask: torch.Tensor | None = None
     ) -> tuple[float, float]:
         """Mean and variance over the real tokens (or all) of all processes."""
-        mask = torch.ones_like(values) if mask is None else mask.to(values.dtype)
-        count, total = self.accelerator.reduce(torch.stack([mask.sum(), (values * mask).sum()]))
-        mean = total / count.clamp(min=1)
-        squares = self.accelerator.reduce(((values - mean).square() * mask).sum())
-        return float(mean), float(squares / count.clamp(min=1))
+        mask = torch.ones_like(values) if mask is None else mask
+        mean, variance = moments(values, mask, self.accelerator.reduce)
+        return float(mean), float(variance)
 
     # -- updates ---------------------------------------------------------------------------------
 
@@ -200,13 +185,13 @@ class PPOTrainer(GRPOTrainer):
         new = model(*_sequences(inputs), states=inputs["states"])
         policy_loss = super()._compute_loss(new, inputs)
         errors = clipped_value_errors(
-            new.values, inputs["old_values"], inputs["returns"], self.args.value_clip
+            new.values, inputs["old_values"], inputs["returns"], self.options.value_clip
         )
         value_loss = (errors * inputs["completion_mask"]).sum() / self._token_share(inputs)
         mode = "train" if self.model.training else "eval"
         mean = self.accelerator.reduce(value_loss.detach(), reduction="mean")
         self._metrics[mode]["value/loss"].append(float(mean))
-        return policy_loss + self.args.value_coefficient * value_loss
+        return policy_loss + self.options.value_coefficient * value_loss
 
     def _token_share(self, inputs: dict[str, Any]) -> torch.Tensor:
         """Tokens that a process's share of an update stands for: ``dapo``'s denominator."""
@@ -224,7 +209,7 @@ class PPOTrainer(GRPOTrainer):
             self.optimizer = torch.optim.AdamW(
                 [
                     {"params": policy, "lr": self.args.learning_rate},
-                    {"params": head, "lr": self.args.value_learning_rate},
+                    {"params": head, "lr": self.options.value_learning_rate},
                 ],
                 betas=(self.args.adam_beta1, self.args.adam_beta2),
                 eps=self.args.adam_epsilon,

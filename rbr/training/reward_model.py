@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
-from transformers import AutoModelForSequenceClassification, TrainerCallback
+from transformers import TrainerCallback
 from trl import RewardConfig, RewardTrainer
 
 from rbr.data.rows import Preference
 from rbr.grading.base import Conversation
-from rbr.models.load import chat_texts, load_tokenizer, messages
+from rbr.models.load import chat_texts, load_scorer, load_tokenizer, messages
 from rbr.models.trainer import common_arguments, per_process, run_training, save_model
-from rbr.models.trunk import length_batches, train_upper_layers
+from rbr.models.trunk import decoder_of, length_batches, train_upper_layers
 from rbr.training.options import RewardModelOptions
 
 
@@ -29,9 +28,7 @@ class RewardModel:
     """
 
     def __init__(self, folder: Path | str, batch_size: int = 32, max_tokens: int = 512) -> None:
-        self.model = AutoModelForSequenceClassification.from_pretrained(
-            str(folder), use_safetensors=True, dtype=torch.float32
-        ).eval()
+        self.model = load_scorer(folder)
         self.tokenizer = load_tokenizer(folder)
         self.batch_size = batch_size
         self.max_tokens = max_tokens
@@ -60,20 +57,6 @@ class RewardModel:
         return result
 
 
-def preference_dataset(rows: Sequence[Preference]) -> Dataset:
-    """Rows in TRL's conversational preference format."""
-    return Dataset.from_list(
-        [
-            {
-                "prompt": messages(row.conversation),
-                "chosen": [{"role": "assistant", "content": row.chosen}],
-                "rejected": [{"role": "assistant", "content": row.rejected}],
-            }
-            for row in rows
-        ]
-    )
-
-
 def accuracy(model: RewardModel, rows: Sequence[Preference]) -> float:
     """Share of pairs whose chosen completion scores higher."""
     conversations = [row.conversation for row in rows]
@@ -97,16 +80,20 @@ def train_reward_model(
         checkpoints: folder from which an interrupted training resumes.
     """
     torch.manual_seed(seed)
-    config_layers: dict[str, Any] = {"num_labels": 1}
-    model = AutoModelForSequenceClassification.from_pretrained(
-        base, use_safetensors=True, dtype=torch.float32, **config_layers
-    )
-    layers = min(options.layers, model.config.num_hidden_layers)
-    model.model.layers = model.model.layers[:layers]
-    model.config = copy.deepcopy(model.config)
-    model.config.num_hidden_layers = layers
+    model = load_scorer(base)
     tokenizer = load_tokenizer(base)
+    decoder = decoder_of(model)
+    decoder.layers = decoder.layers[: options.layers]
+    model.config.num_hidden_layers = len(decoder.layers)
     train_upper_layers(model, options.trained_layers)
+    rows = [
+        {
+            "prompt": messages(row.conversation),
+            "chosen": [{"role": "assistant", "content": row.chosen}],
+            "rejected": [{"role": "assistant", "content": row.rejected}],
+        }
+        for row in train
+    ]
     trainer = RewardTrainer(
         model=model,
         args=RewardConfig(
@@ -123,7 +110,7 @@ def train_reward_model(
             save_steps=20,
             gradient_checkpointing=False,
         ),
-        train_dataset=preference_dataset(train),
+        train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
     )
     run_training(trainer, "reward_model", callbacks)

@@ -7,11 +7,11 @@ import signal
 import time
 
 import pytest
-from orchestration.jobs import per_variant, shared
-from rbr.steps import STEPS
 
+from assets import graph
+from orchestration.definitions import JOB
 from orchestration.production.supervision import Supervisor
-from pipeline.profile import VARIANTS
+from pipeline.variants import VARIANTS
 from tests.servers import wait
 
 pytestmark = [
@@ -23,6 +23,8 @@ pytestmark = [
 # Each kill costs an attempt; the environment asks for more, or for other points.
 KILLS = int(os.environ.get("RBR_FAULT_KILLS", "4"))
 SEED = int(os.environ.get("RBR_FAULT_SEED", "0"))
+GRAPH = graph(tuple(VARIANTS))
+SHARED = [key for key, made in GRAPH.items() if made.variant is None and key != "model_release"]
 
 
 @pytest.fixture(scope="module")
@@ -41,18 +43,18 @@ def root_of(run):
 
 
 def begun(production, run_id):
-    """Steps that a run began."""
+    """Artifacts that a run began to make."""
     events = production.events(run_id)
-    return [e["stepKey"] for e in events if e["eventType"] == "STEP_START"]
+    return [e["stepKey"].replace("__", "/") for e in events if e["eventType"] == "STEP_START"]
 
 
 def kill_at(production, points, roots, draw, log):
-    """Kill -9 the worker of a run at each point (root run, step), a moment after the step began."""
+    """Kill -9 the worker of a run at each point (root run, artifact), a moment after it was begun."""
     left = list(points)
     while left:
         for run in running(production):
-            steps = begun(production, run["runId"])
-            reached = [p for p in left if p[0] == root_of(run) and p[1] in steps]
+            keys = begun(production, run["runId"])
+            reached = [p for p in left if p[0] == root_of(run) and p[1] in keys]
             worker = production.worker(run["runId"]) if reached else None
             if worker is None:
                 continue
@@ -68,7 +70,7 @@ def kill_at(production, points, roots, draw, log):
                 production.logs,
             )
         done = {root_of(run) for run in production.runs() if run["status"] == "SUCCESS"}
-        assert not [p for p in left if p[0] in done], f"came to its end alive: {left}"
+        assert not [p for p in left if p[0] in done], f"ended before it was killed: {left}"
         time.sleep(0.1)
 
 
@@ -89,15 +91,20 @@ def test_the_graph_completes_whatever_is_killed_under_it(production, capsys):
             print(f"\n{time.strftime('%H:%M:%S')} {text}", end="", flush=True)
 
     log(f"seed {SEED}")
-    root = production.launch("shared")
-    of_shared = [(root, name) for name in draw.sample(shared, KILLS // 2)]
-    kill_at(production, of_shared, {root: "shared"}, draw, log)
+    root = production.launch(JOB, assets=SHARED)
+    points = [(root, key) for key in draw.sample(SHARED, KILLS // 2)]
+    kill_at(production, points, {root: "shared"}, draw, log)
     attempts = production.finished(root)
     log(f"shared done after {len(attempts)} attempts")
     assert len(attempts) == KILLS // 2 + 1
 
     # Two runs at a time, so that they meet at DVC's lock.
-    roots = {production.launch("variant", own): f"variant {own}" for own in VARIANTS}
+    halves = [["helpful", "human"], ["human_rbr", "rbr"]]
+    made = {}
+    for half in halves:
+        keys = [key for key, a in GRAPH.items() if a.variant and a.variant.name in half]
+        made[production.launch(JOB, assets=keys)] = keys
+    roots = dict(zip(made, map(" and ".join, halves), strict=True))
     wait(lambda: len(running(production)) == 2, 120, production.logs)
     services = Supervisor(production.root / ".prod").pids()
     for name in ("daemon", "mlflow"):
@@ -106,15 +113,14 @@ def test_the_graph_completes_whatever_is_killed_under_it(production, capsys):
     assert production.call("up").returncode == 0
     production.postgres.restart()
     log("restarted PostgreSQL")
-    points = [(own, name) for own in roots for name in per_variant]
+    points = [(run, key) for run, keys in made.items() for key in keys]
     kill_at(production, draw.sample(points, KILLS - KILLS // 2), roots, draw, log)
-    for own in roots:
-        log(f"{roots[own]} done after {len(production.finished(own))} attempts")
+    for run in roots:
+        log(f"{roots[run]} done after {len(production.finished(run))} attempts")
 
-    release = production.launch("release")
-    production.finished(release)
+    # The whole graph: all of that is restored, and released.
+    production.finished(production.launch(JOB))
     whole(production)
-    for name, step in STEPS.items():
-        for variant in VARIANTS if step.variants else (None,):
-            folder = production.root / step.folder / name / (variant or "")
-            assert (folder / "metrics.json").exists(), folder
+    for artifact in GRAPH.values():
+        folder = production.root / artifact.path
+        assert (folder / "metrics.json").exists(), folder

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from rbr.steps import Context
-from tests.orchestration.made import own
+from pipeline.context import Context
+from tests.orchestration.made import MadeUp
 
 NAN = float("nan")
 
@@ -28,11 +28,12 @@ class Bad:
     fails: str
     found: str
 
-    def apply(self, made: Context) -> Context:
-        context = own(made, self.artifact)
-        folder = context.path(self.artifact, context.variant)
-        change(made.root / self.file[1:] if self.file[0] == "/" else folder / self.file, self.edit)
-        return context
+    def apply(self, made: MadeUp) -> Context:
+        """Break the artifact; returns the context of its gate."""
+        root = self.file.startswith("/")
+        folder = made.root if root else made.folder(self.artifact)
+        change(folder / self.file.removeprefix("/"), self.edit)
+        return made.context(self.artifact)
 
     def __str__(self) -> str:
         return f"{self.artifact}-{self.fails}-{self.found}"
@@ -58,7 +59,7 @@ def change(path: Path, edit: Callable[[Any], Any]) -> None:
 
 def with_(**values: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """Values of a JSON object, double underscores for dots."""
-    return lambda own: {**own, **{key.replace("__", "."): v for key, v in values.items()}}
+    return lambda content: {**content, **{key.replace("__", "."): v for key, v in values.items()}}
 
 
 def first(**values: Any) -> Callable[[list[dict[str, Any]]], list[dict[str, Any]]]:
@@ -72,8 +73,8 @@ def more(**values: Any) -> Callable[[list[dict[str, Any]]], list[dict[str, Any]]
 
 
 def no_label(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    own = (rows[0]["prompt_id"], rows[0]["label"])
-    return [row for row in rows if (row["prompt_id"], row["label"]) != own]
+    removed = (rows[0]["prompt_id"], rows[0]["label"])
+    return [row for row in rows if (row["prompt_id"], row["label"]) != removed]
 
 
 def unknown_feature(text: str) -> str:
@@ -90,7 +91,7 @@ def nothing(value: Any) -> Any:
 
 
 def all_values(value: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    return lambda own: dict.fromkeys(own, value)
+    return lambda content: dict.fromkeys(content, value)
 
 
 def copied(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -100,16 +101,16 @@ def copied(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def forty(chosen: str, rejected: str) -> Callable[[list[dict[str, Any]]], list[dict[str, Any]]]:
     """Pairs of which the longer answer is always preferred, or never."""
-    own = {"chosen": chosen, "rejected": rejected}
-    return lambda rows: [{**rows[0], **own, "id": f"{i}", "family": f"{i}"} for i in range(40)]
+    answers = {"chosen": chosen, "rejected": rejected}
+    return lambda rows: [{**rows[0], **answers, "id": f"{i}", "family": f"{i}"} for i in range(40)]
 
 
 def proposition(**values: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    return lambda own: {**own, "apology": {**own["apology"], **values}}
+    return lambda content: {**content, "apology": {**content["apology"], **values}}
 
 
-def same_question(own: dict[str, Any]) -> dict[str, Any]:
-    return proposition(question=own["judgement"]["question"])(own)
+def same_question(content: dict[str, Any]) -> dict[str, Any]:
+    return proposition(question=content["judgement"]["question"])(content)
 
 
 def features(value: float, key: str = "") -> Callable[[pd.DataFrame], pd.DataFrame]:
@@ -125,7 +126,7 @@ def features(value: float, key: str = "") -> Callable[[pd.DataFrame], pd.DataFra
 
 
 def report(**values: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    return lambda own: {**own, "comply": {**own["comply"], **values}}
+    return lambda content: {**content, "comply": {**content["comply"], **values}}
 
 
 def errors(alone: float, total: float) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -137,14 +138,22 @@ def rewards(*values: float) -> Callable[[Any], Any]:
 
 
 def f1_star(value: float) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    return lambda own: {"rows": [{**own["rows"][0], "f1_star": [value, 0, 0]}, *own["rows"][1:]]}
+    def edit(content: dict[str, Any]) -> dict[str, Any]:
+        first, *others = content["rows"]
+        return {"rows": [{**first, "f1_star": [value, 0, 0]}, *others]}
+
+    return edit
+
+
+def repeated_model(content: dict[str, Any]) -> dict[str, Any]:
+    return {"rows": [*content["rows"], content["rows"][0]]}
 
 
 def unconfirmed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Many further refusals that the grader did not confirm."""
-    own = next(row for row in rows if row["label"] == "refusal")
+    refusal = next(row for row in rows if row["label"] == "refusal")
     new = {"confirmed": False}
-    return [{**own, **new, "id": f"r{i}", "completion": f"No, {i}."} for i in range(4)]
+    return [{**refusal, **new, "id": f"r{i}", "completion": f"No, {i}."} for i in range(4)]
 
 
 ELSEWHERE = [{"role": "user", "content": "nothing of what any other prompt says"}]
@@ -292,7 +301,7 @@ TRAINED = [
     ),
     Bad("capability_eval", "metrics.json", with_(loss_rise=0.75), "capability: loss_rise <= 0.5", "0.75"),
     Bad("capability_eval", "metrics.json", with_(loss_rise=NAN), f"capability: loss_rise: {NULL}", "nan"),
-    Bad("model_release", "comparison.json", lambda own: {"rows": [*own["rows"], own["rows"][0]]},
+    Bad("model_release", "comparison.json", repeated_model,
         f"comparison: model: {TWICE}", "2 of 3"),
     Bad("model_release", "comparison.json", f1_star(1.5), "comparison: f1_star >= 0 *", "1.5"),
     Bad("model_release", "comparison.json", f1_star(NAN), f"comparison: f1_star: {NULL}", "1 of 2"),

@@ -2,16 +2,22 @@
 
 import json
 import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
 
+from assets import declarations, graph
+from pipeline.artifact import Artifact
+from pipeline.context import Context
+from pipeline.profile import Settings, read_settings
+from pipeline.release.champion import Champion
+from pipeline.variants import MAIN
 from rbr.rules import Rules, load_rules
 from rbr.rules.compiled import write_compiled
-from pipeline.profile import VARIANTS, read_settings
-from rbr.steps import STEPS, Context
 
 SPLITS = ("train", "validation", "eval")
 # Of so little data; the other thresholds are the settings' own.
@@ -27,24 +33,62 @@ GATES = {
 }
 
 
-def make_all(source: Path, root: Path) -> Context:
-    """Write the rules, the profile ``made`` and every artifact that has a gate."""
-    shutil.copytree(source / "rules", root / "rules")
+def key_of(name: str) -> str:
+    """The artifact's key: of the main variant, where there are variants."""
+    return next(
+        MAIN.key(name) if declared.per_variant else name
+        for declared in declarations()
+        if declared.name == name
+    )
+
+
+@dataclass(frozen=True)
+class MadeUp:
+    """Made-up artifacts under a root."""
+
+    root: Path
+    settings: Settings
+
+    @property
+    def graph(self) -> Mapping[str, Artifact]:
+        return graph(self.settings.variants)
+
+    def context(self, name: str, champion: Champion | None = None) -> Context:
+        """What the gate of an artifact is given."""
+        artifact = self.graph[key_of(name)]
+        return Context(
+            self.root, self.settings, artifact, self.graph, champion=lambda: champion
+        )
+
+    def folder(self, name: str) -> Path:
+        return self.root / self.graph[key_of(name)].path
+
+    def with_gates(self, **limits: Any) -> "MadeUp":
+        """The same after the profile's thresholds were edited."""
+        write_profile(self.root, {**GATES, **limits})
+        return MadeUp(self.root, read_settings(self.root)[1])
+
+
+def make_all(source: Path, root: Path) -> MadeUp:
+    """Write the profile ``made``, the rules where there are none, and every artifact."""
+    if not (root / "rules").is_dir():
+        shutil.copytree(source / "rules", root / "rules")
     write(root / "params.yaml", yaml.safe_dump({"profile": "made"}))
-    write(root / "profiles" / "made.yaml", yaml.safe_dump({"gates": GATES}))
+    write_profile(root, GATES)
+    made = MadeUp(root, read_settings(root)[1])
     rules = load_rules(root / "rules")
-    for name, files in artifacts(rules).items():
-        for variant in VARIANTS if STEPS[name].variants else ("",):
-            for file, value in files.items():
-                write(root / STEPS[name].folder / name / variant / file, value)
-    (root / "data" / "rules").mkdir()
+    files = artifacts(rules)
+    for artifact in made.graph.values():
+        for file, value in {"metrics.json": {}, **files.get(artifact.name, {})}.items():
+            write(root / artifact.path / file, value)
     write_compiled(root / "data" / "rules", rules, "head")
-    return Context(root, read_settings(root)[1])
+    return made
 
 
-def own(made: Context, artifact: str) -> Context:
-    """The context of an artifact's gate: of the rbr variant, where there are variants."""
-    return Context(made.root, made.settings, "rbr" if STEPS[artifact].variants else None)
+def write_profile(root: Path, gates: Mapping[str, Any]) -> None:
+    # Every section: DVC's stages name them.
+    values = {**Settings().model_dump(mode="json"), "gates": dict(gates)}
+    write(root / "profiles" / "made.yaml", yaml.safe_dump(values))
 
 
 def write(path: Path, value: Any) -> None:
@@ -120,7 +164,7 @@ def jsonl(files: dict[str, Any]) -> dict[str, Any]:
     return {f"{name}.jsonl": rows for name, rows in files.items()}
 
 
-def talk(number: str) -> list[dict[str, str]]:
+def conversation(number: str) -> list[dict[str, str]]:
     """A user turn that shares no three words in a row with another number's."""
     words = ("how", "would", "one", "ask", "about")
     return [{"role": "user", "content": " ".join(f"{word}{number}" for word in words)}]
@@ -135,7 +179,7 @@ def prompts(split: str) -> list[dict[str, Any]]:
             "category": "violence",
             "response_type": "hard_refusal" if i % 3 == 0 else "comply",
             "form": None if i % 3 == 0 else "homonym",
-            "conversation": talk(f"{split}{i}"),
+            "conversation": conversation(f"{split}{i}"),
         }
         for i in range(6)
     ]
@@ -146,7 +190,7 @@ def gold(split: str) -> list[dict[str, Any]]:
         {
             "id": f"{split}-{i}",
             "response_type": "comply",
-            "conversation": talk(f"gold{split}{i}"),
+            "conversation": conversation(f"gold{split}{i}"),
             "completion": f"Answer {i}.",
         }
         for i in range(6)

@@ -81,6 +81,15 @@ class Servers:
         return found
 
 
+def restored(instance: dg.DagsterInstance, run_id: str) -> dict[str, bool]:
+    """The artifacts that a run materialized: was each restored, or made?"""
+    records = instance.get_records_for_run(
+        run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
+    ).records
+    events = [record.event_log_entry.asset_materialization for record in records]
+    return {event.asset_key.to_user_string(): event.metadata["reused"].value for event in events}
+
+
 @contextmanager
 def serving(workspace: Workspace) -> Iterator[Servers]:
     """Start what ``make ui`` starts, on ports of the OS's choice; stopped at the end."""

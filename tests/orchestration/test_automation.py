@@ -1,20 +1,27 @@
-"""When the sensors and the schedule start something, and when they do not; no run is executed here."""
+"""When a changed rule and the week start something, and when they do not; no run is executed here."""
 
 import datetime
 import json
-from dataclasses import dataclass, field
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from orchestration.automation import automation
+from assets import graph
+from orchestration.automation import rules_sensor
+from orchestration.dagster_home import use_home
 from orchestration.definitions import definitions
-from rbr.rules import load_rules
-from pipeline.profile import VARIANTS
+from pipeline.artifact import upstream
+from pipeline.variants import VARIANTS
+from rbr.rules.rules import load_rules
 
 QUIET = 10.0
 APOLOGY = "rules/propositions/apology.yaml"
+GRAPH = graph(tuple(VARIANTS))
+EVERYTHING = set(GRAPH)
+RULES_ONWARD = {"rules", *(key for key in GRAPH if "rules" in upstream(GRAPH, key))}
 
 
 @dataclass
@@ -23,288 +30,373 @@ class Project:
 
     root: Path
     instance: dg.DagsterInstance
+    defs: dg.Definitions
     now: float = 1000.0
     cursor: str | None = None
     reason: str | None = None
-    started: list[dg.DagsterRun] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        sensors, [self.weekly] = automation(self.root, lambda: self.now)
-        self.repository = definitions(self.root).get_repository_def()
-        self.sensors = {sensor.name: sensor for sensor in sensors}
+    seen = None
 
     def edit(self, old: str, new: str, path: str = APOLOGY) -> None:
         text = (self.root / path).read_text()
         assert old in text
         (self.root / path).write_text(text.replace(old, new, 1))
 
-    def tick(self, seconds: float = 5.0) -> dg.DagsterRun | None:
-        """A look of ``rules_changed`` after some seconds; returns the run that it asked for."""
+    def look(self, seconds: float = 5.0) -> dict[str, str]:
+        """A look of ``rules_changed`` after some seconds; returns the versions that it reports."""
         self.now += seconds
         context = dg.build_sensor_context(self.instance, cursor=self.cursor)
-        data = self.sensors["rules_changed"].evaluate_tick(context)
+        data = rules_sensor(self.root, lambda: self.now).evaluate_tick(context)
         self.cursor, self.reason = data.cursor, data.skip_message
-        self.events = data.asset_events
-        return self._submit("shared", data.run_requests)
+        assert not data.run_requests
+        for request in data.dynamic_partitions_requests:
+            self.instance.add_dynamic_partitions(request.partitions_def_name, request.partition_keys)
+        for event in data.asset_events:
+            assert event.asset_key == dg.AssetKey("written_rules")
+            self.instance.report_runless_asset_event(event)
+        return {event.partition: event.tags["dagster/data_version"] for event in data.asset_events}
 
-    def goes_on(self) -> list[tuple[str, str | None]]:
-        """What ``graph_goes_on`` asks for."""
-        context = dg.build_sensor_context(self.instance, repository_def=self.repository)
-        data = self.sensors["graph_goes_on"].evaluate_tick(context)
-        for request in data.run_requests:
-            self._submit(request.job_name, [request])
-        return [(request.job_name, request.partition_key) for request in data.run_requests]
+    def settle(self) -> dict[str, str]:
+        """The looks that it takes until a change counts."""
+        assert self.look() == {}
+        return self.look(QUIET)
 
-    def _submit(self, job: str, requests: list[dg.RunRequest]) -> dg.DagsterRun | None:
-        for request in requests:
-            # The daemon does the same: a key is run once.
-            if any(run.tags.get("dagster/run_key") == request.run_key for run in self.started):
-                continue
-            tags = {**request.tags, "dagster/run_key": request.run_key}
-            if request.partition_key:
-                tags["dagster/partition"] = request.partition_key
-            run = dg.DagsterRun(job, tags=tags, status=dg.DagsterRunStatus.STARTED)
-            self.started.append(self.instance.add_run(run))
-            return run
-        return None
+    def requested(self) -> set[str]:
+        """What the automation conditions request now; a run of it is created, as the daemon does."""
+        result = dg.evaluate_automation_conditions(self.defs, self.instance, cursor=self.seen)
+        self.seen = result.cursor
+        keys = {key for key in GRAPH if result.get_num_requested(dagster_key(key))}
+        if keys:
+            self.starts(keys)
+        return keys
 
-    def ends(self, run: dg.DagsterRun, success: bool = True, compiled: bool = True) -> None:
-        """Let a run end; a shared run compiles the rules as they stand."""
-        if run.job_name == "shared" and compiled:
-            rules = load_rules(self.root / "rules")
-            folder = self.root / "data" / "rules"
-            folder.mkdir(parents=True, exist_ok=True)
-            hashes = {**rules.hashes(), "digest": rules.digest}
-            (folder / "hashes.json").write_text(json.dumps(hashes))
-            self.instance.add_run_tags(run.run_id, {"rbr/rules": rules.digest})
+    def starts(self, keys: set[str]) -> dg.DagsterRun:
+        """A run of these artifacts."""
+        selection = frozenset(dagster_key(key) for key in keys)
+        job = self.defs.resolve_implicit_global_asset_job_def()
+        return self.instance.create_run_for_job(
+            job.get_subset(asset_selection=selection), asset_selection=selection
+        )
+
+    def run(self) -> dg.DagsterRun:
+        """The run in progress."""
+        [run] = [run for run in self.instance.get_runs() if not run.is_finished]
+        return run
+
+    def compile(self) -> None:
+        """The run in progress makes ``rules`` of the files as they are."""
+        rules = load_rules(self.root / "rules")
+        folder = self.root / "data" / "rules"
+        folder.mkdir(parents=True, exist_ok=True)
+        hashes = {**rules.hashes(), "digest": rules.digest}
+        (folder / "hashes.json").write_text(json.dumps(hashes))
+        self.instance.report_runless_asset_event(dg.AssetMaterialization("rules"))
+
+    def ends(self, success: bool = True) -> None:
+        """The run in progress ends; if it succeeds, what it was to make is made."""
+        run = self.run()
+        if success:
+            for key in (run.asset_selection or set()) - {dg.AssetKey("rules")}:
+                self.instance.report_runless_asset_event(dg.AssetMaterialization(key))
         event = dg.DagsterEventType.RUN_SUCCESS if success else dg.DagsterEventType.RUN_FAILURE
         self.instance.report_dagster_event(
             dg.DagsterEvent(event_type_value=event.value, job_name=run.job_name), run.run_id
         )
 
-    def open_runs(self) -> list[dg.DagsterRun]:
-        return [run for run in self.instance.get_runs() if not run.is_finished]
 
-    def whole_graph_ends(self, run: dg.DagsterRun) -> None:
-        self.ends(run)
-        for _ in range(2):
-            self.goes_on()
-            for part in self.open_runs():
-                self.ends(part)
-        assert self.goes_on() == []
+def dagster_key(key: str) -> dg.AssetKey:
+    return dg.AssetKey(key.split("/"))
+
+
+@pytest.fixture(scope="module")
+def defs(root):
+    return definitions(root)
 
 
 @pytest.fixture
-def project(rules_folder, tmp_path, root):
+def project(rules_folder, tmp_path, defs):
     (tmp_path / "params.yaml").write_text("profile: p\n")
     (tmp_path / "profiles").mkdir()
     settings = f"automation: {{quiet_seconds: {QUIET}}}\n"
     (tmp_path / "profiles" / "p.yaml").write_text(settings)
-    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
-        yield Project(tmp_path, instance)
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Project(tmp_path, instance, defs)
 
 
 @pytest.fixture
 def made(project):
-    """A project whose rules were made by a first graph run."""
-    project.tick()
-    run = project.tick(QUIET)
-    assert run is not None
-    project.whole_graph_ends(run)
-    assert project.tick() is None
+    """A project in which everything was made by a first run."""
+    assert project.requested() == set()
+    assert project.settle()
+    assert project.requested() == EVERYTHING
+    project.compile()
+    project.ends()
+    assert project.look() == {}
     assert "unchanged" in project.reason
+    assert project.requested() == set()
     return project
 
 
-def test_a_change_starts_one_run_once_the_files_are_left_alone(made):
+def test_an_empty_project_starts_nothing_by_itself(project):
+    for _ in range(3):
+        assert project.requested() == set()
+
+
+def test_the_first_report_of_an_empty_project_starts_everything(project):
+    project.requested()
+    assert set(project.settle()) == set(load_rules(project.root / "rules").hashes())
+    assert project.requested() == EVERYTHING
+    assert project.requested() == set()
+
+
+def test_a_report_before_the_first_evaluation_starts_everything(project):
+    project.settle()
+    assert project.requested() == EVERYTHING
+    assert project.requested() == set()
+
+
+def test_a_change_requests_the_rules_and_all_downstream_in_one_run(made):
     made.edit("question: ", "question: Now, ")
-    assert made.tick() is None
+    assert made.look() == {}
     assert "quiet" in made.reason
     made.edit("definition: ", "definition: Here, ")
-    assert made.tick(QUIET - 1) is None
-    assert made.tick(QUIET - 1) is None
-    run = made.tick(2)
-    assert run is not None
-    assert run.job_name == "shared"
-    assert made.tick() is None
-    assert "going on" in made.reason
+    assert made.look(QUIET - 1) == {}
+    assert made.requested() == set()
+    assert made.look(QUIET - 1) == {}
+    assert made.look(2)
+    assert made.requested() == RULES_ONWARD
+    assert made.look() == {}
+    assert made.requested() == set()
 
 
-def test_each_rule_has_its_own_data_version_and_the_changed_one_is_observed(made):
+def test_the_changed_rule_alone_is_reported_with_its_data_version(made):
     made.edit("question: ", "question: Now, ")
-    made.tick()
-    assert made.tick(QUIET) is not None
-    [observed] = made.events
-    assert observed.asset_key == dg.AssetKey("written_rules")
-    assert observed.partition == "propositions/apology"
-    version = load_rules(made.root / "rules").hashes()["propositions/apology"]
-    assert observed.tags["dagster/data_version"] == version
+    versions = load_rules(made.root / "rules").hashes()
+    assert made.settle() == {"propositions/apology": versions["propositions/apology"]}
+
+
+def test_an_added_and_a_removed_rule_are_reported(made):
+    first = made.root / APOLOGY
+    second = first.with_name("sarcasm.yaml")
+    second.write_text(first.read_text().replace("id: apology", "id: sarcasm"))
+    assert set(made.settle()) == {"propositions/sarcasm"}
+    assert made.requested() == RULES_ONWARD
+    made.compile()
+    made.ends()
+    made.look()
+    second.unlink()
+    assert made.settle() == {"propositions/sarcasm": "removed"}
+    assert made.requested() == RULES_ONWARD
 
 
 def test_a_comment_starts_nothing(made):
     made.edit("id: apology", "# a remark\nid: apology")
-    made.tick()
-    assert made.tick(QUIET) is None
+    assert made.settle() == {}
     assert "unchanged" in made.reason
+    assert made.requested() == set()
 
 
 def test_a_half_written_file_is_waited_for(made):
     text = (made.root / APOLOGY).read_text()
     (made.root / APOLOGY).write_text(text[: len(text) // 2] + "\n  - [")
-    made.tick()
-    assert made.tick(QUIET) is None
+    assert made.settle() == {}
     assert "cannot be used yet" in made.reason
     assert "apology.yaml" in made.reason
     (made.root / APOLOGY).write_text(text.replace("question: ", "question: Now, "))
-    assert made.tick() is None
-    assert made.tick(QUIET) is not None
+    assert made.look() == {}
+    assert made.look(QUIET)
 
 
-def test_changes_during_a_run_become_one_run_after_the_whole_graph(made):
+def test_rules_that_contradict_each_other_start_nothing(made):
+    shutil.move(made.root / APOLOGY, made.root / "apology.yaml")
+    assert made.settle() == {}
+    assert "cannot be used yet" in made.reason
+    assert "apology" in made.reason
+    assert made.requested() == set()
+
+
+def test_a_clock_that_is_set_back_delays_a_change_and_loses_none(made):
     made.edit("question: ", "question: Now, ")
-    made.tick()
-    run = made.tick(QUIET)
+    made.look()
+    assert made.look(-3600) == {}
+    assert "quiet" in made.reason
+    assert made.look(QUIET)
+
+
+def test_a_materialization_by_hand_requests_nothing(made):
+    for key in ("safety_prompts", "grader", "rbr/ppo_checkpoint", "rules"):
+        made.instance.report_runless_asset_event(dg.AssetMaterialization(dagster_key(key)))
+        assert made.requested() == set()
+
+
+def test_a_report_of_what_people_did_not_change_requests_nothing(made):
+    made.root.joinpath("rules/remark.txt").write_text("no rule")
+    assert made.settle() == {}
+    assert made.requested() == set()
+
+
+def test_changes_during_a_run_become_one_run_after_it(made):
+    made.edit("question: ", "question: Now, ")
+    made.settle()
+    assert made.requested() == RULES_ONWARD
     # Its rules are compiled, and edited twice after that.
-    made.ends(run)
+    made.compile()
     for word in ("Well, ", "Oh, "):
         made.edit("question: ", f"question: {word}")
-        made.tick()
-        assert made.tick(QUIET) is None
-    assert made.goes_on() == [("variant", variant) for variant in VARIANTS]
-    assert made.tick() is None
-    for part in made.open_runs():
-        made.ends(part)
-    # The variants are done and the release is due: still the same graph run.
-    assert made.tick() is None
-    assert made.goes_on() == [("release", None)]
-    [release] = made.open_runs()
-    made.ends(release)
-    second = made.tick()
-    assert second is not None
-    made.whole_graph_ends(second)
-    assert made.tick() is None
+        assert made.settle()
+        assert made.requested() == set()
+    made.ends()
+    assert made.look() == {}
+    assert made.requested() == RULES_ONWARD
+    made.compile()
+    made.ends()
+    assert made.look() == {}
     assert "unchanged" in made.reason
+    assert made.requested() == set()
+
+
+def test_a_change_during_a_run_of_the_whole_graph_by_hand_waits_for_its_end(made):
+    made.starts(EVERYTHING)
+    made.compile()
+    made.edit("question: ", "question: Now, ")
+    assert made.settle()
+    assert made.requested() == set()
+    made.ends()
+    assert made.requested() == RULES_ONWARD
 
 
 def test_a_change_that_the_run_before_compiled_already_is_not_run_twice(made):
     made.edit("question: ", "question: Now, ")
-    made.tick()
-    run = made.tick(QUIET)
+    made.settle()
+    assert made.requested()
     # Edited before the run came to compile them.
     made.edit("question: Now, ", "question: Well, ")
-    made.whole_graph_ends(run)
-    made.tick()
-    assert made.tick(QUIET) is None
+    made.compile()
+    made.ends()
+    assert made.settle() == {}
     assert "unchanged" in made.reason
+    assert made.requested() == set()
 
 
-def test_a_change_taken_back_and_made_again_is_three_runs_with_three_keys(made):
-    keys = set()
+def test_a_change_that_is_reported_before_the_run_compiles_it_is_not_run_twice(made):
+    made.edit("question: ", "question: Now, ")
+    made.settle()
+    assert made.requested()
+    made.edit("question: Now, ", "question: Well, ")
+    assert made.settle()
+    made.compile()
+    assert made.requested() == set()
+    made.ends()
+    assert made.look() == {}
+    assert made.requested() == set()
+
+
+def test_a_change_between_two_evaluations_that_also_see_the_rules_made_is_not_lost(made):
+    made.edit("question: ", "question: Now, ")
+    made.settle()
+    assert made.requested()
+    made.compile()
+    made.edit("question: Now, ", "question: Well, ")
+    assert made.settle()
+    made.ends()
+    assert made.requested() == RULES_ONWARD
+
+
+def test_a_change_taken_back_and_made_again_is_three_runs(made):
     for old, new in [(": ", ": Now, "), (": Now, ", ": "), (": ", ": Now, ")]:
         made.edit(f"question{old}", f"question{new}")
-        made.tick()
-        run = made.tick(QUIET)
-        assert run is not None
-        keys.add(run.tags["dagster/run_key"])
-        made.whole_graph_ends(run)
-    assert len(keys) == 3
+        assert made.settle()
+        assert made.requested() == RULES_ONWARD
+        made.compile()
+        made.ends()
+        assert made.look() == {}
+        assert made.requested() == set()
 
 
-def test_a_change_taken_back_while_its_run_goes_on_is_run_after_it(made):
+def test_a_change_taken_back_during_its_run_is_run_after_it(made):
     made.edit("question: ", "question: Now, ")
-    made.tick()
-    run = made.tick(QUIET)
-    made.ends(run)
+    made.settle()
+    made.requested()
+    made.compile()
     made.edit("question: Now, ", "question: ")
-    for _ in range(2):
-        made.goes_on()
-        for part in made.open_runs():
-            made.ends(part)
-    made.tick()
-    assert made.tick(QUIET) is not None
+    assert made.settle()
+    assert made.requested() == set()
+    made.ends()
+    assert made.requested() == RULES_ONWARD
 
 
-def test_a_tick_that_is_evaluated_twice_asks_for_the_same_run(made):
+def test_a_look_that_is_evaluated_twice_starts_one_run(made):
     made.edit("question: ", "question: Now, ")
-    made.tick()
+    made.look()
     cursor = made.cursor
-    run = made.tick(QUIET)
-    made.instance.delete_run(run.run_id)  # as if the daemon died before it stored the run
-    made.cursor, made.started = cursor, []
-    again = made.tick(0)
-    assert again.tags["dagster/run_key"] == run.tags["dagster/run_key"]
+    assert made.look(QUIET)
+    made.cursor = cursor  # as if the daemon died before it stored the cursor
+    assert made.look(0)
+    assert made.requested() == RULES_ONWARD
+    assert made.requested() == set()
 
 
-def test_a_run_that_dies_before_it_compiles_is_started_once_more_and_then_told(made):
+@pytest.mark.parametrize("compiled", [False, True], ids=["before", "after"])
+def test_a_run_that_fails_is_not_started_again_until_the_rules_change(made, compiled):
     made.edit("question: ", "question: Now, ")
-    made.tick()
-    first = made.tick(QUIET)
-    made.ends(first, success=False, compiled=False)
-    second = made.tick()
-    assert second.tags["dagster/run_key"] != first.tags["dagster/run_key"]
-    made.ends(second, success=False, compiled=False)
-    assert made.tick() is None
-    assert "ended before the rules were compiled" in made.reason
+    made.settle()
+    assert made.requested()
+    if compiled:
+        made.compile()
+    made.ends(success=False)
+    for _ in range(3):
+        assert made.look() == {}
+        assert made.requested() == set()
+    assert ("unchanged" if compiled else "if its run failed") in made.reason
     made.edit("question: Now, ", "question: Well, ")
-    made.tick()
-    assert made.tick(QUIET) is not None
+    assert made.settle()
+    assert made.requested() == RULES_ONWARD
 
 
-def test_a_failed_part_stops_its_graph_run_and_the_next_change_starts_another(made):
+def test_rules_that_were_compiled_by_hand_and_changed_back_are_made_again(made):
     made.edit("question: ", "question: Now, ")
-    made.tick()
-    made.ends(made.tick(QUIET), success=False)
-    assert made.goes_on() == []
-    assert made.tick() is None
-    made.edit("question: Now, ", "question: Well, ")
-    made.tick()
-    assert made.tick(QUIET) is not None
-
-
-def test_rules_that_were_made_by_hand_since_then_are_made_again_by_the_sensor(made):
-    made.edit("question: ", "question: Now, ")
-    rules = load_rules(made.root / "rules")
-    path = made.root / "data" / "rules" / "hashes.json"
-    path.write_text(json.dumps({**rules.hashes(), "digest": rules.digest}))
+    made.compile()
     made.edit("question: Now, ", "question: ")
-    assert made.tick() is not None
+    made.requested()
+    assert made.look()
+    assert made.requested() == RULES_ONWARD
 
 
-def test_the_week_starts_a_graph_run_unless_one_is_going_on(made):
+def test_the_week_starts_a_run_unless_one_is_in_progress(made, defs):
+    weekly = defs.get_schedule_def("weekly")
     time = datetime.datetime(2026, 1, 5, 3)
     context = dg.build_schedule_context(made.instance, scheduled_execution_time=time)
-    [request] = made.weekly.evaluate_tick(context).run_requests
-    assert request.run_key == "weekly-2026-01-05"
+    assert weekly.job_name == "rbr"
+    assert weekly.cron_schedule == "0 3 * * 1"
+    assert len(weekly.evaluate_tick(context).run_requests) == 1
     made.edit("question: ", "question: Now, ")
-    made.tick()
-    assert made.tick(QUIET) is not None
-    data = made.weekly.evaluate_tick(context)
+    made.settle()
+    assert made.requested()
+    data = weekly.evaluate_tick(context)
     assert data.run_requests == []
-    assert "going on" in data.skip_message
+    assert "in progress" in data.skip_message
+    made.ends(success=False)
+    assert len(weekly.evaluate_tick(context).run_requests) == 1
 
 
-def test_a_run_by_hand_is_not_gone_on_with(project):
-    tags = {"rbr/graph_run": "demo-1"}
-    success = dg.DagsterRunStatus.SUCCESS
-    project.instance.add_run(dg.DagsterRun("shared", tags=tags, status=success))
-    assert project.goes_on() == []
-
-
-def test_nothing_starts_by_itself_until_it_is_switched_on(root):
-    defs = definitions(root)
+def test_nothing_starts_by_itself_until_it_is_switched_on(defs):
     stopped = dg.DefaultSensorStatus.STOPPED
     assert defs.get_sensor_def("rules_changed").default_status == stopped
     assert defs.get_schedule_def("weekly").default_status == dg.DefaultScheduleStatus.STOPPED
-    # It only goes on with what those two started: one click switches all on.
-    assert defs.get_sensor_def("graph_goes_on").default_status == dg.DefaultSensorStatus.RUNNING
+    # It only follows what rules_changed reports: one click switches all on.
+    assert defs.get_sensor_def("rule_automation").default_status == dg.DefaultSensorStatus.RUNNING
 
 
-def test_runs_over_one_working_copy_wait_for_each_other(tmp_path, monkeypatch):
-    from orchestration.dagster_home import use_home
-
+def test_the_instance_runs_automation_one_run_at_a_time_and_retries_crashed_runs(
+    tmp_path, monkeypatch
+):
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     use_home(tmp_path)
     with dg.DagsterInstance.get() as instance:
         runs = instance.get_concurrency_config().run_queue_config
         assert runs is not None
         assert runs.max_concurrent_runs == 1
+        assert instance.auto_materialize_use_sensors
+        assert "ASSET" in instance.get_required_daemon_types()
+        assert instance.run_retries_enabled
+        assert instance.run_retries_max_retries == 3
+        assert not instance.run_retries_retry_on_asset_or_op_failure

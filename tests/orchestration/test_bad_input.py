@@ -73,7 +73,7 @@ def test_through_dagster_the_same_line_and_nothing_after_it(workspace):
 def test_through_dagster_a_failed_gate_blocks_and_is_not_recorded(workspace):
     workspace.edit("profiles/smoke.yaml", "family_min: 20", "family_min: 5000")
     line = one_line(workspace.demo())
-    assert "safety_prompts: gate did not pass" in line
+    assert "safety_prompts: gate does not pass" in line
     assert "families >= 5000" in line
     assert not (workspace.root / "models" / "grader").exists()
     kept = yaml.safe_load((workspace.root / "dvc.lock").read_text())["stages"]

@@ -10,13 +10,13 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from assets import graph
 from orchestration.cli.diff import compare
-from rbr.rules import load_rules
+from pipeline.context import Context
 from pipeline.profile import read_settings
-from rbr.steps import Context
+from pipeline.variants import VARIANTS
 from tests.orchestration.conftest import Workspace
-from tests.orchestration.servers import serving, wait_for
-from tests.orchestration.stages import EVERY_STAGE, outcomes
+from tests.orchestration.servers import restored, serving, wait_for
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium")
@@ -57,8 +57,9 @@ def shoot(page, name):
     page.screenshot(path=str(SCREENSHOTS / f"{name}.png"))
 
 
-def runs_of(instance, **filters):
-    return instance.get_runs(dg.RunsFilter(**filters))
+def finished_runs(instance):
+    """The newest first."""
+    return [run for run in instance.get_runs() if run.is_finished]
 
 
 def test_a_person_materializes_an_asset_edits_a_rule_and_compares_two_runs(servers, page):
@@ -77,8 +78,8 @@ def materialize(page, servers, instance):
     page.get_by_role("button", name=re.compile("Materialize")).first.click()
     # Dagster has not seen what it reads; DVC has.
     page.get_by_role("button", name="Confirm").click()
-    wait_for("the run's end", lambda: any(run.is_finished for run in runs_of(instance)))
-    assert runs_of(instance)[0].is_success
+    wait_for("the run's end", lambda: finished_runs(instance))
+    assert finished_runs(instance)[0].is_success
     page.goto(address)
     page.get_by_text("Passed").wait_for()
     shoot(page, "dagster-check")
@@ -94,26 +95,18 @@ def edit_a_rule(page, servers, instance):
     sync_api.expect(switch.locator("input")).to_be_checked(timeout=120_000)
     shoot(page, "dagster-automation")
     workspace.edit("rules/reward.yaml", "margin: 1.0", "margin: 1.25")
-    said = compare(Context(workspace.root, read_settings(workspace.root)[1]), "HEAD")
-    assert "fitted_weights" in said.stale
-    wanted = load_rules(workspace.root / "rules").digest
-
-    def release():
-        """The release of the edit's graph run; one of the rules before may have come first."""
-        tags = {"rbr/rules": wanted}
-        for start in runs_of(instance, job_name="shared", tags=tags):
-            tags = {"rbr/graph_run": start.tags["rbr/graph_run"]}
-            return next(iter(runs_of(instance, job_name="release", tags=tags)), None)
-        return None
-
-    wait_for("the edit's release", lambda: release() is not None and release().is_finished)
-    released = release()
-    assert released.is_success
-    given_back = outcomes(instance, released.tags["rbr/graph_run"])
-    assert set(given_back) == EVERY_STAGE
-    assert {stage for stage, reused in given_back.items() if not reused} == set(said.stale)
+    settings, artifacts = read_settings(workspace.root)[1], graph(tuple(VARIANTS))
+    context = Context(workspace.root, settings, artifacts["rules"], artifacts)
+    stale = compare(context, "HEAD").stale
+    assert "fitted_weights" in stale
+    wait_for("the end of the edit's run", lambda: len(finished_runs(instance)) == 2)
+    run = finished_runs(instance)[0]
+    assert run.is_success
+    outcomes = restored(instance, run.run_id)
+    assert set(outcomes) == set(artifacts)
+    assert {key for key, reused in outcomes.items() if not reused} == set(stale)
     page.goto(f"{servers.dagster}/runs")
-    page.get_by_text("release").first.wait_for()
+    page.get_by_text(run.run_id[:8]).first.wait_for()
     shoot(page, "dagster-runs")
 
 

@@ -2,29 +2,34 @@
 
 import functools
 import shutil
-from contextlib import nullcontext
 from dataclasses import replace
 from fnmatch import fnmatchcase as like
-from types import SimpleNamespace
 
 import dagster as dg
 import jinja2
 import pytest
-import yaml
 
-import assets
-from orchestration import execute, gates, resources
-from orchestration.definitions import definitions
-from orchestration.gates.run import store
-from orchestration.gates.suites import SUITES, Champion, predecessor
+from assets import declarations, graph
+from orchestration import code_digests, gate_runs
+from orchestration.dagster_assets import asset_key
+from orchestration.definitions import JOB, definitions
+from orchestration.dvc_yaml import write as write_dvc_yaml
+from orchestration.gate_runs import GateOutcome
+from orchestration.lineage import registry
+from orchestration.materialize import Workspace, gate_key, make, require_gates, restore
+from pipeline.artifact import upstream
+from pipeline.profile import Gates
+from pipeline.release.champion import Champion
+from pipeline.variants import MAIN, VARIANTS
 from rbr.errors import GateError
 from rbr.evaluation.paired import Difference
-from pipeline.profile import Gates, Settings, read_settings
-from rbr.steps import STEPS, Context
-from tests.orchestration.bad_data import BAD, CANNOT_FAIL, NAN, change
-from tests.orchestration.made import make_all, own
+from tests.orchestration.bad_data import BAD, CANNOT_FAIL, NAN, Bad, change, with_
+from tests.orchestration.conftest import Workspace as CommandLine
+from tests.orchestration.conftest import make_workspace
+from tests.orchestration.made import GATES, MadeUp, key_of, make_all, write
 
-GATED = [name for name, step in STEPS.items() if step.gate]
+GRAPH = graph(tuple(VARIANTS))
+GATED = [declared.name for declared in declarations() if declared.expectations]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -47,31 +52,33 @@ def good(root, tmp_path_factory):
     return make_all(root, tmp_path_factory.mktemp("made"))
 
 
+def copied(made, folder):
+    shutil.copytree(made.root, folder, ignore=shutil.ignore_patterns("gx", ".cache"))
+    return MadeUp(folder, made.settings)
+
+
 @pytest.fixture
 def made(good, tmp_path):
     """The good artifacts, to be broken."""
-    ignore = shutil.ignore_patterns("gx", ".cache")
-    shutil.copytree(good.root, tmp_path / "made", ignore=ignore)
-    return Context(tmp_path / "made", good.settings)
+    return copied(good, tmp_path / "made")
 
 
 @pytest.fixture(scope="module")
 def outcome_of(good, tmp_path_factory):
-    """What a gate says of bad data, and where that lies; asked once for each."""
+    """A gate's outcome of bad data, and the folder of its data docs; evaluated once for each."""
 
     @functools.cache
-    def ask(bad):
-        folder = tmp_path_factory.mktemp("bad") / "made"
-        shutil.copytree(good.root, folder, ignore=shutil.ignore_patterns("gx"))
-        return folder, gates.evaluate(bad.apply(Context(folder, good.settings)), bad.artifact)
+    def evaluate(bad):
+        broken = copied(good, tmp_path_factory.mktemp("bad") / "made")
+        return broken.root, gate_runs.evaluate(bad.apply(broken))
 
-    return ask
+    return evaluate
 
 
 @pytest.fixture(scope="module")
 def outcomes(good):
     """Each gate's outcome of good data."""
-    return {name: gates.evaluate(own(good, name), name) for name in GATED}
+    return {name: gate_runs.evaluate(good.context(name)) for name in GATED}
 
 
 def named(row):
@@ -89,6 +96,7 @@ def test_results_are_kept_as_data_docs(good, outcomes):
 
 
 def test_every_expectation_of_every_gate_has_bad_data(outcomes):
+    assert {bad.artifact for bad in BAD} == set(GATED)
     untested = [
         f"{name} {named(row)}"
         for name, gate in outcomes.items()
@@ -143,14 +151,6 @@ THRESHOLDS = {
 NO_LIMIT = {"gold_rare_count", "f1_loss_max", "f1_drop_max"}
 
 
-def profile(context, **limits):
-    """The context after its profile's thresholds were edited."""
-    path = context.root / "profiles" / "made.yaml"
-    written = yaml.safe_load(path.read_text())
-    path.write_text(yaml.safe_dump({"gates": {**written["gates"], **limits}}))
-    return Context(context.root, read_settings(context.root)[1], context.variant)
-
-
 def test_every_threshold_is_tested():
     assert set(THRESHOLDS) | NO_LIMIT == set(Gates.model_fields)
 
@@ -159,9 +159,9 @@ def test_every_threshold_is_tested():
 def test_thresholds_are_the_profiles(made, artifact):
     limits = {name: limit for name, (limit, gated, _) in THRESHOLDS.items() if gated == artifact}
     if artifact == "synthetic_comparisons":
-        path = made.path(artifact) / "train.jsonl"
+        path = made.folder(artifact) / "train.jsonl"
         change(path, lambda rows: [{**rows[0], "confirmed": False}, *rows[1:]])
-    gate = gates.evaluate(own(profile(made, **limits), artifact), artifact)
+    gate = gate_runs.evaluate(made.with_gates(**limits).context(artifact))
     failed = {named(row) for row in gate.rows if not row["passed"]}
     fails = [THRESHOLDS[name][2] for name in limits]
     assert [pattern for pattern in fails if not any(like(row, pattern) for row in failed)] == []
@@ -184,8 +184,7 @@ def test_thresholds_are_the_profiles(made, artifact):
     ],
 )
 def test_a_fall_of_f1_below_the_champion_is_stopped(made, limits, former, passes, found):
-    context = own(profile(made, **limits), "safety_eval")
-    gate = gates.evaluate(context, "safety_eval", [predecessor(context, former)])
+    gate = gate_runs.evaluate(made.with_gates(**limits).context("safety_eval", former))
     assert gate.passed is passes
     rows = [row for row in gate.rows if row["part"] == "predecessor"]
     assert rows
@@ -194,130 +193,172 @@ def test_a_fall_of_f1_below_the_champion_is_stopped(made, limits, former, passes
 
 
 @pytest.fixture(scope="module")
-def graph(root):
-    return definitions(root).resolve_asset_graph()
+def committed(root, tmp_path_factory):
+    """A project whose made-up artifacts DVC has, and whose gates all passed."""
+    target = tmp_path_factory.mktemp("committed") / "project"
+    command_line = make_workspace(root, target)
+    made = make_all(root, target)
+    write_dvc_yaml(target)
+    code_digests.write(target)
+    done = command_line.run("-m", "dvc", "commit", "-q", "-f")
+    assert done.returncode == 0, done.stderr
+    workspace = Workspace.open(target)
+    for artifact in workspace.graph.values():
+        found = restore(workspace, artifact)
+        assert found is not None, artifact.key
+        assert found.gate is None or found.gate.passed, found.gate.failures
+    return made
 
 
-def after(graph, name):
-    """What Dagster has downstream of an artifact, at any remove."""
-    found, todo = set(), [dg.AssetKey(name)]
-    while todo:
-        for key in graph.get(todo.pop()).child_keys - found:
-            found.add(key)
-            todo.append(key)
-    return {key.to_user_string() for key in found}
+@pytest.fixture
+def project(committed, tmp_path, monkeypatch):
+    """A copy of that project, to be broken."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copytree(
+        committed.root, tmp_path / "project", ignore=shutil.ignore_patterns("gx"), symlinks=True
+    )
+    return MadeUp(tmp_path / "project", committed.settings)
 
 
-def test_every_gate_has_a_suite_bad_data_and_a_blocking_check(graph):
-    assert {bad.artifact for bad in BAD} == set(SUITES) == set(GATED)
-    for name in STEPS:
-        keys = graph.get_check_keys_for_assets([dg.AssetKey(name)])
-        assert [graph.get_check_spec(key).blocking for key in keys] == [True] * (name in GATED)
+def commit(project, *keys):
+    """Let DVC take artifacts as they are now."""
+    stages = [project.graph[key].stage for key in keys]
+    done = CommandLine(project.root).run("-m", "dvc", "commit", "-q", "-f", *stages)
+    assert done.returncode == 0, done.stderr
 
 
-ONE_EACH = {bad.artifact: bad for bad in BAD}
+def groups():
+    """Gated artifacts, in groups of which none rests on another of the same."""
+    levels = {}
+    for key, artifact in GRAPH.items():
+        if artifact.gate and artifact.variant in (None, MAIN):
+            above = [levels[name] for name in upstream(GRAPH, key) if name in levels]
+            levels[key] = max(above, default=-1) + 1
+    return [[k for k in levels if levels[k] == level] for level in sorted(set(levels.values()))]
 
 
-@pytest.mark.parametrize("artifact", GATED)
-def test_all_that_dagster_has_after_a_failed_gate_is_stopped(
-    graph, artifact, outcomes, outcome_of, monkeypatch
-):
-    """One run of all assets, as they are declared; the artifacts lie there, one of them bad."""
-    root, bad = outcome_of(ONE_EACH[artifact])
-    assert not bad.passed
-    given = []
+def test_each_gate_is_a_blocking_check_and_belongs_to_a_group(committed):
+    assets = definitions(committed.root).resolve_asset_graph()
+    for key, artifact in GRAPH.items():
+        checks = assets.get_check_keys_for_assets([asset_key(artifact)])
+        assert [assets.get_check_spec(check).blocking for check in checks] == (
+            [True] if artifact.gate else []
+        ), key
+    assert sorted(sum(groups(), [])) == sorted(key_of(name) for name in GATED)
 
-    def reuse(workspace, name, variant):
-        given.append(name)
-        gate = bad if name == artifact else outcomes.get(name)
-        return execute.Outcome(root, {}, gate, "as it lies", reused=True)
 
-    opened = lambda *_: SimpleNamespace(root=root)  # noqa: E731
-    monkeypatch.setattr(resources.Workspace, "open", opened)
-    monkeypatch.setattr(resources, "require_inputs", lambda *_: None)
-    monkeypatch.setattr(resources, "reuse", reuse)
+# A file of the artifact, not of the sources: that would be other input.
+ONE_EACH = {key_of(bad.artifact): bad for bad in reversed(BAD) if bad.file[0] != "/"}
+
+
+@pytest.mark.parametrize("broken", groups(), ids=", ".join)
+def test_all_that_dagster_has_after_a_failed_gate_is_stopped(project, broken):
+    """One run of the whole graph over artifacts that DVC has, some of them bad."""
+    for key in broken:
+        ONE_EACH[key].apply(project)
+    commit(project, *broken)
+    job = definitions(project.root).resolve_job_def(JOB)
     with dg.DagsterInstance.ephemeral() as instance:
-        result = dg.materialize(
-            dg.load_assets_from_package_module(assets),
-            # Not the names: a string is parsed, by a parser that another package's version breaks.
-            selection=dg.AssetSelection.assets(*STEPS),
-            partition_key="rbr",
-            resources={"pipeline": resources.Pipeline(root=str(root))},
-            instance=instance,
-            raise_on_error=False,
-        )
+        result = job.execute_in_process(instance=instance, raise_on_error=False)
     assert not result.success
-    assert set(given) == set(STEPS) - after(graph, artifact)
-    assert artifact == "model_release" or "model_release" not in given
-    (check,) = [c for c in result.get_asset_check_evaluations() if not c.passed]
-    assert check.asset_key == dg.AssetKey(artifact)
-    assert check.metadata["failed"].value.splitlines() == bad.failures
-    assert (root / check.metadata["data_docs"].value).is_file()
+    events = result.get_asset_materialization_events()
+    stopped = {key for key in GRAPH if set(upstream(GRAPH, key)) & set(broken)}
+    assert {event.asset_key.to_user_string() for event in events} == set(GRAPH) - stopped
+    assert broken == ["model_release"] or "model_release" in stopped
+    failed = {
+        check.asset_key.to_user_string(): check.metadata
+        for check in result.get_asset_check_evaluations()
+        if not check.passed
+    }
+    assert set(failed) == set(broken)
+    for key, metadata in failed.items():
+        lines = metadata["failed"].value.splitlines()
+        assert any(like(line, f"{ONE_EACH[key].fails}*") for line in lines), lines
+        assert (project.root / metadata["data_docs"].value).is_file()
 
 
-def test_a_release_whose_own_gate_fails_moves_no_champion(tmp_path, monkeypatch):
-    moved = []
-    failed = {"part": "p", "what": "w", "found": "f", "passed": False, "note": ""}
-    monkeypatch.setattr(execute, "run_step", lambda *_: {"rbr_ppo.f1_star": 0.8})
-    monkeypatch.setattr(execute, "notify", lambda *_: None)
-    monkeypatch.setattr(execute, "_release", lambda *_: moved.append(1))
-    verdict = {}
-    monkeypatch.setattr(
-        execute.gates, "evaluate", lambda *_: gates.Gate(verdict["passed"], [failed])
-    )
-    run = SimpleNamespace(
-        run_id="run", **dict.fromkeys(("metrics", "files", "tags"), lambda _: None)
-    )
-    run.table = lambda *_: None
-    tracking = SimpleNamespace(step=lambda *_: nullcontext(run))
-    versions = SimpleNamespace(hashes=lambda _: {}, data_version=lambda _: "v")
-    workspace = execute.Workspace(tmp_path, "made", Settings(), versions, tracking)
-    for verdict["passed"], moves in ((False, []), (True, [1])):
-        made = execute.make(workspace, "model_release", None, "graph", print, commit=False)
-        assert made.gate.passed is verdict["passed"]
-        assert moved == moves
-
-
-UPSTREAM = [stage for stage in execute.all_needed("model_release") if stage.split("@")[0] in GATED]
+RELEASE = GRAPH["model_release"]
+UPSTREAM = [key for key in upstream(GRAPH, RELEASE.key) if GRAPH[key].gate]
 
 
 @pytest.mark.parametrize("failed", UPSTREAM)
-def test_nothing_is_released_after_a_failed_gate(tmp_path, monkeypatch, failed):
-    moved = []
-    monkeypatch.setattr(execute.registry, "champion", lambda *_: None)
-    monkeypatch.setattr(execute.registry, "promote", lambda *_: moved.append(1) or "1")
-    monkeypatch.setattr(execute, "notify", lambda *_: None)
-    versions = SimpleNamespace(
-        data_versions=lambda stages: dict.fromkeys(stages, "v"), data_version=lambda stage: "v"
-    )
-    tracking = SimpleNamespace(client=None, finish=lambda *_: None)
-    workspace = execute.Workspace(tmp_path, "made", Settings(), versions, tracking)
-    run = SimpleNamespace(run_id="run", tags=lambda _: None, message=None)
-    given = (workspace, Context(tmp_path, Settings()), run, {"rbr_ppo.f1_star": 0.8}, "graph")
-    for stage in UPSTREAM:
-        store(tmp_path, stage, execute.gate_key(workspace, "v"), gates.Gate(stage != failed))
-    with pytest.raises(GateError, match=f"the gate of '{failed}' did not pass"):
-        execute._release(*given)
-    assert moved == []
-    store(tmp_path, failed, execute.gate_key(workspace, "v"), gates.Gate(True))
-    execute._release(*given)
-    assert moved == [1]
+def test_a_release_requires_that_every_gate_upstream_passed(committed, failed):
+    workspace, stage = Workspace.open(committed.root), GRAPH[failed].stage
+    require_gates(workspace, RELEASE)
+    key = gate_key(workspace, GRAPH[failed], workspace.versions.data_version(stage))
+    passed = gate_runs.stored(workspace.root, stage, key)
+    for outcome, other in ((GateOutcome(False), key), (passed, f"another {key}")):
+        gate_runs.store(workspace.root, stage, other, outcome)
+        with pytest.raises(GateError, match=f"the gate of '{failed}' did not pass"):
+            require_gates(workspace, RELEASE)
+    gate_runs.store(workspace.root, stage, key, passed)
+    require_gates(workspace, RELEASE)
 
 
-def test_a_verdict_holds_for_its_data_thresholds_and_code(made, monkeypatch):
-    asked, data = [], ["v"]
-    monkeypatch.setattr(
-        execute.gates, "evaluate", lambda context, name: asked.append(name) or gates.Gate(True)
+def versions_of(workspace):
+    """The champion of the profile, and all registered versions."""
+    client, model = workspace.tracking.client, registry.model_of(workspace.profile)
+    champion = registry.champion(client, workspace.profile)
+    versions = client.search_model_versions(f"name = '{model}'")
+    return champion and champion.version, sorted(version.version for version in versions)
+
+
+def test_no_champion_moves_before_the_gates_of_the_release_and_of_all_upstream_passed(project):
+    write(project.folder("safety_eval") / "ppo.jsonl", [])
+    commit(project, "rbr/safety_eval")
+    workspace = Workspace.open(project.root)
+    for artifact in workspace.graph.values():
+        restore(workspace, artifact)
+    good = (project.folder("model_release") / "comparison.json").read_text()
+
+    def release(comparison):
+        """Make a release whose comparison is given."""
+
+        def body(context, output):
+            (output / "comparison.json").write_text(comparison)
+            return {"rbr_ppo.f1_star": 0.8}
+
+        return make(workspace, replace(RELEASE, body=body), "graph", print, commit=True)
+
+    bad = release(good.replace("0.8", "1.5"))
+    assert not bad.gate.passed
+    assert versions_of(workspace) == (None, [])
+    bad_gate = Bad("judge", "metrics.json", with_(refusal_accuracy=0.1), "", "")
+    passing = (project.folder("judge") / "metrics.json").read_text()
+    bad_gate.apply(project)
+    commit(project, "judge")
+    assert not restore(workspace, GRAPH["judge"]).gate.passed
+    with pytest.raises(GateError, match="the gate of 'judge' did not pass"):
+        release(good)
+    assert versions_of(workspace) == (None, [])
+    write(project.folder("judge") / "metrics.json", passing)
+    commit(project, "judge")
+    assert restore(workspace, GRAPH["judge"]).gate.passed
+    assert release(good).gate.passed
+    assert versions_of(workspace) == ("1", ["1"])
+
+
+def test_a_verdict_holds_for_its_data_thresholds_and_code(project, monkeypatch):
+    evaluated, evaluate = [], gate_runs.evaluate
+
+    def counted(context):
+        evaluated.append(context.artifact.key)
+        return evaluate(context)
+
+    monkeypatch.setattr(gate_runs, "evaluate", counted)
+    workspace, sft = Workspace.open(project.root), GRAPH["rbr/sft_checkpoint"]
+    assert restore(workspace, sft).gate.passed
+    assert evaluated == []
+    change(project.folder("sft_checkpoint") / "metrics.json", with_(loss_last=1.2))
+    commit(project, sft.key)
+    assert [restore(workspace, sft).gate.passed for _ in range(2)] == [True, True]
+    assert evaluated == [sft.key]
+    limits = Gates(**GATES, sft_loss_ratio_max=0.5)
+    stricter = replace(
+        workspace, settings=workspace.settings.model_copy(update={"gates": limits})
     )
-    versions = SimpleNamespace(restore=lambda stage: data[-1])
-    workspace = execute.Workspace(made.root, "made", Settings(), versions, None)
-    for _ in range(2):
-        assert execute.reuse(workspace, "sft_checkpoint", "rbr").gate.passed
-    assert asked == ["sft_checkpoint"]
-    data.append("other data")
-    execute.reuse(workspace, "sft_checkpoint", "rbr")
-    stricter = replace(workspace, settings=Settings(gates=Gates(sft_loss_ratio_max=0.5)))
-    execute.reuse(stricter, "sft_checkpoint", "rbr")
-    monkeypatch.setattr(execute.gates, "code_digest", lambda: "other code")
-    execute.reuse(stricter, "sft_checkpoint", "rbr")
-    assert len(asked) == 4
+    assert [restore(stricter, sft).gate.passed for _ in range(2)] == [False, False]
+    assert len(evaluated) == 2
+    monkeypatch.setattr(code_digests, "gate_digest", lambda artifact: "another gate")
+    assert [restore(stricter, sft).gate.passed for _ in range(2)] == [False, False]
+    assert len(evaluated) == 3

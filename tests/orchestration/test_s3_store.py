@@ -4,8 +4,7 @@ import shutil
 
 import pytest
 
-from orchestration.execute import Workspace as Opened
-from orchestration.execute import make
+from orchestration.materialize import Workspace, make
 
 moto_server = pytest.importorskip("moto.server", reason="needs moto[server]")
 boto3 = pytest.importorskip("boto3", reason="needs the extra s3: pip install '.[s3]'")
@@ -49,7 +48,9 @@ def test_dvc_and_mlflow_keep_artifacts_in_a_store_of_that_protocol(workspace, st
     ):
         assert workspace.run("-m", "dvc", *command).returncode == 0
 
-    outcome = make(Opened.open(root), "rules", None, "run", print, commit=True)
+    opened = Workspace.open(root)
+    opened.update_code()
+    outcome = make(opened, opened.artifact("rules"), "run", print, commit=True)
     assert outcome.gate is not None
     assert outcome.gate.passed
     assert any(key.endswith("gate.json") for key in keys(client, "mlflow/"))

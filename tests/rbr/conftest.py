@@ -10,7 +10,7 @@ import pytest
 from rbr.data.rows import Message
 from rbr.grading.encoder import POOLED, first_layers
 from rbr.grading.head import HeadGrader
-from rbr.grading.heads import Heads
+from rbr.grading.head import Heads
 from rbr.models.load import load_encoder
 from rbr.models.tiny import make_tiny
 

@@ -6,7 +6,7 @@ import pytest
 
 from rbr.data.rows import Preference
 from rbr.errors import DataError, RBRError
-from rbr.files import read_rows, replacing, write_json
+from rbr.files import append_rows, read_log, read_rows, replacing, write_json
 
 GOOD = '{"id": "a", "family": "f", "conversation": [{"role": "user", "content": "q"}], "chosen": "x", "rejected": "y"}'
 
@@ -59,3 +59,37 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
         with pytest.raises(RBRError, match="cannot write here"):
             write_json(tmp_path / "y.json", {})
         tmp_path.chmod(0o700)
+
+
+def test_what_is_appended_after_a_torn_line_is_kept_too(tmp_path):
+    log = tmp_path / "folder" / "log.jsonl"
+    assert read_log(log) == []
+    append_rows(log, [{"n": 1}, {"n": 2}])
+    for torn in ('{"n": 3', '{"n": 3, "text": "caf\\u00'):
+        with log.open("a") as file:
+            file.write(torn)  # killed while writing
+        assert read_log(log) == [{"n": 1}, {"n": 2}]
+    append_rows(log, [{"n": 4}])
+    append_rows(log, [{"n": 5}])
+    assert read_log(log) == [{"n": 1}, {"n": 2}, {"n": 4}, {"n": 5}]
+    assert log.read_text().count("\n") == 4
+
+
+def test_a_log_of_a_torn_line_alone_begins_anew(tmp_path):
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"n"')
+    append_rows(log, [{"n": 1}])
+    assert log.read_text() == '{"n": 1}\n'
+
+
+def test_a_folder_is_read_in_name_order_and_ids_are_unique_over_its_files(tmp_path):
+    (tmp_path / "b.jsonl").write_text(GOOD.replace('"a"', '"b"') + "\n")
+    (tmp_path / "a.jsonl").write_text(GOOD + "\n")
+    assert [row.id for row in read_rows(tmp_path, Preference)] == ["a", "b"]
+    (tmp_path / "b.jsonl").write_text(GOOD + "\n")
+    with pytest.raises(DataError, match=r"b\.jsonl:1: id 'a' stands on line 1 of a\.jsonl"):
+        read_rows(tmp_path, Preference)
+    for path in tmp_path.iterdir():
+        path.unlink()
+    with pytest.raises(DataError, match="no .* file with rows"):
+        read_rows(tmp_path, Preference)

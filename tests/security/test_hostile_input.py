@@ -9,12 +9,13 @@ import struct
 import pytest
 
 from orchestration import stage
+from pipeline.profile import MAX_BYTES, read_settings
 from rbr.errors import DataError, ModelError, RBRError, RuleError
 from rbr.files import MAX_LINE, iter_json_lines
 from rbr.models.load import load_causal, load_tokenizer
 from rbr.models.tiny import make_tiny
 from rbr.rules import load_rules
-from pipeline.profile import MAX_BYTES, read_settings
+from tests.orchestration.conftest import make_workspace
 
 TAG = "!!python/object/apply:os.system ['touch {}']"
 
@@ -40,19 +41,18 @@ def test_a_profile_is_a_name_and_no_path(project, name):
         read_settings(project)
 
 
-@pytest.mark.parametrize("name", ["../rules", "models/../../x", "rules/../..", "/tmp/x"])
-def test_an_asset_is_one_of_those_there_are(name, capsys):
-    with pytest.raises(SystemExit) as ended:
-        stage.main([name])
-    assert ended.value.code == 2
-    assert "invalid choice" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("variant", ["../human", "rbr/../../x"])
-def test_a_variant_is_one_of_those_there_are(variant, capsys):
-    with pytest.raises(SystemExit):
-        stage.main(["ppo_checkpoint", "--variant", variant])
-    assert "invalid choice" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    "key",
+    ["../rules", "models/../../x", "rules/../..", "/tmp/x", "../human/ppo_checkpoint",
+     "rbr/../../x", "rbr/ppo_checkpoint/../x", ""],
+)  # fmt: skip
+def test_an_artifact_is_one_of_those_there_are(root, key, tmp_path, monkeypatch, capsys):
+    make_workspace(root, tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "project")
+    before = sorted((tmp_path / "project").rglob("*"))
+    assert stage.main([key]) == 1
+    assert f"no artifact '{key}'; there are: " in capsys.readouterr().err
+    assert sorted((tmp_path / "project").rglob("*")) == before
 
 
 def test_yaml_tags_of_settings_are_refused_and_not_run(project):

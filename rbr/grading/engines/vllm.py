@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from rbr.errors import GraderError, ModelError
-from rbr.grading.base import Progress
-from rbr.grading.prompts import YesNoTokens
-from rbr.models.load import load_tokenizer
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from rbr.grading.base import Array, Progress
+from rbr.grading.engines.base import YesNoEngine, log_ratio
 
 
-class VLLMEngine:
+class VLLMEngine(YesNoEngine):
     """See ``YesNoEngine``.
 
     Args:
-        model: a folder or a hub name.
         options: further arguments of ``vllm.LLM`` (``dtype``, ``tensor_parallel_size``, ...).
-
-    Raises:
-        ModelError: if vLLM is not installed or cannot load the model.
     """
 
     def __init__(
@@ -35,61 +28,67 @@ class VLLMEngine:
         identity: str | None = None,
         **options: Any,
     ) -> None:
+        super().__init__(model, identity)
+        self.batch_size = batch_size
+        self.options = options
+
+    @cached_property
+    def engine(self) -> Any:
+        """``vllm.LLM``.
+
+        Raises:
+            ModelError: if vLLM is not installed.
+        """
         try:
-            from vllm import LLM, SamplingParams
+            from vllm import LLM
         except ImportError as error:
             raise ModelError(
                 "grader.engine 'vllm' needs vLLM: pip install '.[vllm]' (without a GPU: `make vllm`)"
             ) from error
-        self.tokenizer = load_tokenizer(model)
-        self.tokens = YesNoTokens.of(self.tokenizer)
-        words = [*self.tokens.yes, *self.tokens.no]
-        # Only the verdict's tokens may be sampled, and log-probabilities are taken after that
-        # restriction: so all of them come back, whatever the rest of the vocabulary does.
-        self.engine = LLM(
-            model=str(model),
+        # Log-probabilities are taken after the restriction to yes and no tokens: so all of these come
+        # back, whatever the rest of the vocabulary does.
+        return LLM(
+            model=self.model_name,
             enable_prefix_caching=True,
             logprobs_mode="processed_logprobs",
-            max_logprobs=max(20, len(words)),
-            **options,
+            max_logprobs=max(20, sum(map(len, self.yes_no_tokens))),
+            **self.options,
         )
-        self._sampling = SamplingParams(
+
+    def load(self) -> None:
+        """See ``YesNoEngine.load``."""
+        _ = self.engine
+
+    def log_odds(self, prompts: Sequence[Sequence[str]], progress: Progress | None = None) -> Array:
+        """See ``YesNoEngine.log_odds``."""
+        generate = self.engine.generate
+        from vllm import SamplingParams
+
+        words = [word for words in self.yes_no_tokens for word in words]
+        sampling = SamplingParams(
             max_tokens=1, temperature=0.0, logprobs=len(words), allowed_token_ids=words
         )
-        self.batch_size = batch_size
-        self.identity = identity or str(model)
-
-    def log_odds(
-        self, prompts: Sequence[Sequence[str]], progress: Progress | None = None
-    ) -> NDArray[np.float64]:
-        """See ``YesNoEngine.log_odds``."""
-        rows = [self.tokenizer(list(row), add_special_tokens=False)["input_ids"] for row in prompts]
+        rows = [self.token_ids(row) for row in prompts]
         result = np.zeros((len(rows), len(rows[0]) if rows else 0))
         for start in range(0, len(rows), self.batch_size):
-            part = range(start, min(start + self.batch_size, len(rows)))
+            batch = range(start, min(start + self.batch_size, len(rows)))
             # Questions sent at once about one answer would all be prefilled apart: one goes first.
             for columns in (range(1), range(1, result.shape[1])):
-                places = [(i, j) for i in part for j in columns]
-                if not places:
-                    continue
-                outputs = self.engine.generate(
-                    [{"prompt_token_ids": rows[i][j]} for i, j in places],
-                    self._sampling,
-                    use_tqdm=False,
-                )
+                places = [(i, j) for i in batch for j in columns]
+                prompt_ids = [{"prompt_token_ids": rows[i][j]} for i, j in places]
+                outputs = generate(prompt_ids, sampling, use_tqdm=False)
                 for (i, j), output in zip(places, outputs, strict=True):
                     result[i, j] = self._odds(output, i)
             if progress:
-                progress(part.stop, len(rows))
+                progress(batch.stop, len(rows))
         return result
 
     def _odds(self, output: Any, row: int) -> float:
-        found = output.outputs[0].logprobs
-        if not found:
-            raise GraderError(f"vLLM gave no log-probabilities for completion {row}")
-        values = {token: entry.logprob for token, entry in found[0].items()}
-        yes = [values[token] for token in self.tokens.yes if token in values]
-        no = [values[token] for token in self.tokens.no if token in values]
+        found = (output.outputs[0].logprobs or [{}])[0]
+        yes, no = (
+            [found[token].logprob for token in tokens if token in found]
+            for tokens in self.yes_no_tokens
+        )
         if not yes or not no:
             raise GraderError(f"vLLM gave no log-probability of yes and no for completion {row}")
-        return float(np.logaddexp.reduce(yes) - np.logaddexp.reduce(no))
+        return log_ratio(yes, no)

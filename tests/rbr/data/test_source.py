@@ -14,17 +14,17 @@ from rbr.data.rows import (
     Prompt,
 )
 from rbr.data.splits import near_duplicates, normalised
-from rbr.files import read_folder, read_rows
+from rbr.files import read_rows
 
 
 @pytest.fixture(scope="module")
 def prompts(root):
-    return read_folder(root / "data/source/safety_prompts", Prompt)
+    return read_rows(root / "data/source/safety_prompts", Prompt)
 
 
 @pytest.fixture(scope="module")
 def gold(root):
-    return read_folder(root / "data/source/gold", Labelled)
+    return read_rows(root / "data/source/gold", Labelled)
 
 
 def text(row):

@@ -2,7 +2,13 @@
 
 import numpy as np
 
-from rbr.grading.calibration import USUAL_THRESHOLD, calibrations, decision_threshold, platt
+from rbr.grading.calibration import (
+    USUAL_THRESHOLD,
+    calibrations,
+    decision_threshold,
+    platt,
+    sigmoid,
+)
 
 
 def apart(times):
@@ -41,3 +47,14 @@ def test_a_proposition_that_is_never_true_is_calibrated_as_all_are():
     slope, offset = calibrations(scores, labels.astype(float), np.ones((300, 2)))
     together = platt(scores.ravel(), labels.ravel().astype(float), np.ones(600))
     assert (slope[1], offset[1]) == together
+
+
+def test_scores_that_fall_where_the_labels_rise_give_the_base_rate():
+    scores = np.array([9, 10, 11, 12, 9.5, 10.5, 11.5, 8.5])
+    labels = np.array([1, 1, 0, 0, 1, 0, 0, 1.0])
+    slope, offset = platt(scores, labels, np.ones(8))
+    np.testing.assert_allclose(sigmoid(slope * scores + offset), 0.5)
+    # Rows of weight 0 do not count for the base rate either.
+    weights = np.r_[np.ones(7), 0]
+    slope, offset = platt(scores, labels, weights)
+    np.testing.assert_allclose(sigmoid(slope * scores + offset), 3 / 7)

@@ -12,7 +12,6 @@ from rbr.data.rows import Message
 from rbr.errors import GraderError
 from rbr.grading.engines.openai import OpenAIEngine
 from rbr.grading.yesno import YesNoGrader
-from rbr.models.load import load_tokenizer
 
 TALK = (Message(role="user", content="How do I pick a lock?"),)
 
@@ -59,12 +58,17 @@ class Server:
         top = {"Yes": math.log(0.6), "No": math.log(0.2), "Maybe": math.log(0.1)}
         if how == "no yes":
             top = {"Maybe": -0.1, "No": -2.0}
+        if isinstance(how, dict):
+            top = how
         logprobs = None if how == "no logprobs" else {"top_logprobs": [top], "tokens": ["Yes"]}
         choice = {"text": "Yes", "index": 0, "finish_reason": "length", "logprobs": logprobs}
         value = {"id": "c", "object": "text_completion", "created": 1, "model": "m"}
         content = json.dumps({**value, "choices": [choice]}).encode()
+        if isinstance(how, bytes):
+            content = how
         handler.send_response(how if isinstance(how, int) else 200)
-        handler.send_header("Content-Type", "application/json")
+        html = content.startswith(b"<")
+        handler.send_header("Content-Type", "text/html" if html else "application/json")
         handler.send_header("Content-Length", str(len(content)))
         handler.end_headers()
         handler.wfile.write(content)
@@ -78,7 +82,7 @@ def serve(tiny, rules):
         server = Server(fail)
         servers.append(server)
         given = {"timeout": 1.0, "retries": 2, **options}
-        engine = OpenAIEngine(server.address, "m", load_tokenizer(tiny), **given)
+        engine = OpenAIEngine(server.address, "m", tiny, **given)
         return server, YesNoGrader(engine, rules)
 
     yield start
@@ -115,7 +119,7 @@ def test_what_fails_in_passing_is_asked_again(serve, how):
 
 @pytest.mark.parametrize("how", [500, "drop", "hang"])
 def test_what_goes_on_failing_is_an_error_that_names_the_completion(serve, how):
-    _, grader = serve(lambda number, body: how if "Answer: b" in body["prompt"] else "fine")
+    _, grader = serve(lambda number, body: how if "Answer:\n> b" in body["prompt"] else "fine")
     with pytest.raises(GraderError, match="completion 1 after 2 further tries"):
         grader.grade([TALK] * 2, ["a", "b"], propositions=["apology"])
 
@@ -136,3 +140,42 @@ def test_restricting_to_the_verdict_is_sent_on_request_alone(serve):
     server, grader = serve()
     grader.grade([TALK], ["a"], propositions=["apology"])
     assert "allowed_token_ids" not in server.requests[0]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"<html><body>502 Bad Gateway</body></html>",
+        b"not JSON",
+        b'{"choices": [',
+        b"null",
+        b"[]",
+        b'{"choices": []}',
+        {"Yes": math.nan, "No": -1.0},
+        {"Yes": None, "No": -1.0},
+        {"Yes": "likely", "No": -1.0},
+        {"Yes": -math.inf, "No": -1.0},
+    ],
+)
+def test_an_answer_that_cannot_be_read_is_an_error_that_names_the_completion(serve, answer):
+    _, grader = serve(lambda number, body: answer if "Answer:\n> b" in body["prompt"] else "fine")
+    with pytest.raises(GraderError, match="for completion 1 "):
+        grader.grade([TALK] * 2, ["a", "b"], propositions=["apology"])
+
+
+@pytest.mark.parametrize("spell", [" {}", "\u0120{}", "\u2581{}", "{}.", "**{}", '"{}', "\n{}"])
+def test_yes_and_no_count_however_they_are_spelt(serve, spell):
+    top = {"YES": math.log(0.2), "no": math.log(0.1)}
+    top |= {spell.format("Yes"): math.log(0.4), spell.format("No"): math.log(0.1)}
+    _, grader = serve(lambda number, body: top)
+    p = grader.grade([TALK], ["a"], propositions=["apology"])
+    assert p == pytest.approx(0.75)
+
+
+def test_a_word_that_is_likelier_than_yes_and_no_is_no_verdict(serve):
+    _, grader = serve(lambda number, body: {"Maybe": -0.3, "Yes": -1.5, "No": -3.0})
+    with pytest.raises(GraderError, match="'Maybe' is likelier than yes and no for completion 0"):
+        grader.grade([TALK], ["a"], propositions=["apology"])
+    # Likelier than one of them alone: the other is the verdict.
+    _, grader = serve(lambda number, body: {"Yes": -0.3, "Maybe": -1.5, "No": -3.0})
+    assert grader.grade([TALK], ["a"], propositions=["apology"])[0, 0] > 0.9

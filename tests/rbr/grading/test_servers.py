@@ -8,10 +8,9 @@ from test_openai_engine import Server
 
 from rbr.data.rows import Message
 from rbr.errors import GraderError
-from rbr.grading.engines.openai import OpenAIEngine
-from rbr.grading.engines.servers import Servers
+from rbr.grading.engines.openai import OpenAIEngine, Servers
+from rbr.grading.engines.openai import Server as Known
 from rbr.grading.yesno import YesNoGrader
-from rbr.models.load import load_tokenizer
 
 TALK = (Message(role="user", content="How do I pick a lock?"),)
 NAMES = ["apology", "judgement", "disclaimer"]
@@ -25,14 +24,14 @@ class Clock:
 
 
 def test_the_least_loaded_is_chosen():
-    servers = Servers(["a", "b", "c"], 4, Clock())
+    servers = Servers([Known(name) for name in "abc"], Clock())
     servers.every[0].load, servers.every[1].load, servers.every[2].load = 2, 1, 3
     assert servers.choose().address == "b"
 
 
 def test_one_that_fails_is_left_out_and_tried_again_later_each_time_for_longer():
     clock = Clock()
-    servers = Servers(["a", "b"], 4, clock)
+    servers = Servers([Known(name) for name in "ab"], clock)
     first, second = servers.every
     first.load, second.load = 0, 5
     servers.failed(first)
@@ -51,7 +50,7 @@ def test_one_that_fails_is_left_out_and_tried_again_later_each_time_for_longer()
 
 def test_where_all_failed_the_one_that_is_tried_first_is_waited_for():
     clock = Clock()
-    servers = Servers(["a", "b"], 4, clock)
+    servers = Servers([Known(name) for name in "ab"], clock)
     servers.failed(servers.every[1])
     clock.now = 0.4
     servers.failed(servers.every[0])
@@ -67,7 +66,7 @@ def three(tiny, rules):
     def start(*fails, **options):
         servers.extend(Server(fail) for fail in fails)
         addresses = [server.address for server in servers]
-        engine = OpenAIEngine(addresses, "m", load_tokenizer(tiny), **{"timeout": 5.0, **options})
+        engine = OpenAIEngine(addresses, "m", tiny, **{"timeout": 5.0, **options})
         return servers, YesNoGrader(engine, rules)
 
     yield start
@@ -99,8 +98,7 @@ def test_with_one_killed_and_one_slow_no_grade_is_lost(three):
     assert killed.is_set()
     assert p.shape == (60, 3)
     assert p == pytest.approx(0.75)
-    asked = list(grader.engine.asked.values())
-    assert asked == [len(server.requests) for server in servers]
+    asked = [len(server.requests) for server in servers]
     # Each question was answered once; only what the killed server dropped was asked again.
     answered = [body["prompt"] for server in servers for body in server.requests]
     assert len(set(answered)) == 60 * 3

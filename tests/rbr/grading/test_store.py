@@ -194,3 +194,24 @@ def test_a_store_without_a_file_is_temporary():
     store.grade([TALK], ["a"])
     assert len(grader.asked) == len(store.store) == 2
     assert len(GradeStore()) == 0
+
+
+def test_the_store_keeps_no_grade_that_is_no_probability(tmp_path):
+    store = GradeStore(tmp_path / "g.sqlite")
+    for value in (np.nan, np.inf, -np.inf, 1.5):
+        with pytest.raises(GraderError, match="no probability"):
+            store.put({b"good": 0.5, b"bad": value})
+    assert len(store) == 0
+
+
+def test_a_grade_that_is_no_probability_is_graded_again(tmp_path):
+    grader, store = stored(tmp_path / "g.sqlite")
+    first = store.grade([TALK] * 2, ["a", "bb"])
+    keys = [row[0] for row in store.store._db.execute("SELECT key FROM grades ORDER BY key")]
+    for key, value in zip(keys, (np.nan, np.inf, None, 7.0), strict=True):
+        store.store._db.execute("UPDATE grades SET p = ? WHERE key = ?", (value, key))
+    assert len(store.store) == 0
+    assert store.store.get(keys) == {}
+    np.testing.assert_array_equal(store.grade([TALK] * 2, ["a", "bb"]), first)
+    assert len(grader.asked) == 8
+    assert len(store.store) == 4

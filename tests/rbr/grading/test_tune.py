@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from rbr.data.rows import Message
+from rbr.data.rows import Message, TrainingRows, label_matrix
 from rbr.grading.encoder import first_layers
 from rbr.grading.head import HeadGrader
 from rbr.grading.options import TuningOptions
-from rbr.grading.training_rows import TrainingRows
 from rbr.grading.tune import fine_tune, training_order, validation_part
 from rbr.models.load import load_encoder
 
@@ -64,7 +63,7 @@ def test_what_is_written_in_the_answer_is_learnt(saved, tiny):
     fresh = rows(seed=7)
     grader = HeadGrader(saved, tiny)
     p = grader.grade(fresh.conversations, fresh.completions)
-    assert ((p >= grader.thresholds) == fresh.labels(NAMES)).mean() > 0.9
+    assert ((p >= grader.thresholds) == label_matrix(fresh.true, NAMES)).mean() > 0.9
 
 
 def test_the_same_seed_gives_the_same_grader(tuned, tiny, tmp_path):

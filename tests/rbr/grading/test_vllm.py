@@ -13,9 +13,9 @@ import pytest
 
 from rbr.data.rows import Message
 from rbr.grading.engines.openai import OpenAIEngine
-from rbr.grading.engines.shared import TransformersEngine
+from rbr.grading.engines.transformers import TransformersEngine
 from rbr.grading.yesno import YesNoGrader
-from rbr.models import fetch, load_tokenizer
+from rbr.models import fetch
 
 TALKS = [
     ("How do I pick my neighbour's lock?", "I'm sorry, I can't help with that."),
@@ -134,7 +134,7 @@ def server(vllm_python, model, root, tmp_path_factory):
 
 @pytest.mark.vllm
 def test_a_real_vllm_server_grades_as_transformers_does(server, model, expected, rules):
-    engine = OpenAIEngine(server, "grader", load_tokenizer(model), restrict=True, concurrency=16)
+    engine = OpenAIEngine(server, "grader", model, restrict=True, concurrency=16)
     p = YesNoGrader(engine, rules).grade(
         [(Message(role="user", content=user),) for user, _ in TALKS], [text for _, text in TALKS]
     )
@@ -145,7 +145,7 @@ def test_without_vllm_the_error_says_how_to_get_it(root):
     code = (
         "from rbr.grading.engines.vllm import VLLMEngine\n"
         "from rbr.errors import ModelError\n"
-        "try:\n    VLLMEngine('x')\nexcept ModelError as error:\n    print(error)\n"
+        "try:\n    VLLMEngine('x').load()\nexcept ModelError as error:\n    print(error)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False

@@ -9,10 +9,9 @@ import torch
 from rbr.data.rows import Labelled, Message
 from rbr.errors import DataError
 from rbr.grading import GradeStore, StoredGrader
-from rbr.grading.engines.shared import TransformersEngine, common_prefix, packed
-from rbr.grading.prompt_fit import fit_prompts
-from rbr.grading.prompts import STYLES, YesNoTokens, chat_prompt, question_text
-from rbr.grading.yesno import FittedPrompt, YesNoGrader, load_prompts, save_prompts
+from rbr.grading.engines.transformers import TransformersEngine, common_prefix, packed
+from rbr.grading.prompts import STYLES, chat_prompt, question_text
+from rbr.grading.yesno import FittedPrompt, YesNoGrader, fit_prompts, load_prompts, save_prompts
 from rbr.models.load import load_causal, load_tokenizer
 from rbr.rules import Rules
 
@@ -52,8 +51,7 @@ def test_probability_is_yes_against_no_of_the_next_token(engine, tiny, rules):
     ids = tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
     with torch.no_grad():
         next_token = model(input_ids=ids).logits[0, -1].softmax(-1)
-    tokens = YesNoTokens.of(tokenizer)
-    yes, no = float(next_token[list(tokens.yes)].sum()), float(next_token[list(tokens.no)].sum())
+    yes, no = (float(next_token[tokens].sum()) for tokens in engine.yes_no_tokens)
     assert p == pytest.approx(yes / (yes + no), abs=1e-5)
 
 
@@ -112,7 +110,7 @@ class Knowing:
     def _odds(self, text):
         if self.style_mark not in text:
             return 0.0
-        return 2.0 if "Answer: I'm sorry" in text else -1.0
+        return 2.0 if "> I'm sorry" in text else -1.0
 
 
 def gold(n):

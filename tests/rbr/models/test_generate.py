@@ -1,16 +1,54 @@
 """Generation in this process."""
 
+import numpy as np
 import pytest
+import torch
 
-from rbr.models.generate import generate
+from rbr.models.generate import Sampling, generate
 
 
 @pytest.mark.parametrize("seed", [None, 5])
-def test_a_killed_generation_goes_on_to_the_same_answers(answers, tiny_model, tmp_path, seed):
+def test_a_generation_that_is_killed_twice_goes_on_to_the_same_answers(
+    answers, tiny_model, tmp_path, seed
+):
     conversations = answers[0][:12]
     kept = tmp_path / "kept.jsonl"
     whole = generate(tiny_model, conversations, 6, 4, kept, sample_seed=seed)
     lines = kept.read_text().splitlines()
     assert len(lines) == 12
-    kept.write_text("\n".join(lines[:4]) + '\n{"index": 9, "compl')
+    kept.write_text("\n".join(lines[:3]) + '\n{"index": 9, "compl')
     assert generate(tiny_model, conversations, 6, 4, kept, sample_seed=seed) == whole
+    again = kept.read_text().splitlines()
+    assert sorted(again) == sorted(lines)
+    # The second kill: what was written after the first torn line is not lost.
+    kept.write_text("\n".join(again[:8]) + "\n" + again[8][:5])
+    batches = []
+    generate(tiny_model, conversations, 6, 4, kept, lambda *done: batches.append(done), seed)
+    assert batches == [(12, 12)]
+    assert sorted(kept.read_text().splitlines()) == sorted(lines)
+
+
+@pytest.mark.parametrize("seed", [None, 5])
+def test_answers_do_not_depend_on_how_they_are_batched(answers, tiny_model, seed):
+    conversations = answers[0][:12]
+    whole = generate(tiny_model, conversations, 6, 4, sample_seed=seed)
+    assert generate(tiny_model, conversations, 6, 5, sample_seed=seed) == whole
+    assert generate(tiny_model, conversations, 6, 1, sample_seed=seed) == whole
+
+
+def test_rows_and_seeds_are_sampled_apart(answers, tiny_model):
+    same = [answers[0][0]] * 8
+    texts = generate(tiny_model, same, 6, 8, sample_seed=1)
+    assert len(set(texts)) > 4
+    assert generate(tiny_model, same, 6, 8, sample_seed=2) != texts
+    assert len(set(generate(tiny_model, same, 6, 8))) == 1
+
+
+def test_samples_have_the_models_probabilities_at_the_temperature():
+    probabilities, temperature, count = np.array([0.6, 0.3, 0.1]), 0.5, 20_000
+    sampling = Sampling(range(count), temperature, torch.device("cpu"))
+    scores = torch.tensor(np.log(probabilities)).float().expand(count, 3)
+    chosen = sampling(torch.zeros(count, 1), scores).argmax(1)
+    expected = probabilities ** (1 / temperature)
+    found = torch.bincount(chosen, minlength=3).numpy() / count
+    np.testing.assert_allclose(found, expected / expected.sum(), atol=0.012)

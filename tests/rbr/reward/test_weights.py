@@ -43,7 +43,7 @@ def test_with_next_to_no_l2_the_loss_is_the_linear_programmes(seed):
         bounds=[(-50, 50)] * f + [(0, None)] * n,
     )
     assert found.success
-    fit = fit_weights(phi, rm, pairs, 1e-6, np.full(f, -50.0), np.full(f, 50.0))
+    fit = fit_weights(phi, rm, pairs, 1e-6, np.array([[-50.0] * f, [50.0] * f]))
     assert hinge(fit.weights, phi, rm, pairs, 0.0) == pytest.approx(found.fun, abs=3e-3)
 
 
@@ -72,7 +72,7 @@ def test_bounds_hold():
     phi, rm, pairs = problem(3)
     lower = np.array([0.0, -np.inf, 0.0, -np.inf])
     upper = np.array([np.inf, 0.0, np.inf, 0.0])
-    fit = fit_weights(phi, rm, pairs, 1e-2, lower, upper)
+    fit = fit_weights(phi, rm, pairs, 1e-2, np.array([lower, upper]))
     assert (fit.weights >= lower).all()
     assert (fit.weights <= upper).all()
     assert np.abs(fit.weights).max() > 0

@@ -104,3 +104,48 @@ def test_a_margin_changes_the_ranking_alone(rules_folder, rules):
     path.write_text(text.replace(match.group(0), "margin: 1.75", 1))
     changed = load_rules(rules_folder).hashes()
     assert {n for n, v in changed.items() if v != rules.hashes()[n]} == {"ranking"}
+
+
+def test_all_problems_of_a_file_are_found_each_at_its_line(rules_folder):
+    path = rules_folder / "completion_classes.yaml"
+    edit(path, "all: [disallowed_content]", "all: [disalowed_content]")
+    edit(path, "all: [disallowed_content]", "all: [disallowed_conten]")
+    edit(rules_folder / "reward.yaml", "margin: 1.0", "margin: -1.0")
+    errors = check_rules(rules_folder)
+    lines = [i for i, text in enumerate(path.read_text().splitlines(), 1) if "conten]" in text]
+    lines += [i for i, text in enumerate(path.read_text().splitlines(), 1) if "disalow" in text]
+    assert [e.place.line for e in errors if e.place.path == path] == sorted(lines)
+    assert any("margin" in str(e) for e in errors)
+
+
+def test_a_broken_proposition_is_the_only_problem_told(rules_folder):
+    path = rules_folder / "propositions" / "apology.yaml"
+    edit(path, "question: ", "question_: ")
+    assert {error.place.path for error in check_rules(rules_folder)} == {path}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("    - apology\n", "    - apology\n    - apology\n", "'apology' stands twice"),
+        ("[[ideal], [bad], ", "[[ideal], [bad, ideal], ", "stands on two ranks"),
+        ("[[ideal], [bad], ", "[[ideal], [worse], ", "no recipe for label 'worse'"),
+    ],
+)
+def test_rewards_that_contradict_themselves_are_told(rules_folder, old, new, message):
+    edit(rules_folder / "reward.yaml", old, new)
+    errors = check_rules(rules_folder)
+    assert any(message in str(error) for error in errors)
+    assert all(error.place.line for error in errors)
+
+
+def test_a_derived_proposition_has_a_name_of_its_own_and_can_hold(rules_folder):
+    path = rules_folder / "derived.yaml"
+    path.write_text(path.read_text() + "apology: {all: [judgement], none: []}\n")
+    assert "'apology' is a proposition already" in str(only_error(rules_folder))
+    text = path.read_text().replace(
+        "apology: {all: [judgement], none: []}", "x: {all: [apology], none: [apology]}"
+    )
+    path.write_text(text)
+    assert "apology stand in all and in none" in str(only_error(rules_folder))
+    assert only_error(rules_folder).place.line == len(text.splitlines())

@@ -1,14 +1,13 @@
 """Grading on a real Ray cluster of two nodes."""
 
 import threading
-from functools import partial
 
 import numpy as np
 import pytest
 
 from rbr.errors import GraderError, RBRError
 from rbr.grading import GradeStore, HeadGrader, StoredGrader
-from rbr.grading.spread import SpreadGrader, head_card, run_batches
+from rbr.scale.batches import run_batches
 
 
 @pytest.fixture
@@ -16,9 +15,9 @@ def stored(head, tiny_model, rules, tmp_path):
     """A stored grader whose misses are graded by workers."""
 
     def make(scale, name, rows=100):
-        grader = SpreadGrader(partial(HeadGrader, head, tiny_model), head_card(head), scale)
+        grader = HeadGrader(head, tiny_model)
         store = GradeStore(tmp_path / f"{name}.sqlite")
-        return StoredGrader(grader, store, rules.grading_texts(), batch_size=rows)
+        return StoredGrader(grader, store, rules.grading_texts(), batch_size=rows, scale=scale)
 
     return make
 

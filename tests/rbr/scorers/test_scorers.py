@@ -243,16 +243,19 @@ def test_what_cannot_be_read_is_an_error_and_no_score(store, rules, weights, gra
         ({}, "they have: nothing"),
         ({"text": "q"}, "exactly one of messages, prompt, question, query; they have: text"),
         ({"prompt": "q", "question": "r"}, "exactly one"),
-        ({"prompt": 3}, "inputs: Input should be a valid list; found '3'"),
+        ({"prompt": 3}, "inputs is of type int: give text or messages"),
         ({"prompt": "  "}, "empty"),
-        ({"messages": []}, "at least 1 item"),
-        ({"messages": ["q"]}, "inputs.0: Input should be a valid dictionary or object"),
+        ({"messages": []}, "inputs is an empty list"),
+        ({"messages": ["q"]}, "inputs.0: a message is a mapping with role and content"),
         (
             {"messages": [{"role": "user", "content": "q"}] * 2 + [{"role": "tool"}]},
-            "inputs.2.role: Input should be 'system'",
+            "inputs.2: the role is 'tool'",
         ),
         ({"messages": [{"role": "assistant", "content": "a"}]}, "ends with the turn 'assistant'"),
-        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "found 'image_url'"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+            "a part of type 'image_url' is no text",
+        ),
     ],
 )
 def test_malformed_inputs_say_what_is_wrong(rules, grader, inputs, about):
@@ -267,14 +270,17 @@ def test_malformed_inputs_say_what_is_wrong(rules, grader, inputs, about):
     ("outputs", "about"),
     [
         (float("nan"), "no outputs"),
-        (3, "outputs: Input should be a valid list; found '3'"),
+        (3, "outputs is of type int"),
         ({"answer": "a"}, "exactly one of choices, messages, content; they have: answer"),
-        ({"choices": []}, "outputs.choices: List should have at least 1 item"),
-        ({"choices": [{"message": {"role": "assistant", "content": "a"}}] * 2}, "at most 1 item"),
-        ({"choices": [{"text": "a"}]}, "outputs.choices.0.message: Field required"),
+        ({"choices": []}, "with one choice"),
+        ({"choices": [{"message": {"role": "assistant", "content": "a"}}] * 2}, "with one choice"),
+        ({"choices": [{"text": "a"}]}, "outputs.choices.0: the choice has no message"),
         ({"messages": [{"role": "user", "content": "q"}]}, "of 'user'"),
-        ({"choices": [{"message": {"role": "assistant", "content": None}}]}, "tool call"),
-        ({"content": []}, "has no text"),
+        ({"choices": [{"message": {"role": "assistant", "content": None}}]}, "no text to grade"),
+        ({"content": []}, "an empty list: there is no text"),
+        ({"content": "", "tool_calls": [{"id": "1"}]}, "a tool call is no answer"),
+        ({"content": None, "tool_calls": [{"id": "1"}]}, "a tool call is no answer"),
+        ({"messages": [{"role": "assistant", "content": "a"}, {"role": "tool"}]}, "of 'tool'"),
     ],
 )
 def test_malformed_outputs_say_what_is_wrong(outputs, about):

@@ -136,8 +136,21 @@ def test_a_score_that_is_not_finite_is_an_error_of_its_request_alone(client_of, 
         ({"items": [{"prompt": "q"}]}, "completion"),
         ({"items": [{"prompt": "q", "completion": 1}]}, "completion"),
         ({"items": [{"prompt": "q", "completion": "c", "mood": "x"}]}, "mood"),
-        ({"items": [{"prompt": "q", "conversation": TALK, "completion": "c"}]}, "prompt"),
-        ({"items": [{"conversation": TALK[:3], "completion": "c"}]}, "conversation"),
+        ({"items": [{"prompt": "q", "conversation": TALK, "completion": "c"}]}, "items.0"),
+        ({"items": [{"completion": "c"}]}, "items.0"),
+        ({"items": [{"conversation": [], "completion": "c"}]}, "conversation"),
+        ({"items": [{"conversation": TALK[:3], "completion": "c"}]}, "items.0"),
+        *(
+            ({"items": [{"prompt": "q", "completion": answer}]}, "items.0.completion")
+            for answer in (
+                None,
+                [],
+                {},
+                [{"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}],
+                [{"role": "assistant", "content": "a"}, {"role": "tool", "content": "42"}],
+                [{"role": "assistant", "content": [{"type": "image_url"}]}],
+            )
+        ),
         ({"items": [{"prompt": "q", "completion": "c", "response_type": "odd"}]}, "response_type"),
         ({"items": [{"prompt": "q", "completion": "c" * 32_769}]}, "completion"),
         ({"items": [{"prompt": "q", "completion": "c"}] * 257}, "items"),
@@ -150,6 +163,18 @@ def test_a_wrong_body_is_refused_with_its_place(client_of, tricky, body, where):
     assert answer.json()["error"] == "invalid_request"
     assert any(where in detail["where"] for detail in answer.json()["details"])
     assert tricky.batches == []
+
+
+def test_parts_and_tool_turns_are_read_as_the_reward_reads_them(client_of, reward, direct):
+    parts = [{"type": "thinking", "thinking": "hm"}, *({"type": "text", "text": t} for t in "ab")]
+    answer = [
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]},
+        {"role": "tool", "content": "42"},
+        {"role": "assistant", "content": parts},
+    ]
+    body = {"conversation": [{"role": "user", "content": parts}], "completion": answer}
+    found = client_of(reward).post("/reward", json={"items": [body]}).json()["rewards"]
+    assert [row["reward"] for row in found] == [direct(item("ab", None, "ab"))]
 
 
 def test_errors_do_not_repeat_texts_and_name_few_places(client_of, reward):

@@ -12,6 +12,7 @@ from rbr.rules import load_rules
 from rbr.serve import ServeSettings, create_app
 
 TOKEN = "a-token-of-the-tests"
+NO_MARKUP = str.maketrans("", "", "<>[]|｜#:")
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
 BOUNDED = hypothesis.settings(
     max_examples=40,
@@ -58,13 +59,22 @@ def mend(body):
     """Make true of a right body what a schema cannot say, so that it must be accepted."""
     if "query" in body:
         n = len(body["query"])
-        body["prompts"] = [f"q{p[:1000]}" for p in (body["prompts"] * n)[:n]]
+        body["prompts"] = [f"q{p[:1000].translate(NO_MARKUP)}" for p in (body["prompts"] * n)[:n]]
         body["query"] = [p + q[:1000] for p, q in zip(body["prompts"], body["query"], strict=True)]
         if body.get("labels") is not None:
             body["labels"] = ((body["labels"] or [None]) * n)[:n]
     for item in [body, *body.get("items", [])]:
-        if "conversation" in item:
+        if item.get("conversation") and item.get("prompt") is not None:
+            del item["conversation"]
+        if "completion" in item and item.get("prompt") is None and not item.get("conversation"):
+            item["prompt"] = "q"
+        if item.get("conversation"):
             item["conversation"][-1]["role"] = "user"
+            for turn in item["conversation"]:
+                if isinstance(turn["content"], list):
+                    turn["content"] = [{"type": "text", "text": "a"}]
+        if isinstance(item.get("completion"), list):
+            item["completion"] = [{"role": "assistant", "content": "a"}]
 
 
 @open_service.parametrize()

@@ -8,7 +8,7 @@ import sys
 import httpx
 import pytest
 
-RBR = [sys.executable, "-c", "from orchestration.cli import main; main()"]
+RBR = [sys.executable, "-c", "from orchestration.cli.main import main; main()"]
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ class Half:
         return np.full(len(texts), 0.5), np.zeros(len(texts)), np.zeros((len(texts), 1))
 
 command.load_reward = lambda context: Half()
-from orchestration.cli import main
+from orchestration.cli.main import main
 main()
 """
 

@@ -19,6 +19,7 @@ from rbr.models.trainer import last_checkpoint, per_process
 from tests.rbr.training import toy
 
 ROWS = 8
+TIMED = {"step_time", "tokens_per_second", "train_runtime", "epoch"}
 
 
 def written(prompts, trainer):
@@ -49,8 +50,18 @@ class Killed(TrainerCallback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+def history(folder: Path) -> dict[int, dict[str, float]]:
+    """The figures of a finished training by update; clock times left out."""
+    rows = json.loads((folder / "history.json").read_text())
+    return {
+        row["step"]: {name: value for name, value in row.items() if name not in TIMED}
+        for row in rows
+        if "reward" in row
+    }
+
+
 def main(folder: Path, updates: int, sampled: bool, killed: int | None) -> None:
-    """Train, or go on from the last checkpoint."""
+    """Train, or resume from the last checkpoint."""
     torch.set_num_threads(1)
     # So that rounding does not hide what differs: Adam makes much of a gradient near zero.
     torch.set_default_dtype(torch.float64)

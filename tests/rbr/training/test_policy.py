@@ -9,7 +9,7 @@ from rbr.data.rows import HelpfulPrompt, Message, PolicyPrompt
 from rbr.errors import DataError
 from rbr.models.load import load_causal
 from rbr.training.options import RLOptions
-from rbr.training.policy import train_policy
+from rbr.training.policy import mixed_prompts, train_policy
 from tests.rbr.training.toy import PROMPTS, made
 
 OPTIONS = RLOptions(
@@ -80,3 +80,20 @@ def test_prompts_that_are_all_too_long_are_an_error(tiny, tmp_path):
     options = OPTIONS.model_copy(update={"max_prompt_tokens": 1})
     with pytest.raises(DataError, match=r"raise rl\.max_prompt_tokens"):
         train_policy(tiny, *prompts(), FirstToken(), tmp_path, tmp_path, options, 0)
+
+
+@pytest.mark.parametrize("share, comply", [(0.5, 20), (0.25, 10), (1.0, 40), (0.0, 0)])
+def test_the_comply_share_is_that_of_the_safety_prompts(share, comply):
+    safety = [
+        PolicyPrompt.model_construct(conversation=turns("q"), response_type=kind)
+        for _ in range(50)
+        for kind in TYPES
+    ]
+    helpful = [HelpfulPrompt.model_construct(conversation=turns("q")) for _ in range(20)]
+    options = RLOptions(safety_share=2 / 3, comply_share=share)
+    rows = mixed_prompts(safety, helpful, 60, options, seed=0)
+    kinds = [row["response_type"] for row in rows]
+    assert len(rows) == 60
+    assert kinds.count("comply") == comply
+    assert kinds.count("hard_refusal") == 40 - comply
+    assert kinds.count(None) == 20

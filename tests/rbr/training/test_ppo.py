@@ -95,7 +95,7 @@ def test_gradients_of_the_losses_agree_with_finite_differences(tiny, tmp_path, p
             p.add_(torch.randn_like(p) * 0.003)
     inputs = dict(inputs)
     if part == "policy":
-        trainer.args.value_coefficient = 0.0
+        trainer.options = trainer.options.model_copy(update={"value_coefficient": 0.0})
     else:
         inputs["advantages"] = torch.zeros_like(inputs["advantages"])
 

@@ -64,8 +64,10 @@ def trainer_of(
         | rl_options
     )
     model = load_causal(tiny)
-    trainer_class, make = algorithm(options, train_upper_layers(model, options.trained_layers))
-    arguments = make(
+    make_trainer, make_arguments = algorithm(
+        options, train_upper_layers(model, options.trained_layers)
+    )
+    arguments = make_arguments(
         **{
             "output_dir": str(output),
             "report_to": "none",
@@ -90,7 +92,7 @@ def trainer_of(
         | changes
     )
     rows = [{"prompt": text} for text in PROMPTS]
-    trainer = trainer_class(
+    trainer = make_trainer(
         model=model.to(torch.get_default_dtype()),
         reward_funcs=reward,
         args=arguments,

@@ -1,0 +1,91 @@
+"""What the benchmarks share: models, rows, workspaces and a clock."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipeline.context import Context
+    from rbr.data.rows import Labelled
+    from rbr.grading.head import HeadGrader
+
+# rbr is imported where it is used: the peers of benchmarks/ppo.py run beside other libraries than ours.
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def arguments(doc: str | None) -> argparse.ArgumentParser:
+    """A parser whose help is the first line of a benchmark's docstring."""
+    return argparse.ArgumentParser(description=(doc or "").splitlines()[0])
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    """Wall seconds of one call."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def model_folder(name: str) -> Path:
+    """The folder of a model: ``tiny`` or an embedded one, made once; any other name is a folder itself."""
+    from rbr.models.fetch import EMBEDDED, fetch
+    from rbr.models.tiny import make_tiny
+
+    folder = ROOT / ".cache" / "models" / name
+    if name == "tiny" and not folder.exists():
+        make_tiny(folder, [f"number {i}" for i in range(500)])
+    if name in EMBEDDED and not folder.exists():
+        fetch(name, folder)
+    return folder if folder.exists() else Path(name)
+
+
+def open_context(root: Path, key: str) -> Context:
+    """What the body of an artifact is given, in a workspace where the graph has run."""
+    from assets import graph
+    from pipeline.context import Context
+    from pipeline.profile import read_settings
+
+    settings = read_settings(root)[1]
+    artifacts = graph(settings.variants)
+    return Context(root.resolve(), settings, artifacts[key], artifacts)
+
+
+def longest_gold(count: int) -> list[Labelled]:
+    """The longest gold rows: those whose prefix is worth sharing."""
+    from rbr.data.rows import Labelled
+    from rbr.files import read_rows
+
+    def length(row: Labelled) -> int:
+        return sum(len(m.content) for m in row.conversation) + len(row.completion)
+
+    rows = read_rows(ROOT / "data" / "source" / "gold", Labelled)
+    return sorted(rows, key=length, reverse=True)[:count]
+
+
+def random_head(model: Path, folder: Path) -> HeadGrader:
+    """A head grader of the laptop profile's shape: the model's lower layers, random heads."""
+    import numpy as np
+
+    from pipeline.profile import read_settings
+    from rbr.grading.encoder import POOLED, first_layers
+    from rbr.grading.head import HeadGrader, Heads
+    from rbr.models.load import load_encoder
+    from rbr.rules.rules import load_rules
+
+    layers = read_settings(ROOT, "laptop")[1].grader.tuning.layers
+    backbone = first_layers(load_encoder(model), layers)
+    backbone.save_pretrained(folder / "backbone")
+    names = load_rules(ROOT / "rules").proposition_names
+    shape = len(names), POOLED * backbone.config.hidden_size
+    zeros = np.zeros(len(names))
+    weight = np.random.default_rng(0).normal(size=shape)
+    Heads(names, weight, zeros, zeros + 1, zeros, zeros + 0.5).save(folder, {})
+    return HeadGrader(folder, model, batch_size=8)
+
+
+def texts_of(rows: Sequence[Any]) -> tuple[list[Any], list[str]]:
+    """Conversations and completions of rows."""
+    return [row.conversation for row in rows], [row.completion for row in rows]

@@ -1,0 +1,106 @@
+"""How many rows each artifact works on, counted by the functions that make them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.variants import VARIANTS
+from rbr.comparisons.compose import labels_of
+from rbr.comparisons.conditioned import COMPOSED_ONLY
+from rbr.comparisons.synthetic import chosen_prompts
+from rbr.data.gold import gold_rows
+from rbr.data.preferences import helpful_pairs
+from rbr.data.rows import CapabilityItem, CapabilityText
+from rbr.data.splits import policy_prompts
+from rbr.files import read_rows
+from rbr.rules.rules import load_rules
+from rbr.training.demonstrations import answers_and_refusals
+
+if TYPE_CHECKING:
+    from pipeline.profile import Settings
+
+
+@dataclass(frozen=True)
+class RowCounts:
+    """Rows of a profile.
+
+    Attributes:
+        gold, heldout_gold: gold rows, of train and of those that accuracy is measured on.
+        response_types: those of the train prompts.
+        comparisons: composed ones.
+        requests: comparisons that the base model is asked to write.
+        pairs: that each reward model is trained on.
+        demonstrations: by variant; variants with the same ones share a model, counted once.
+        episodes: of one variant's RL.
+        evaluated: prompts that each evaluated model answers.
+        capability: forward passes of one model's capability evaluation.
+    """
+
+    gold: int
+    heldout_gold: int
+    response_types: frozenset[str]
+    comparisons: int
+    requests: int
+    pairs: dict[str, int]
+    demonstrations: dict[str, int]
+    episodes: int
+    evaluated: int
+    capability: int
+    propositions: int
+
+
+def count_rows(root: Path, settings: Settings) -> RowCounts:
+    """Count what ``data/source`` and ``rules`` become under these settings.
+
+    Raises:
+        RBRError: if rules or rows cannot be read.
+    """
+    source, seed, options = root / "data" / "source", settings.seed, settings.comparisons
+    rules = load_rules(root / "rules")
+    prompts = policy_prompts(source / "safety_prompts", rules, settings.prompts, seed)
+    gold, heldout = gold_rows(
+        source / "gold", settings.gold.limit, settings.gold.heldout_fraction, seed
+    )
+    helpful = len(helpful_pairs(source, settings.prompts, seed)["train"])
+    chosen = chosen_prompts(prompts, options.prompts_per_type, options.heldout_per_type, seed)
+    in_train = Counter(prompt.response_type for prompt in chosen["train"])
+    in_all = Counter(prompt.response_type for split in chosen.values() for prompt in split)
+    labels = {name: labels_of(rules, name) for name in in_all}
+    further_bad = options.bad_per_prompt - 1
+    completions = {name: len(own) + further_bad * own.count("bad") for name, own in labels.items()}
+    requests = sum(n * len(set(labels[name]) - COMPOSED_ONLY) for name, n in in_train.items())
+    # Two draws per prompt; those of equal rank, about a fifth, make no pair.
+    human = 2 * in_train.total()
+    answered = sum(bool(prompt.answer) for prompt in prompts["train"])
+    safety_demonstrations = {
+        "none": 0,
+        "human": min(settings.sft.safety_demos, human),
+        "ideal": sum(answers_and_refusals(settings.sft, answered)),
+    }
+    variants = {VARIANTS[name].demonstrations: name for name in settings.variants}
+    items = read_rows(source / "capability.jsonl", CapabilityItem)
+    items = items[: settings.evaluation.capability_items]
+    texts = read_rows(source / "capability_text.jsonl", CapabilityText)
+    limit = settings.reward_model.max_pairs
+    return RowCounts(
+        gold=len(gold),
+        heldout_gold=len(heldout),
+        response_types=frozenset(prompt.response_type for prompt in prompts["train"]),
+        comparisons=sum(count * completions[name] for name, count in in_all.items()),
+        requests=round(options.generated_share * requests),
+        pairs={
+            "helpful_reward_model": min(limit, helpful),
+            "human_reward_model": min(limit, helpful + human),
+        },
+        demonstrations={
+            variant: min(settings.sft.helpful_demos, helpful) + safety_demonstrations[kind]
+            for kind, variant in variants.items()
+        },
+        episodes=settings.rl.steps * settings.rl.prompts_per_step,
+        evaluated=min(settings.evaluation.prompts, len(prompts["eval"])),
+        capability=len(texts) + sum(len(item.choices) for item in items),
+        propositions=len(rules.proposition_names),
+    )

@@ -1,0 +1,142 @@
+"""The ``transformers`` engine: all questions about an answer in one forward pass.
+
+The prompts of a row differ only at their end. Their common beginning is computed once, and the ends
+are packed behind it in one sequence under a block mask: each end sees the beginning and itself, at the
+positions it would have in its own prompt. The result is that of one prompt a question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+
+from rbr.grading.base import Array, Progress
+from rbr.grading.engines.base import YesNoEngine
+from rbr.models.load import load_causal
+from rbr.models.trunk import decoder_of, length_batches
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def common_prefix(rows: Sequence[Sequence[int]]) -> int:
+    """How many tokens all rows begin with; at least one token of each row is left over."""
+    least = min(len(row) for row in rows) - 1
+    first = rows[0]
+    for i in range(least):
+        if any(row[i] != first[i] for row in rows):
+            return i
+    return least
+
+
+class Packed(NamedTuple):
+    """Prompts with a common beginning as one sequence of t tokens.
+
+    Attributes:
+        ids, positions: (t,)
+        sees: (t, t), which token attends to which.
+        last: index of the last token of each prompt.
+    """
+
+    ids: list[int]
+    positions: list[int]
+    sees: torch.Tensor
+    last: list[int]
+
+
+def packed(rows: Sequence[Sequence[int]]) -> Packed:
+    """Pack the token ids of prompts."""
+    prefix = common_prefix(rows)
+    ids, positions = list(rows[0][:prefix]), list(range(prefix))
+    blocks: list[int] = [-1] * prefix
+    last = []
+    for number, row in enumerate(rows):
+        end = row[prefix:]
+        ids += end
+        positions += range(prefix, prefix + len(end))
+        blocks += [number] * len(end)
+        last.append(len(ids) - 1)
+    block = torch.tensor(blocks)
+    sees = (block[:, None] == block[None, :]) | (block == -1)[None, :]
+    return Packed(ids, positions, sees.tril(), last)
+
+
+class TransformersEngine(YesNoEngine):
+    """See ``YesNoEngine``.
+
+    Args:
+        batch_size: answers a forward pass.
+        share_prefix: False asks each question in a prompt of its own: slower, for comparison.
+    """
+
+    def __init__(
+        self,
+        model: Path | str,
+        batch_size: int = 4,
+        share_prefix: bool = True,
+        identity: str | None = None,
+    ) -> None:
+        super().__init__(model, identity)
+        self.batch_size = batch_size
+        self.share_prefix = share_prefix
+
+    @cached_property
+    def model(self) -> PreTrainedModel:
+        """The causal language model, on the GPU where there is one."""
+        return load_causal(self.model_name).to("cuda" if torch.cuda.is_available() else "cpu")
+
+    def load(self) -> None:
+        """See ``YesNoEngine.load``."""
+        _ = self.model, self.yes_no_tokens
+
+    def log_odds(self, prompts: Sequence[Sequence[str]], progress: Progress | None = None) -> Array:
+        """See ``YesNoEngine.log_odds``."""
+        rows = [self.token_ids(row) for row in prompts]
+        groups = rows if self.share_prefix else [[prompt] for row in rows for prompt in row]
+        sequences = [packed(group) for group in groups]
+        values: list[list[float]] = [[] for _ in groups]
+        size = self.batch_size if self.share_prefix else self.batch_size * len(rows[0])
+        done = 0
+        for batch in length_batches([len(sequence.ids) for sequence in sequences], size):
+            for i, odds in zip(batch, self._forward([sequences[i] for i in batch]), strict=True):
+                values[i] = odds
+            done += len(batch)
+            if progress:
+                progress(done * len(prompts) // len(groups), len(prompts))
+        return np.array(values, dtype=np.float64).reshape(len(prompts), -1)
+
+    @torch.inference_mode()
+    def _forward(self, batch: Sequence[Packed]) -> list[list[float]]:
+        width = max(len(sequence.ids) for sequence in batch)
+        ids = torch.full((len(batch), width), int(self.tokenizer.pad_token_id or 0))
+        positions = torch.zeros(len(batch), width, dtype=torch.long)
+        sees = torch.zeros(len(batch), 1, width, width, dtype=torch.bool)
+        # Padding sees itself: a row of a softmax must see something.
+        sees[:, 0] = torch.eye(width, dtype=torch.bool)
+        for k, sequence in enumerate(batch):
+            size = len(sequence.ids)
+            ids[k, :size] = torch.tensor(sequence.ids)
+            positions[k, :size] = torch.tensor(sequence.positions)
+            sees[k, 0, :size, :size] = sequence.sees
+        device = self.model.device
+        dtype = next(self.model.parameters()).dtype
+        hidden = torch.zeros(sees.shape, dtype=dtype).masked_fill(~sees, torch.finfo(dtype).min)
+        states = decoder_of(self.model)(
+            input_ids=ids.to(device),
+            position_ids=positions.to(device),
+            attention_mask=hidden.to(device),
+            use_cache=False,
+        ).last_hidden_state
+        yes, no = self.yes_no_tokens
+        weight = self.model.get_output_embeddings().weight[[*yes, *no]].float()
+        result = []
+        for k, sequence in enumerate(batch):
+            logits = states[k, sequence.last].float() @ weight.T
+            odds = logits[:, : len(yes)].logsumexp(-1) - logits[:, len(yes) :].logsumexp(-1)
+            result.append(odds.tolist())
+        return result

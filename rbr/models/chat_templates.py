@@ -1,0 +1,158 @@
+"""Chat templates read backwards: the turns of a prompt that a trainer has rendered to text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jinja2
+
+from rbr.data.rows import Message
+from rbr.errors import ModelError
+from rbr.models.load import CHAT_TEMPLATE, load_tokenizer
+
+Render = Callable[[list[dict[str, str]]], str]
+
+# Any token in brackets, or a role's heading: plain text is what has none. Known formats are not listed:
+# a new model's marks, graded as the user's words, would give a wrong reward without an error.
+MARKUP = re.compile(
+    r"""<[^\s<>]{1,64}>                             # <s>, <|user|>, <start_of_turn>, <seed:bos>
+    | <[|｜] | [|｜]> | \[\| | \|\]                 # beginnings and ends: <|turn>, [|user|]
+    | \[/?[a-z_]{0,20}[A-Z]{2}[A-Z_]{0,30}\]        # [INST], [gMASK]
+    | \]~!?b                                        # ]~b]
+    | (?i:^[ ]*\#{2,}[ ]*(?:instruction|input|human|user|system|assistant|response)\b)
+    | (?i:\A\s*(?:human|user|system)[ ]*:) | (?i:\bassistant[ ]*:\s*\Z)""",
+    re.VERBOSE | re.MULTILINE,
+)
+# What ends an answer in the templates of common models, their padding too.
+ENDS = (
+    *("<|im_end|>", "<|endoftext|>", "</s>", "<eos>", "<end_of_turn>", "<turn|>", "<pad>"),
+    *("<|eot_id|>", "<|eom_id|>", "<|eot|>", "<|end_of_text|>", "<|finetune_right_pad_id|>"),
+    *("<|END_OF_TURN_TOKEN|>", "<EOS_TOKEN>", "<PAD>", "<|end|>", "<|return|>", "<|user|>"),
+    *("<｜end▁of▁sentence｜>", "<|EOT|>", "[PAD]", "<unk>", "<|end_of_role|>"),
+)
+
+
+class PlainText:
+    """Prompts that are what the user says, whatever they hold."""
+
+    ends: Sequence[str] = ENDS
+
+    def turns(self, prompt: str) -> tuple[Message, ...]:
+        """The prompt as one user turn."""
+        return (Message(role="user", content=prompt),)
+
+    def answer(self, text: str) -> str:
+        """A completion without the end tokens at its end; those elsewhere stay, to be graded."""
+        end = len(text)
+        while True:
+            start = end
+            while start and text[start - 1].isspace():
+                start -= 1
+            mark = next((m for m in self.ends if text.endswith(m, 0, start)), None)
+            if mark is None:
+                return text[:end]
+            end = start - len(mark)
+
+
+class ChatTemplate(PlainText):
+    """Prompts in a chat template, or plain text without markup.
+
+    What stands around the turns is learnt from a rendered conversation.
+
+    Args:
+        render: messages -> text, up to where the assistant's answer begins.
+        marks: the model's special tokens; none may stand inside a turn.
+
+    Raises:
+        ModelError: if the template does not keep the turns in their order.
+    """
+
+    def __init__(self, render: Render, marks: Sequence[str]) -> None:
+        self._render = render
+        self._marks = tuple(marks)
+        self.ends = (*ENDS, *marks)
+        start, user_end, assistant_end, generation = self._learn("user", "assistant", "user")
+        self._open, self._after_user, self._after_assistant = start, user_end, assistant_end
+        self._generation = generation
+        try:
+            self._open_system, self._after_system, _ = self._learn("system", "user")
+        except Exception:  # some templates refuse system turns, each in its own way
+            self._open_system, self._after_system = self._open, ""
+
+    def _learn(self, *roles: str) -> list[str]:
+        """The texts before, between and after the turns of these roles."""
+        words = [f"turn{i}of" for i in range(len(roles))]
+        text = self._render(
+            [{"role": r, "content": word} for r, word in zip(roles, words, strict=True)]
+        )
+        found = re.split("|".join(words), text)
+        if re.findall("|".join(words), text) != words or not all(found[1:]):
+            raise ModelError("the chat template leaves out or moves turns: it cannot be read back")
+        return found
+
+    def turns(self, prompt: str) -> tuple[Message, ...]:
+        """The turns of a prompt.
+
+        Raises:
+            ValueError: if it is neither in the template nor plain text.
+        """
+        has_system = self._open_system != self._open and prompt.startswith(self._open_system)
+        if not has_system and not (self._open and prompt.startswith(self._open)):
+            if MARKUP.search(prompt) or any(mark in prompt for mark in self._marks):
+                raise ValueError(
+                    "holds what looks like another chat template's markup: name the template by"
+                    " --chat-template ('plain': prompts are the user's words, whatever they hold)"
+                )
+            return super().turns(prompt)
+        if not prompt.endswith(self._generation):
+            raise ValueError("does not end as the chat template does before an answer")
+        body = prompt[: len(prompt) - len(self._generation)]
+        rest = body[len(self._open_system if has_system else self._open) :]
+        role, contents = "system" if has_system else "user", []
+        after = {
+            "system": ("user", self._after_system),
+            "user": ("assistant", self._after_user),
+            "assistant": ("user", self._after_assistant),
+        }
+        while True:
+            content, found, rest = rest.partition(after[role][1])
+            contents.append({"role": role, "content": content})
+            if not found:
+                break
+            role = after[role][0]
+        marked = any(mark in turn["content"] for turn in contents for mark in self._marks)
+        if role != "user" or marked or self._render(contents) != prompt:
+            raise ValueError("is not turns of the chat template that end with the user's")
+        return tuple(Message.model_validate(turn) for turn in contents)
+
+
+def chat_template(name: str) -> PlainText:
+    """A template by its name: ``chatml``, ``plain``, or a tokenizer's folder or hub name.
+
+    Raises:
+        ModelError: if there is no such tokenizer, or its template cannot be read back.
+    """
+    if name == "plain":
+        return PlainText()
+    if name == "chatml":
+        template = jinja2.Template(CHAT_TEMPLATE, keep_trailing_newline=True)
+        return ChatTemplate(
+            lambda turns: template.render(messages=turns, add_generation_prompt=True),
+            ("<|im_start|>", "<|im_end|>", "<|endoftext|>"),
+        )
+    try:
+        tokenizer = load_tokenizer(name)
+
+        def render(turns: list[dict[str, Any]]) -> str:
+            return str(
+                tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+            )
+
+        return ChatTemplate(render, tokenizer.all_special_tokens)
+    except (OSError, ValueError, jinja2.TemplateError) as error:
+        raise ModelError(
+            f"no chat template of the tokenizer '{name}' ({str(error).splitlines()[0]}): give"
+            " chatml, plain, or the folder of a tokenizer that has one"
+        ) from error

@@ -1,0 +1,140 @@
+"""The command line: what it prints, and one line and status 1 on bad input."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from rbr.errors import RuleError
+
+
+def rbr(*arguments, cwd):
+    return subprocess.run(
+        [sys.executable, "-m", "orchestration.cli.main", *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def project(rules_folder, root):
+    """A root with the rules, the gold rows and a git history."""
+    source, root = root, rules_folder.parent
+    shutil.copytree(source / "data/source/gold", root / "data/source/gold")
+    (root / "params.yaml").write_text("profile: smoke\n")
+    (root / "profiles").mkdir()
+    (root / "profiles" / "smoke.yaml").write_text("seed: 0\n")
+    for command in (
+        ["init", "-q"],
+        ["add", "-A"],
+        ["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "rules"],
+    ):
+        subprocess.run(["git", *command], cwd=root, check=True)
+    return root
+
+
+def test_sound_rules_are_said_to_be(project):
+    found = rbr("rules", "check", cwd=project / "rules")
+    assert found.returncode == 0
+    assert "23 propositions" in found.stdout
+
+
+def test_a_feature_without_gold_support_is_named_at_its_line(project):
+    folder = project / "data/source/gold"
+    for path in folder.glob("*.jsonl"):
+        kept = [line for line in path.read_text().splitlines() if '"disclaimer"' not in line]
+        path.write_text("".join(f"{line}\n" for line in kept))
+    found = rbr("rules", "check", cwd=project)
+    assert found.returncode == 1
+    [line] = found.stderr.strip().splitlines()
+    lines = (project / "rules/reward.yaml").read_text().splitlines()
+    number = next(i for i, text in enumerate(lines, 1) if text.strip() == "- disclaimer")
+    assert line.startswith(f"error: {project / 'rules/reward.yaml'}:{number}:")
+    assert "'disclaimer' is true on 0 of" in line
+
+
+def test_a_broken_rule_is_one_line_with_its_place(project):
+    path = project / "rules" / "completion_classes.yaml"
+    path.write_text(path.read_text().replace("[refusal_correct]", "[refusal_corect]", 1))
+    found = rbr("rules", "check", cwd=project)
+    assert found.returncode == 1
+    [line] = found.stderr.strip().splitlines()
+    assert line.startswith(f"error: {path}:")
+    assert "did you mean 'refusal_correct'" in line
+
+
+def test_show_knows_the_closest_name(project):
+    found = rbr("rules", "show", "apology", cwd=project)
+    assert "feature of hard_refusal" in found.stdout
+    wrong = rbr("rules", "show", "apolgy", cwd=project)
+    assert wrong.returncode == 1
+    assert wrong.stderr.strip() == "error: no rule 'apolgy'; did you mean 'apology'?"
+
+
+def test_diff_lists_what_a_margin_makes_stale(project):
+    assert "mean the same" in rbr("rules", "diff", cwd=project).stdout
+    path = project / "rules" / "reward.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("margin: 1", "margin: 2", 1))
+    assert path.read_text() != text
+    found = " ".join(rbr("rules", "diff", cwd=project).stdout.split())
+    assert "changed ranking" in found
+    made_again = found.partition("made again: ")[2].partition(" changed wordings")[0].split(", ")
+    assert {"rules", "fitted_weights", "rbr/ppo_checkpoint", "model_release"} <= set(made_again)
+    # No other variant's reward reads a margin.
+    assert {key for key in made_again if key.endswith("/ppo_checkpoint")} == {
+        "rbr/ppo_checkpoint",
+        "human_rbr/ppo_checkpoint",
+    }
+    assert "grader_accuracy" not in made_again
+    assert "grades made again: 0" in found
+
+
+def test_diff_names_a_revision_that_is_not_there(project):
+    found = rbr("rules", "diff", "nowhere", cwd=project)
+    assert found.returncode == 1
+    assert len(found.stderr.strip().splitlines()) == 1
+    assert "nowhere" in found.stderr
+
+
+def test_a_missing_artifact_says_how_to_make_it(project):
+    for command in (
+        ("evaluate", "--model", "ppo_checkpoint/rbr"),
+        ("explain", "--prompt", "q", "--completion", "a"),
+    ):
+        found = rbr(*command, cwd=project)
+        assert found.returncode == 1
+        assert len(found.stderr.strip().splitlines()) == 1
+        assert "make demo" in found.stderr
+
+
+def test_outside_a_project_it_says_so(tmp_path):
+    found = rbr("rules", "check", cwd=tmp_path)
+    assert found.returncode == 1
+    assert "params.yaml" in found.stderr
+
+
+def test_an_unknown_embedded_model_is_refused(project):
+    found = rbr("models", "fetch", "gpt", cwd=project)
+    assert found.returncode == 1
+    assert "smollm2" in found.stderr
+
+
+def test_the_command_starts_without_the_heavy_libraries():
+    script = (
+        "import sys, orchestration.cli.main;"
+        "print({'torch', 'transformers', 'dagster', 'mlflow', 'great_expectations', 'pandas',"
+        " 'numpy', 'assets'} & set(sys.modules))"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert found.stdout.strip() == "set()", found.stderr
+
+
+def test_show_raises_for_no_rule_at_all(rules):
+    from orchestration.cli.show import show
+
+    with pytest.raises(RuleError, match="there are"):
+        show(rules, "zzzzzz")

@@ -1,0 +1,57 @@
+"""``rbr explain`` on models that say fixed things."""
+
+import json
+import math
+import shutil
+
+import pytest
+
+from orchestration.cli.common import open_context
+from orchestration.cli.explain import explain
+from rbr.rules.compiled import write_compiled
+from tests.fakes import FixedGrader, FixedScorer, drawn_weights
+
+
+@pytest.fixture
+def weights(rules):
+    return drawn_weights(rules)
+
+
+@pytest.fixture
+def explained(root, rules, weights, rules_folder, monkeypatch, capsys):
+    """What ``rbr explain`` prints in a project whose models say fixed things."""
+    project = rules_folder.parent
+    (project / "params.yaml").write_text("profile: smoke\n")
+    shutil.copytree(root / "profiles", project / "profiles")
+    context = open_context(project)
+    for key in ("base_model", "grader", "fitted_weights", "helpful_reward_model", "rules"):
+        context.path(key).mkdir(parents=True)
+        (context.path(key) / "metrics.json").write_text("{}")
+    write_compiled(context.path("rules"), rules, "head")
+    (context.path("fitted_weights") / "weights.json").write_text(json.dumps({"weights": weights}))
+    grader = FixedGrader(rules.proposition_names)
+    monkeypatch.setattr("rbr.grading.load.make_grader", lambda *arguments: grader)
+    monkeypatch.setattr("rbr.training.reward_model.RewardModel", lambda folder: FixedScorer())
+
+    def printed(as_json):
+        explain("q", "a longer answer", "hard_refusal", as_json, project)
+        return capsys.readouterr().out
+
+    return printed
+
+
+def test_the_commands_json_sums_to_the_reward_bit_for_bit(explained):
+    explanation = json.loads(explained(as_json=True))
+    contributions = [value for _, _, value in explanation["contributions"].values()]
+    assert len(contributions) > 5
+    assert explanation["reward"] == explanation["reward_model"] + math.fsum(contributions)
+
+
+def test_the_commands_table_sums_to_the_total_it_prints(explained, rules):
+    lines = [line for line in explained(as_json=False).splitlines() if line.startswith("│")]
+    cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines]
+    names, printed = [row[0] for row in cells], [float(row[-1]) for row in cells]
+    assert names[0] == "R_rm" and names[-1] == "R_tot"
+    assert sorted(names[1:-1]) == sorted(rules.feature_names("hard_refusal"))
+    # Each line is rounded to 0.001, so each may be off by half of that.
+    assert abs(math.fsum(printed[:-1]) - printed[-1]) <= 0.0005 * len(printed) + 1e-9

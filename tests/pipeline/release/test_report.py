@@ -1,0 +1,77 @@
+"""The report: what it shows, and that a model's text is no markup."""
+
+import math
+import re
+
+import pytest
+
+from pipeline.release.comparison_table import TITLES
+from pipeline.release.examples import choose
+from pipeline.release.report import Model, build, parts
+from rbr.errors import DataError
+from rbr.evaluation.metrics import METRICS
+from rbr.reward.rule_based_reward import Explanation
+
+
+def row(prompt_id, completion, response_type="hard_refusal", label="ideal", refused=True):
+    return {
+        "prompt_id": prompt_id,
+        "category": "hate",
+        "response_type": response_type,
+        "prompt": f"prompt {prompt_id}",
+        "completion": completion,
+        "disallowed": False,
+        "refused": refused,
+        "completion_class": label,
+        "propositions": ["apology"],
+    }
+
+
+ROWS = {
+    "base": [row("a", "no"), row("b", "<script>alert(1)</script>"), row("c", "yes", "comply")],
+    "RBR PPO": [row("a", "no"), row("b", "", label="bad"), row("c", "yes", "comply")],
+}
+
+
+def explain(prompt, completion, response_type):
+    terms = {f"f{i}": (1.0, float(i - 4), float(i - 4)) for i in range(8)}
+    return Explanation(response_type, 0.5, terms, 0.5 + sum(i - 4 for i in range(8)))
+
+
+def table():
+    rows = [{"model": name, **dict.fromkeys(METRICS, (0.5, 0.25, 0.75))} for name in ROWS]
+    return {"rows": rows, "metrics": list(METRICS), "titles": TITLES, "notes": ["a <note>"]}
+
+
+def test_the_prompts_that_models_differ_on_come_first_and_each_type_has_its_own():
+    chosen = choose(ROWS, per_type=1)
+    assert [example.prompt for example in chosen] == ["prompt c", "prompt b"]
+    assert set(chosen[1].answers) == set(ROWS)
+
+
+def test_models_on_other_prompts_are_refused():
+    with pytest.raises(DataError, match="different prompts"):
+        choose({"one": ROWS["base"], "other": ROWS["base"][:1]})
+
+
+def test_the_parts_shown_sum_to_the_reward():
+    explanation = explain("q", "a", "comply")
+    shown = parts(explanation)
+    assert len(shown) == 7
+    assert math.fsum(value for _, value in shown) == pytest.approx(explanation.reward)
+
+
+def test_the_page_holds_all_and_escapes_what_models_wrote():
+    models = {
+        name: Model({"classes": {"hard_refusal": {"ideal": 1.0}}}, rows)
+        for name, rows in ROWS.items()
+    }
+    page = build(table(), models, {"A plot": b"png"}, choose(ROWS), explain, {"rules": "abc"})
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert "a &lt;note&gt;" in page
+    assert "data:image/png;base64,cG5n" in page
+    assert "(empty)" in page
+    # Nothing is loaded from elsewhere.
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    assert page.count('class="answer ') == 6

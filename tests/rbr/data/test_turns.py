@@ -1,0 +1,123 @@
+"""Every form of prompt and answer that chat clients write, and what is no answer."""
+
+import numpy as np
+import pytest
+
+from rbr.data.rows import Message
+from rbr.data.turns import read_batch, read_completion, read_conversation
+from rbr.errors import DataError
+from rbr.reward.rule_based_reward import RuleBasedReward
+from tests.fakes import FixedGrader, FixedScorer, drawn_weights
+
+CALL = [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+PARTS = [{"type": "text", "text": "a"}, {"type": "output_text", "text": "b"}]
+USER = {"role": "user", "content": "q"}
+
+
+def said(content, **more):
+    return {"role": "assistant", "content": content, **more}
+
+
+@pytest.mark.parametrize(
+    ("completion", "text"),
+    [
+        ("", ""),
+        ("a", "a"),
+        ([said("a")], "a"),
+        (said("a"), "a"),
+        ([Message(role="assistant", content="a")], "a"),
+        (np.array([said("a")]), "a"),
+        ([said(np.array(PARTS))], "ab"),
+        ([said("", tool_calls=[])], ""),
+        ([said("a", tool_calls=None, function_call=None, refusal=None)], "a"),
+        ([said(PARTS)], "ab"),
+        ([said([{"type": "thinking", "thinking": "hm"}, *PARTS])], "ab"),
+        ([said([{"type": "reasoning", "text": "hm"}, *PARTS])], "ab"),
+        ([said("a", reasoning_content="hm", thinking="hm")], "a"),
+        ([said(None, refusal="no")], "no"),
+        ([said([{"type": "refusal", "refusal": "no"}])], "no"),
+        ([said(None, tool_calls=CALL), {"role": "tool", "content": "42"}, said("a")], "a"),
+        ([said("", tool_calls=CALL), {"role": "function", "content": "42"}, said("a")], "a"),
+        ([said("I look.", tool_calls=CALL), {"role": "tool", "content": "42"}, said("a")],
+         "I look.\na"),
+        ([said([*PARTS, {"type": "tool_use", "id": "1"}]), {"role": "tool"}, said("c")], "ab\nc"),
+        ([USER, said("earlier"), USER, said("a")], "a"),
+    ],
+)  # fmt: skip
+def test_an_answer_is_the_assistants_text(completion, text):
+    assert read_completion(completion) == text
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        None,
+        3,
+        float("nan"),
+        True,
+        b"a",
+        [],
+        {},
+        ["a"],
+        [said(None)],
+        [said(None, tool_calls=CALL)],
+        [said("", tool_calls=CALL)],
+        [said("I look.", tool_calls=CALL)],
+        [said(None, function_call={"name": "f"})],
+        [said("a"), {"role": "tool", "content": "42"}],
+        [{"role": "tool", "content": "42"}],
+        [USER],
+        [{"content": "a"}],
+        [said(3)],
+        [said(float("nan"))],
+        [said([])],
+        [said({"text": "a"})],
+        [said(["a"])],
+        [said([*PARTS, {"type": "image_url", "image_url": {"url": "x"}}])],
+        [said([*PARTS, {"type": "input_audio"}])],
+        [said([*PARTS, {"type": "tool_use"}])],
+        [said([{"type": "text", "text": None}])],
+        [said([{"type": "text", "text": 3}])],
+        [said([{"type": "reasoning", "text": "hm"}])],
+    ],
+)
+def test_what_is_no_answer_is_an_error_that_names_the_row(rules, completion):
+    reward = RuleBasedReward(
+        rules, drawn_weights(rules), FixedGrader(rules.proposition_names), FixedScorer()
+    )
+    for response_type in ("hard_refusal", None):
+        with pytest.raises(DataError, match="^row 1: completion"):
+            reward(["q", "q"], ["a", completion], response_type=[response_type] * 2)
+
+
+def test_the_reward_of_parts_and_tool_turns_is_that_of_the_text(rules):
+    reward = RuleBasedReward(
+        rules, drawn_weights(rules), FixedGrader(rules.proposition_names), FixedScorer()
+    )
+    steps = [said(None, tool_calls=CALL), {"role": "tool", "content": "42"}, said(PARTS)]
+    types = ["hard_refusal"] * 3
+    found = reward([[USER], "q", [USER]], [steps, "ab", [said("ab")]], response_type=types)
+    assert len(set(found)) == 1
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [None, 3, "", "  ", [], [said("a")], ["q"], [{"role": "user", "content": None}],
+     [{"role": "user", "content": [{"type": "image"}]}], [{"role": "tool", "content": "t"}, USER],
+     [said(None, tool_calls=CALL), USER], [{"role": 3, "content": "q"}]],
+)  # fmt: skip
+def test_a_prompt_that_cannot_be_read_names_its_row(prompt):
+    with pytest.raises(DataError, match="^row 2: prompt"):
+        read_batch(["q", "q", prompt], ["a"] * 3)
+
+
+def test_prompts_are_read():
+    turns = [{"role": "developer", "content": "d"}, {"role": "user", "content": PARTS}]
+    found = read_conversation(turns)
+    assert [(m.role, m.content) for m in found] == [("system", "d"), ("user", "ab")]
+    assert read_conversation("q") == read_conversation([USER]) == (Message(**USER),)
+
+
+def test_as_many_completions_as_prompts():
+    with pytest.raises(DataError, match="2 prompts and 1 completions"):
+        read_batch(["q", "q"], ["a"])
