@@ -1,10 +1,15 @@
-"""What the benchmarks share: models, rows, workspaces and a clock."""
+"""What the benchmarks share: models, rows, workspaces, tokens, a clock."""
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +18,7 @@ if TYPE_CHECKING:
     from rbr.data.rows import Labelled
     from rbr.grading.head import HeadGrader
 
-# rbr is imported where it is used: the peers of benchmarks/ppo.py run beside other libraries than ours.
+# rbr is imported where it is used: a peer runs beside other libraries than ours.
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -27,6 +32,27 @@ def seconds(work: Callable[[], Any]) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
+
+
+def run_apart(
+    *command: str, python: Path | str = sys.executable, environment: Mapping[str, str] | None = None
+) -> Any:
+    """Run ``python -m command ...`` in a process of its own; returns the JSON in its last line.
+
+    Raises:
+        SystemExit: with the end of its output, if it fails.
+    """
+    done = subprocess.run(
+        [str(python), "-m", *command],
+        text=True,
+        capture_output=True,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, **(environment or {})},
+    )
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}: {done.stderr[-3000:]}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 def model_folder(name: str) -> Path:
@@ -56,13 +82,18 @@ def open_context(root: Path, key: str) -> Context:
 def longest_gold(count: int) -> list[Labelled]:
     """The longest gold rows: those whose prefix is worth sharing."""
     from rbr.data.rows import Labelled
-    from rbr.files import read_rows
+    from rbr.files import read_folder
 
     def length(row: Labelled) -> int:
         return sum(len(m.content) for m in row.conversation) + len(row.completion)
 
-    rows = read_rows(ROOT / "data" / "source" / "gold", Labelled)
+    rows = read_folder(ROOT / "data" / "source" / "gold", Labelled)
     return sorted(rows, key=length, reverse=True)[:count]
+
+
+def texts_of(rows: Sequence[Any]) -> tuple[list[Any], list[str]]:
+    """Conversations and completions of rows."""
+    return [row.conversation for row in rows], [row.completion for row in rows]
 
 
 def random_head(model: Path, folder: Path) -> HeadGrader:
@@ -86,6 +117,35 @@ def random_head(model: Path, folder: Path) -> HeadGrader:
     return HeadGrader(folder, model, batch_size=8)
 
 
-def texts_of(rows: Sequence[Any]) -> tuple[list[Any], list[str]]:
-    """Conversations and completions of rows."""
-    return [row.conversation for row in rows], [row.completion for row in rows]
+class Tokens:
+    """Counts tokens by the tokenizer of a model's folder."""
+
+    def __init__(self, model: Path) -> None:
+        self.model = model
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        from rbr.models.load import load_tokenizer
+
+        return load_tokenizer(self.model)
+
+    def texts(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text."""
+        return [len(ids) for ids in self.tokenizer(texts, add_special_tokens=False)["input_ids"]]
+
+    def prompts(self, conversations: Sequence[Any]) -> list[int]:
+        """Tokens of each conversation in the chat template, up to the answer."""
+        from rbr.models.load import chat_texts
+
+        return self.texts(chat_texts(self.tokenizer, conversations))
+
+    def both(self, conversations: Sequence[Any], completions: Sequence[str]) -> int:
+        """Tokens of all conversations and completions."""
+        return sum(self.prompts(conversations)) + sum(self.texts(completions))
+
+    def pairs(self, conversations: Sequence[Any], completions: Sequence[str]) -> list[int]:
+        """Tokens that heads on the model read of each conversation and completion."""
+        from rbr.grading.encoder import PairTokenizer
+
+        pairs = PairTokenizer(self.tokenizer)(conversations, completions)
+        return [len(pair.ids) for pair in pairs]

@@ -11,26 +11,24 @@ left out. The conversations are the longest gold rows: their prefix is what prod
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.common import (
     ROOT,
+    Tokens,
     arguments,
     longest_gold,
     model_folder,
     random_head,
+    run_apart,
     seconds,
     texts_of,
 )
 from rbr.grading.yesno import YesNoGrader
-from rbr.models.load import load_tokenizer
 from rbr.rules.rules import load_rules
 
 if TYPE_CHECKING:
@@ -69,22 +67,6 @@ def measure(name: str, model: Path, count: int) -> float:
         return seconds(lambda: grader.grade(conversations, completions)) / len(completions)
 
 
-def measure_vllm(options: argparse.Namespace) -> float | None:
-    """The same with vLLM, in its own environment; None, and why, if it does not run."""
-    command = [str(options.vllm_python), "-m", "benchmarks.grading", "--only", "vllm"]
-    command += ["--rows", str(options.rows), "--model", options.model]
-    # On a CPU vLLM reserves most of the memory for its cache by default.
-    environment = {"VLLM_CPU_KVCACHE_SPACE": "1", **os.environ}
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=environment, cwd=ROOT
-    )
-    lines = [line for line in done.stdout.splitlines() if line.startswith('{"seconds"')]
-    if lines:
-        return float(json.loads(lines[-1])["seconds"])
-    print(f"vllm did not run: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
-    return None
-
-
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--rows", type=int, default=8)
@@ -94,18 +76,19 @@ def main() -> None:
     options = parser.parse_args()
     model = model_folder(options.model)
     if options.only:
-        print(json.dumps({"seconds": measure(options.only, model, options.rows)}))
+        print(measure(options.only, model, options.rows))
         return
-    tokenizer = load_tokenizer(model)
-    texts = [
-        "\n".join([*(m.content for m in row.conversation), row.completion])
-        for row in longest_gold(options.rows)
-    ]
-    length = mean(len(ids) for ids in tokenizer(texts)["input_ids"])
-    print(f"{len(texts)} answers, conversation and answer {length:.0f} tokens on average")
+    conversations, completions = texts_of(longest_gold(options.rows))
+    length = Tokens(model).both(conversations, completions) / len(completions)
+    print(f"{len(completions)} answers, {length:.0f} tokens each with their conversation")
     found = {name: measure(name, model, options.rows) for name in ("apart", "transformers", "head")}
-    if options.vllm_python.exists() and (vllm := measure_vllm(options)):
-        found["vllm"] = vllm
+    if options.vllm_python.exists():
+        command = ["benchmarks.grading", "--only", "vllm", "--rows", str(options.rows)]
+        # On a CPU vLLM reserves most of the memory for its cache by default.
+        environment = {"VLLM_CPU_KVCACHE_SPACE": os.environ.get("VLLM_CPU_KVCACHE_SPACE", "1")}
+        found["vllm"] = run_apart(
+            *command, "--model", str(model), python=options.vllm_python, environment=environment
+        )
     for name, value in found.items():
         ratio = found["transformers"] / value
         print(

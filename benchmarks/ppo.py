@@ -5,8 +5,8 @@
 Both sides have the same model, batch, prompt and completion lengths, mini-batches, epochs, and the same
 reward model (a random head on the same model). Completions never end early, so that both handle the
 same tokens. Ours runs twice: with all layers trained, as TRL's has no other way, and with the upper third
-trained, as the profiles have it. TRL 1.12 runs in an environment of its own, made under .cache/ (a layer
-over this one). Sides take turns; the first rollout of each process is not counted. Prints tokens per
+trained, as the profiles have it. TRL 1.12 is installed under .cache/, for its own
+processes alone. Sides take turns; the first rollout of each process is not counted. Prints tokens per
 second (prompt and completion tokens through rollout, reward and all updates) and ratios.
 """
 
@@ -18,13 +18,12 @@ import json
 import statistics
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import ROOT, arguments, model_folder
+from benchmarks.common import ROOT, arguments, model_folder, run_apart
 
 PEER = "1.12.0"
 # Side -> share of the layers that are trained; None for TRL's trainer.
@@ -42,20 +41,13 @@ SHARED = {
 }
 
 
-def peer_python() -> Path:
-    """The Python of TRL 1.12's environment: this one's packages, with another TRL in front."""
-    home = ROOT / ".cache" / f"trl-{PEER}"
-    python = home / "bin" / "python"
-    if not (home / "made").exists():
-        subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
-        ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
-        found = subprocess.run([python, "-c", ask], check=True, text=True, capture_output=True)
-        layer = Path(found.stdout.strip()) / "base.pth"
-        layer.write_text(sysconfig.get_path("purelib") + "\n")
-        pip = [python, "-m", "pip", "install", "--quiet", "--no-deps", f"trl=={PEER}"]
-        subprocess.run(pip, check=True)
-        (home / "made").touch()
-    return python
+def peer_packages() -> Path:
+    """A folder with TRL 1.12, to be put before this environment's packages."""
+    folder = ROOT / ".cache" / f"trl-{PEER}"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", f"trl=={PEER}"]
+    if not folder.exists():
+        subprocess.run([*pip, "--target", str(folder)], check=True)
+    return folder
 
 
 def prompts(tokenizer: Any) -> list[str]:
@@ -176,13 +168,9 @@ def peers(model: Path, rollouts: int, output: str) -> list[float]:
 
 def measure(side: str, model: Path, rollouts: int) -> list[float]:
     """Seconds per rollout of a side, in a process of its own."""
-    python = sys.executable if SIDES[side] else str(peer_python())
-    command = [python, "-m", "benchmarks.ppo", "--side", side, "--models", str(model)]
-    command += ["--rollouts", str(rollouts)]
-    found = subprocess.run(command, text=True, capture_output=True, check=False, cwd=ROOT)
-    if found.returncode:
-        raise SystemExit(f"{side}: {found.stderr[-3000:]}")
-    return list(json.loads(found.stdout.strip().splitlines()[-1]))
+    environment = {} if SIDES[side] else {"PYTHONPATH": str(peer_packages())}
+    command = ["benchmarks.ppo", "--side", side, "--models", str(model)]
+    return list(run_apart(*command, "--rollouts", str(rollouts), environment=environment))
 
 
 def main() -> None:

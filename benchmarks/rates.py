@@ -2,9 +2,9 @@
 
     python -m benchmarks.rates [--root .] [--rows 192] [--out FILE]
 
-Runs each kind of work for a short while through the artifacts' own functions, on the data and models of a
-workspace where the graph has run, and writes floating-point operations per second by the formulas of
-orchestration/planning/work.py, mean lengths in tokens, and overheads. Nothing else should run meanwhile.
+Makes artifacts of a workspace where the graph has run once more, on few rows and beside the others, and
+writes floating-point operations per second by the formulas of orchestration/planning/work.py, mean
+lengths in tokens, and overheads. Nothing else should run meanwhile.
 """
 
 from __future__ import annotations
@@ -15,44 +15,40 @@ import os
 import platform
 import random
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import numpy as np
 import torch
 import yaml
 
 from assets.sft_checkpoint import chosen_demonstrations
-from benchmarks.common import ROOT, arguments, open_context, seconds, texts_of
+from benchmarks.common import ROOT, Tokens, arguments, open_context, seconds, texts_of
 from orchestration.planning.inputs import Lengths, Shape
 from orchestration.planning.report import PLANS
 from orchestration.planning.rows import count_rows
-from orchestration.planning.work import Workload, decoding_operations, training_operations
+from orchestration.planning.work import Workload, decoding_operations
 from pipeline import rows
 from pipeline.compiled_rules import compiled_rules
 from pipeline.context import Context
-from pipeline.profile import read_profile
+from pipeline.profile import Settings, read_profile
 from pipeline.run import NoRun
 from rbr.comparisons.conditioned import few_shot, request_conversation, requests
-from rbr.comparisons.training_rows import training_rows
-from rbr.data.rows import CapabilityItem, CapabilityText, TrainingRows
+from rbr.data.rows import CapabilityItem, CapabilityText
 from rbr.evaluation.capability import capability
 from rbr.files import iter_json_lines, read_json, read_rows, replacing
-from rbr.grading.encoder import PairTokenizer
 from rbr.grading.head import HeadGrader
-from rbr.grading.options import TuningOptions
 from rbr.grading.prompts import question_text
 from rbr.grading.store import GradeStore
-from rbr.grading.tune import fine_tune
 from rbr.models.generate import Batch, Generator
-from rbr.models.load import chat_texts, load_tokenizer, prompt_text
-from rbr.models.trainer import MetricsCallback
-from rbr.training.reward_model import RewardModel, train_reward_model
-from rbr.training.sft import train_sft
+from rbr.models.load import prompt_text
+from rbr.training.reward_model import RewardModel
+
+# Those that work on no model.
+WRITTEN = ("rules", "safety_prompts", "gold_propositions", "helpful_preferences")
 
 
 class FileRun(NoRun):
@@ -65,9 +61,34 @@ class FileRun(NoRun):
         with self._path.open("a") as file:
             file.write(json.dumps(values) + "\n")
 
-    def latest(self) -> dict[str, float]:
-        """The newest value of each metric."""
-        return {k: v for _, row in iter_json_lines(self._path) for k, v in row.items()}
+    def seconds(self) -> float:
+        """How long the training took, without loading and saving."""
+        found = {k: v for _, row in iter_json_lines(self._path) for k, v in row.items()}
+        return next(value for name, value in found.items() if name.endswith("/train_runtime"))
+
+
+def short_trainings(settings: Settings, count: int) -> dict[str, tuple[str, Settings]]:
+    """Per rate the artifact that is made for it, and the settings with which it is soon made."""
+
+    def some(section: str, **values: Any) -> Settings:
+        options = getattr(settings, section).model_copy(update=values)
+        return settings.model_copy(update={section: options})
+
+    def tuning(section: str) -> Settings:
+        once = getattr(settings, section).tuning.model_copy(update={"gold_epochs": 1})
+        return some(section, tuning=once, composed_per_type=count // 4, composed_comply=count)
+
+    demonstrations = {"helpful_demos": count // 2, "safety_demos": count // 2, "epochs": 1.0}
+    return {
+        "tune": ("grader", tuning("grader")),
+        "judge_tune": ("judge", tuning("judge")),
+        "sft": ("rbr/sft_checkpoint", some("sft", **demonstrations)),
+        "reward_model": (
+            "helpful_reward_model",
+            some("reward_model", max_pairs=count // 2, epochs=1.0),
+        ),
+        "ppo": ("rbr/ppo_checkpoint", some("rl", steps=3, save_steps=99)),
+    }
 
 
 @dataclass(frozen=True)
@@ -79,186 +100,124 @@ class Bench:
     scratch: Path
 
     @cached_property
-    def policy(self) -> Shape:
-        return self.shape("base_model")
+    def tokens(self) -> Tokens:
+        return Tokens(self.context.path("base_model"))
 
     @cached_property
-    def judge(self) -> Shape:
-        return self.shape("judge_model")
-
-    @cached_property
-    def tokenizer(self) -> Any:
-        return load_tokenizer(self.context.path("base_model"))
-
-    @cached_property
-    def comparisons(self) -> list[Any]:
-        return rows.comparisons(self.context, "train")
-
-    @cached_property
-    def texts(self) -> list[CapabilityText]:
-        return read_rows(self.context.source / "capability_text.jsonl", CapabilityText)
-
-    @cached_property
-    def items(self) -> list[CapabilityItem]:
-        items = read_rows(self.context.source / "capability.jsonl", CapabilityItem)
-        return items[: self.context.settings.evaluation.capability_items]
+    def comparisons(self) -> tuple[list[Any], list[str]]:
+        return texts_of(rows.comparisons(self.context, "train"))
 
     def shape(self, model: str) -> Shape:
         return Shape.model_validate(read_json(self.context.path(model) / "config.json"))
 
-    def folder(self, name: str) -> Path:
-        path = self.scratch / name
-        path.mkdir(exist_ok=True)
-        return path
+    def folders(self, name: str) -> list[Path]:
+        """Folders of the artifacts of a name, of all variants."""
+        graph = self.context.graph
+        return [self.context.path(key) for key, own in graph.items() if own.name == name]
 
-    # -- lengths -----------------------------------------------------------------------------------
+    def answers(self, name: str) -> float:
+        """Mean tokens of the completions of all evaluations of a name."""
+        files = [path for folder in self.folders(name) for path in folder.glob("*.jsonl")]
+        completions = [row["completion"] for file in files for _, row in iter_json_lines(file)]
+        return mean(self.tokens.texts(completions))
 
-    def tokens(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text."""
-        return [len(ids) for ids in self.tokenizer(texts, add_special_tokens=False)["input_ids"]]
-
-    def prompt_tokens(self, conversations: Sequence[Any]) -> list[int]:
-        """Tokens of each conversation in the chat template."""
-        return self.tokens(chat_texts(self.tokenizer, conversations))
-
-    def pair_tokens(self, model: str, conversations: Sequence[Any], texts: Sequence[str]) -> int:
-        """Tokens that heads on a model read."""
-        tokenizer = PairTokenizer(load_tokenizer(self.context.path(model)))
-        return sum(len(pair.ids) for pair in tokenizer(conversations, texts))
-
-    def answers(self, name: str) -> list[str]:
-        """Completions of all evaluations of a name."""
-        folders = [self.context.path(k) for k, a in self.context.graph.items() if a.name == name]
-        files = [path for folder in folders for path in sorted(folder.glob("*.jsonl"))]
-        return [row["completion"] for path in files for _, row in iter_json_lines(path)]
-
-    def lengths(self) -> Lengths:
-        """Means over the workspace's own data and what its models answered."""
-        context, draw, rules = self.context, random.Random(0), compiled_rules(self.context)
-        train, gold = rows.safety_prompts(context, "train"), rows.gold(context, "train")
-        safety = self.prompt_tokens([prompt.conversation for prompt in train])
-        limit, examples = (
-            context.settings.rl.max_prompt_tokens,
-            context.settings.comparisons.examples,
-        )
-        asked = [
-            request_conversation(request, few_shot(request, rules, train, examples, draw))
-            for request in requests(draw.sample(train, 24), rules, train, 0)
-        ]
-        pairs = rows.preferences(context, "helpful_preferences", "train")[: self.count]
-        preferred = [(p.conversation, text) for p in pairs for text in (p.chosen, p.rejected)]
-        some = texts_of(self.comparisons[: self.count])
-        histories = [
-            read_json(context.path(key) / "history.json")
-            for key, artifact in context.graph.items()
-            if artifact.name == "ppo_checkpoint"
-        ]
-
-        def demonstration(examples: Sequence[tuple[Any, str]]) -> float:
-            prompts = self.prompt_tokens([conversation for conversation, _ in examples])
-            # The end of the turn, and the line break behind it.
-            return mean(prompts) + mean(self.tokens([text for _, text in examples])) + 2
-
-        return Lengths(
-            prompt=mean(safety),
-            rl_prompt=mean(length for length in safety if length <= limit),
-            composed=mean(self.tokens([row.completion for row in self.comparisons])),
-            gold=mean(self.prompt_tokens([row.conversation for row in gold]))
-            + mean(self.tokens([row.completion for row in gold])),
-            demonstration=demonstration(self.demonstrations()),
-            preference=demonstration(preferred),
-            generated=mean(self.tokens(self.answers("baseline_eval"))),
-            answered=mean(self.tokens(self.answers("safety_eval"))),
-            rollout=mean(row["completions/mean_length"] for own in histories for row in own),
-            request=mean(self.tokens([prompt_text(self.tokenizer, turns) for turns in asked])),
-            question=mean(
-                self.tokens([question_text(p, "examples") for p in rules.propositions.values()])
-            ),
-            capability=mean(self.capability_tokens(self.items, self.texts)),
-            judge=self.pair_tokens("judge_model", *some) / self.pair_tokens("base_model", *some),
-        )
-
-    def demonstrations(self) -> list[tuple[Any, str]]:
-        artifact = self.context.graph["rbr/sft_checkpoint"]
-        return chosen_demonstrations(replace(self.context, artifact=artifact))
+    def capability_data(self) -> tuple[list[CapabilityItem], list[CapabilityText]]:
+        source, limit = self.context.source, self.context.settings.evaluation.capability_items
+        items = read_rows(source / "capability.jsonl", CapabilityItem)[:limit]
+        return items, read_rows(source / "capability_text.jsonl", CapabilityText)
 
     def capability_tokens(
         self, items: Sequence[CapabilityItem], texts: Sequence[CapabilityText]
     ) -> list[int]:
-        """Tokens of each pass of a capability evaluation."""
-        choices = [(item.question, choice) for item in items for choice in item.choices]
-        both = [
-            self.tokens([text for text, _ in choices]),
-            self.tokens([text for _, text in choices]),
+        """Tokens of each forward pass of a capability evaluation."""
+        questions = self.tokens.texts([item.question for item in items for _ in item.choices])
+        choices = self.tokens.texts([choice for item in items for choice in item.choices])
+        sums = [a + b for a, b in zip(questions, choices, strict=True)]
+        return [*self.tokens.texts([text.text for text in texts]), *sums]
+
+    def lengths(self) -> Lengths:
+        """Means over the workspace's own data and what its models answered."""
+        context, tokens, draw = self.context, self.tokens, random.Random(0)
+        rules, train = compiled_rules(context), rows.safety_prompts(context, "train")
+        safety = tokens.prompts([prompt.conversation for prompt in train])
+        limit, shots = context.settings.rl.max_prompt_tokens, context.settings.comparisons.examples
+        asked = [
+            request_conversation(request, few_shot(request, rules, train, shots, draw))
+            for request in requests(draw.sample(train, 24), rules, train, 0)
         ]
-        return [*self.tokens([text.text for text in texts]), *map(sum, zip(*both, strict=True))]
+        gold = rows.gold(context, "train")
+        pairs = rows.preferences(context, "helpful_preferences", "train")[: self.count]
+        preferred = [(p.conversation, text) for p in pairs for text in (p.chosen, p.rejected)]
+        artifact = context.graph["rbr/sft_checkpoint"]
+        demonstrations = chosen_demonstrations(replace(context, artifact=artifact))
+        some = [part[: self.count] for part in self.comparisons]
+        judge = sum(Tokens(context.path("judge_model")).pairs(*some))
+        histories = [read_json(f / "history.json") for f in self.folders("ppo_checkpoint")]
+        questions = [question_text(rule, "examples") for rule in rules.propositions.values()]
+
+        def whole(examples: Sequence[tuple[Any, str]]) -> float:
+            conversations, completions = zip(*examples, strict=True)
+            return tokens.both(conversations, completions) / len(examples)
+
+        return Lengths(
+            prompt=mean(safety),
+            rl_prompt=mean(length for length in safety if length <= limit),
+            composed=mean(tokens.texts(self.comparisons[1])),
+            gold=whole([(row.conversation, row.completion) for row in gold]),
+            # An answer is learnt with the end of its turn and the line break behind it.
+            demonstration=whole(demonstrations) + 2,
+            preference=whole(preferred) + 2,
+            generated=self.answers("baseline_eval"),
+            answered=self.answers("safety_eval"),
+            rollout=mean(row["completions/mean_length"] for own in histories for row in own),
+            request=mean(tokens.texts([prompt_text(tokens.tokenizer, turns) for turns in asked])),
+            question=mean(tokens.texts(questions)),
+            capability=mean(self.capability_tokens(*self.capability_data())),
+            judge=judge / sum(tokens.pairs(*some)),
+        )
 
     # -- rates: operations per second --------------------------------------------------------------
 
-    def trained(
-        self, prefix: str, function: Callable[..., Any], model: str, **arguments: Any
-    ) -> dict[str, float]:
-        """Metrics of a short training."""
-        run = FileRun(self.scratch / f"{prefix}-{model}.jsonl")
-        function(
-            self.context.path(model),
-            checkpoints=self.folder(f"{prefix}-{model}-checkpoints"),
-            seed=0,
-            callbacks=[MetricsCallback(run.metrics, prefix)],
-            **arguments,
-        )
-        return {name.rpartition("/")[2]: value for name, value in run.latest().items()}
-
-    def tune(self, model: str, shape: Shape, options: TuningOptions) -> float:
-        """Fine-tuning a backbone with heads."""
-        grader, rules = self.context.settings.grader, compiled_rules(self.context)
-        every = training_rows(
-            rows.gold(self.context, "train"),
-            rows.safety_prompts(self.context, "train"),
-            rules,
-            grader.composed_per_type,
-            grader.composed_comply,
-            self.context.settings.seed,
-        )
-        number = len(every.completions)
-        order = random.Random(0).sample(range(number), min(3 * self.count, number))
-        fields = ("conversations", "completions", "true", "response_types", "groups")
-        picked = [[getattr(every, name)[i] for i in order] for name in fields]
-        # All as gold: each is seen once.
-        some = TrainingRows(*picked, np.ones(len(order), dtype=bool))
-        names = rules.proposition_names
-        metrics = self.trained(
-            "tuning",
-            fine_tune,
-            model,
-            rows=some,
-            label_weights=np.ones((len(order), len(names))),
-            propositions=names,
-            options=options.model_copy(update={"gold_epochs": 1}),
-        )
-        each = self.pair_tokens(model, some.conversations, some.completions) / len(order)
-        operations = each * training_operations(shape, options.layers, options.trained_layers)
-        return operations * metrics["train_samples_per_second"]
-
-    def read(
-        self, artifact: str, model: str, shape: Shape, options: TuningOptions
+    def training(
+        self, rate: str, key: str, settings: Settings, work: Workload, rates: Mapping[str, float]
     ) -> tuple[float, float]:
+        """The rate of a short training; seconds of starting it and loading its model."""
+        run, target = FileRun(self.scratch / f"{rate}.jsonl"), self.scratch / rate
+        target.mkdir()
+        artifact = self.context.graph[key]
+        context = replace(self.context, settings=settings, artifact=artifact, run=run)
+        wall = seconds(lambda: artifact.body(context, target))
+        lengths, others = work.lengths, 0.0
+        if rate == "ppo":
+            history = read_json(target / "history.json")
+            rollout = mean(row["completions/mean_length"] for row in history)
+            lengths = lengths.model_copy(update={"rollout": rollout})
+        counts = count_rows(self.context.root, settings)
+        work = replace(work, settings=settings, rows=counts, lengths=lengths)
+        parts = [part for part in work.works() if part.artifact == key]
+        if rate == "ppo":
+            # Its time holds answering and grading too.
+            others = sum(p.operations / rates[p.rate] for p in parts if p.rate != rate)
+        own = sum(part.operations for part in parts if part.rate == rate)
+        return own / (run.seconds() - others), wall - run.seconds()
+
+    def reading(self, artifact: str, model: str, layers: int) -> tuple[float, float]:
         """Operations and seconds of a grader with heads."""
         grader = HeadGrader(self.context.path(artifact), self.context.path(model))
-        some = texts_of(self.comparisons[: 2 * self.count])
-        tokens = self.pair_tokens(model, *some)
+        some = [part[: 2 * self.count] for part in self.comparisons]
+        tokens = sum(Tokens(self.context.path(model)).pairs(*some))
         grader.grade(*(part[:32] for part in some))
-        return 2 * tokens * shape.layers(options.layers), seconds(lambda: grader.grade(*some))
+        took = seconds(lambda: grader.grade(*some))
+        return 2 * tokens * self.shape(model).layers(layers), took
 
-    def rewarded(self) -> tuple[float, float]:
+    def rewarding(self) -> tuple[float, float]:
         """Operations and seconds of R_rm."""
         model = RewardModel(self.context.path("helpful_reward_model"))
-        conversations, texts = texts_of(self.comparisons[: self.count])
-        tokens = sum(self.prompt_tokens(conversations)) + sum(self.tokens(texts))
-        layers = self.policy.layers(self.context.settings.reward_model.layers)
-        return 2 * tokens * layers, seconds(lambda: model.score(conversations, texts))
+        some = [part[: self.count] for part in self.comparisons]
+        layers = self.shape("base_model").layers(self.context.settings.reward_model.layers)
+        return 2 * self.tokens.both(*some) * layers, seconds(lambda: model.score(*some))
 
-    def generate(self) -> tuple[float, float]:
+    def generating(self) -> tuple[float, float]:
         """The rate of a full batch's greedy answers; seconds to load the model."""
         options, loaded = self.context.settings.evaluation, []
         path, limit = self.context.path("base_model"), options.max_new_tokens
@@ -267,81 +226,30 @@ class Bench:
         conversations = tuple(prompt.conversation for prompt in prompts)
         loaded[0](Batch(conversations[:4], None))
         took = seconds(lambda: loaded[0](Batch(conversations, None)))
-        each = decoding_operations(self.policy, mean(self.prompt_tokens(conversations)), limit)
+        prompt = mean(self.tokens.prompts(conversations))
+        each = decoding_operations(self.shape("base_model"), prompt, limit)
         return len(conversations) * each / took, load
 
-    def sft(self) -> float:
-        options = self.context.settings.sft
-        metrics = self.trained(
-            "sft",
-            train_sft,
-            "base_model",
-            demonstrations=self.demonstrations()[: self.count],
-            target=self.folder("sft-model"),
-            options=options,
-        )
-        each = training_operations(self.policy, None, options.trained_layers) + 4 * self.policy.head
-        return metrics["num_tokens"] * each / metrics["train_runtime"]
-
-    def reward_model(self) -> float:
-        options = self.context.settings.reward_model.model_copy(update={"epochs": 1.0})
-        pairs = rows.preferences(self.context, "helpful_preferences", "train")
-        metrics = self.trained(
-            "reward_model",
-            train_reward_model,
-            "base_model",
-            train=pairs[: self.count // 2],
-            target=self.folder("reward-model"),
-            options=options,
-        )
-        each = training_operations(self.policy, options.layers, options.trained_layers)
-        return metrics["num_tokens"] * each / metrics["train_runtime"]
-
-    def ppo(self, lengths: Lengths, rates: Mapping[str, float]) -> tuple[float, float]:
-        """The rate of PPO's own part of three rollouts; seconds of a launch."""
-        context, run = self.context, FileRun(self.scratch / "ppo.jsonl")
-        rl = context.settings.rl.model_copy(update={"steps": 3, "save_steps": 99})
-        settings = context.settings.model_copy(update={"rl": rl})
-        artifact, target = context.graph["rbr/ppo_checkpoint"], self.folder("ppo-model")
-        training = replace(context, settings=settings, artifact=artifact, run=run)
-        wall = seconds(lambda: artifact.body(training, target))
-        history = read_json(target / "history.json")
-        rollout = mean(row["completions/mean_length"] for row in history)
-        work = Workload(
-            settings,
-            count_rows(context.root, settings),
-            lengths.model_copy(update={"rollout": rollout}),
-            self.policy,
-            self.policy,
-            self.judge,
-            1.0,
-        )
-        parts = [part for part in work.works() if part.artifact == artifact.key]
-        runtime = run.latest()[f"{rl.algorithm}/train_runtime"]
-        others = sum(part.operations / rates[part.rate] for part in parts if part.rate != "ppo")
-        own = sum(part.operations for part in parts if part.rate == "ppo")
-        return own / (runtime - others), wall - runtime
-
     def capability(self) -> float:
-        items, texts = self.items[:24], self.texts[:4]
+        items, texts = self.capability_data()
+        items, texts, shape = items[:24], texts[:4], self.shape("base_model")
         took = seconds(lambda: capability(self.context.path("base_model"), items, texts))
-        tokens = sum(self.capability_tokens(items, texts))
-        return 2 * tokens * (self.policy.layers() + self.policy.head) / took
+        return 2 * sum(self.capability_tokens(items, texts)) * (shape.layers() + shape.head) / took
 
-    def artifact(self) -> float:
-        """Seconds of an artifact that works on no model."""
-        root = self.folder("workspace")
-        (root / "data").mkdir()
+    def writing(self) -> float:
+        """Mean seconds of an artifact that works on no model."""
+        root = self.scratch / "workspace"
+        (root / "data").mkdir(parents=True)
         for name in ("rules", "data/source"):
             (root / name).symlink_to(self.context.root / name)
         context = replace(self.context, root=root)
 
-        def make(name: str) -> None:
-            with replacing(context.path(name)) as output:
-                context.graph[name].body(context, output)
+        def make() -> None:
+            for name in WRITTEN:
+                with replacing(context.path(name)) as output:
+                    context.graph[name].body(context, output)
 
-        names = ("rules", "safety_prompts", "gold_propositions", "helpful_preferences")
-        return mean(seconds(lambda name=name: make(name)) for name in names)  # type: ignore[misc]
+        return seconds(make) / len(WRITTEN)
 
 
 def peak() -> float:
@@ -354,46 +262,43 @@ def peak() -> float:
 def measure(context: Context, count: int, scratch: Path) -> dict[str, Any]:
     """The file's contents."""
     bench, settings = Bench(context, count, scratch), context.settings
-    grader, judge = settings.grader.tuning, settings.judge.tuning
+    policy, judge = bench.shape("base_model"), bench.shape("judge_model")
     lengths = bench.lengths()
     print(f"lengths: {lengths}", flush=True)
-    generate, load = bench.generate()
-    graded, rewarded = bench.read("grader", "base_model", bench.policy, grader), bench.rewarded()
-    judged = bench.read("judge", "judge_model", bench.judge, judge)
+    generate, load = bench.generating()
+    reads = bench.reading("grader", "base_model", settings.grader.tuning.layers), bench.rewarding()
+    judged = bench.reading("judge", "judge_model", settings.judge.tuning.layers)
     rates = {
         "peak": peak(),
-        "tune": bench.tune("base_model", bench.policy, grader),
-        "read": (graded[0] + rewarded[0]) / (graded[1] + rewarded[1]),
+        "read": sum(operations for operations, _ in reads) / sum(took for _, took in reads),
         "generate": generate,
-        "sft": bench.sft(),
-        "reward_model": bench.reward_model(),
-        "judge_tune": bench.tune("judge_model", bench.judge, judge),
         "judge_read": judged[0] / judged[1],
         "capability": bench.capability(),
     }
-    rates["ppo"], launch = bench.ppo(lengths, rates)
+    counts = count_rows(context.root, settings)
+    work = Workload(settings, counts, lengths, policy, policy, judge, 1.0)
+    for rate, (key, short) in short_trainings(settings, count).items():
+        # The last is PPO, whose launch is what plans go by.
+        rates[rate], launch = bench.training(rate, key, short, work, rates)
     store = context.root / ".cache" / "grades.sqlite"
-    files = [
-        path
-        for name in ("synthetic_comparisons", "graded_comparisons")
-        for path in context.path(name).iterdir()
-    ]
+    folders = [context.path(name) for name in ("synthetic_comparisons", "graded_comparisons")]
+    size = sum(path.stat().st_size for folder in folders for path in folder.iterdir())
     comparisons = sum(len(rows.comparisons(context, split)) for split in rows.SPLITS)
-    metrics = read_json(context.path("synthetic_comparisons") / "metrics.json")
+    names = settings.models.policy, settings.models.judge
     return {
         "profile": read_profile(context.root)[0],
         "machine": f"{os.cpu_count()} cores of {processor()}, torch {torch.__version__}, 32 bits",
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
-        "attempts": metrics["generated.attempts"],
+        "attempts": read_json(folders[0] / "metrics.json")["generated.attempts"],
         "grade_bytes": store.stat().st_size / len(GradeStore(store)),
-        "row_bytes": sum(path.stat().st_size for path in files) / comparisons,
+        "row_bytes": size / comparisons,
         "models": {
-            settings.models.policy: bench.policy.model_dump(exclude_none=True),
-            settings.models.judge: bench.judge.model_dump(exclude_none=True),
+            name: shape.model_dump(exclude_none=True)
+            for name, shape in zip(names, (policy, judge), strict=True)
         },
         "lengths": lengths.model_dump(),
         "rates": rates,
-        "overheads": {"artifact": bench.artifact(), "load": load, "launch": launch},
+        "overheads": {"artifact": bench.writing(), "load": load, "launch": launch},
     }
 
 
@@ -418,8 +323,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=192, help="rows that each kind of work is on")
     parser.add_argument("--out", type=Path, help="default: deploy/plans/<profile>.yaml of the root")
     options = parser.parse_args()
+    context = open_context(options.root, "rules")
     with tempfile.TemporaryDirectory() as scratch:
-        context = open_context(options.root, "rules")
         found = rounded(measure(context, options.rows, Path(scratch)))
     header = "# Measured by benchmarks/rates.py; rates in floating-point operations per second.\n"
     out = options.out or context.root / PLANS / f"{found['profile']}.yaml"

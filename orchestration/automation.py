@@ -68,9 +68,7 @@ def rules_sensor(root: Path, clock: Callable[[], float] = time.time) -> dg.Senso
         if change == reported:
             reason = "reported; if its run failed, mend the cause and start it again, or edit the rules"
             return dg.SensorResult(skip_reason=reason, cursor=cursor)
-        # A rule that is gone changes what the others are read with: it is reported too.
-        versions = {**dict.fromkeys(made, "removed"), **seen.hashes}
-        changed = {name: v for name, v in versions.items() if made.get(name) != v}
+        changed = {name: v for name, v in seen.hashes.items() if made.get(name) != v}
         del changed["digest"]
         return dg.SensorResult(
             cursor=cursor,
@@ -105,8 +103,6 @@ def weekly_schedule(job: str) -> dg.ScheduleDefinition:
 
 def release_in_progress(instance: dg.DagsterInstance) -> bool:
     """Whether an unfinished run is to make the release."""
-    for record in instance.get_asset_records([RELEASE]):
-        run_id = record.asset_entry.last_planned_materialization_run_id
-        run = instance.get_run_by_id(run_id) if run_id else None
-        return run is not None and not run.is_finished
-    return False
+    planned = instance.get_latest_planned_materialization_info(RELEASE)
+    run = instance.get_run_by_id(planned.run_id) if planned else None
+    return run is not None and not run.is_finished

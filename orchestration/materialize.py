@@ -22,6 +22,7 @@ from pipeline.artifact import Artifact, upstream
 from pipeline.context import Context
 from pipeline.profile import Settings, read_settings
 from pipeline.release.champion import Champion
+from pipeline.run import library_log
 from pipeline.variants import MAIN
 from rbr.errors import GateError, RBRError
 from rbr.evaluation.paired import compare
@@ -169,7 +170,7 @@ def make(workspace: Workspace, artifact: Artifact, graph_run: str, log: Log, com
             artifact, graph_run, workspace.profile, parameters(workspace.settings, artifact), log
         ) as run:
             context = workspace.context(artifact, run)
-            with replacing(context.folder) as output:
+            with replacing(context.folder) as output, library_log(run.log):
                 output.mkdir(parents=True)
                 metrics = {name: float(v) for name, v in artifact.body(context, output).items()}
                 write_json(output / "metrics.json", metrics)

@@ -8,7 +8,6 @@ checkpoints of the next one.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import pickle
 import signal
@@ -21,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from pipeline.run import library_log
 from rbr.errors import RBRError, TrainingError
 
 if TYPE_CHECKING:
@@ -42,13 +42,13 @@ def launch(
         call: picklable (a ``functools.partial`` of a module's function).
         threads: of torch, in this process; launched ones share the cores.
         checkpoints: the output of the processes is kept there as ``output.log``.
+        log: receives what ``rbr`` logs in the main process of launched ones.
 
     Raises:
         TrainingError: if a process fails or is killed, with the end of its output.
     """
     if options.processes is None:
-        with _library_log(log):
-            return _run(call, threads)
+        return _run(call, threads)
     with tempfile.TemporaryDirectory(prefix="rbr-") as private:
         work, result = Path(private) / "call.pickle", Path(private) / "result.json"
         work.write_bytes(pickle.dumps((call, threads)))
@@ -135,31 +135,6 @@ def _forward(lines: IO[str], output: Path, log: Callable[[str], None]) -> None:
                 raise TrainingError(line.removeprefix(ERROR).rstrip())
 
 
-class _LogLines(logging.Handler):
-    """Passes what ``rbr`` logs to a function."""
-
-    def __init__(self, log: Callable[[str], None]) -> None:
-        super().__init__(logging.INFO)
-        self._log = log
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._log(record.getMessage())
-
-
-@contextmanager
-def _library_log(log: Callable[[str], None]) -> Iterator[None]:
-    """Pass on what ``rbr`` logs while the block runs."""
-    handler, logger = _LogLines(log), logging.getLogger("rbr")
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
-
-
 def _end_with_parent() -> None:
     """End this process as soon as the one that started it is gone."""
     # Not sys.stdin: Python aborts at its end while another thread holds that.
@@ -179,7 +154,7 @@ def main(work: str, result: str) -> int:
     main_process = int(os.environ.get("RANK", "0")) == 0
     call, threads = pickle.loads(Path(work).read_bytes())
     try:
-        with _library_log(lambda text: _report(LOG, text) if main_process else None):
+        with library_log(lambda text: _report(LOG, text) if main_process else None):
             metrics = _run(call, threads)
     except RBRError as error:
         _report(ERROR, str(error))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 
@@ -48,3 +50,28 @@ def progress(run: Run, task: str, every: float = 10.0) -> Callable[[int, int], N
             run.log(f"{task}: {done}/{total}")
 
     return report
+
+
+class _LogLines(logging.Handler):
+    """Passes what ``rbr`` logs to a function."""
+
+    def __init__(self, log: Callable[[str], None]) -> None:
+        super().__init__(logging.INFO)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._log(record.getMessage())
+
+
+@contextmanager
+def library_log(log: Callable[[str], None]) -> Iterator[None]:
+    """Pass on what ``rbr`` logs while the block runs."""
+    handler, logger = _LogLines(log), logging.getLogger("rbr")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from pipeline.profile import Settings
 from pipeline.variants import VARIANTS
 from rbr.comparisons.compose import labels_of
 from rbr.comparisons.conditioned import COMPOSED_ONLY
@@ -18,9 +18,6 @@ from rbr.data.splits import policy_prompts
 from rbr.files import read_rows
 from rbr.rules.rules import load_rules
 from rbr.training.demonstrations import answers_and_refusals
-
-if TYPE_CHECKING:
-    from pipeline.profile import Settings
 
 
 @dataclass(frozen=True)

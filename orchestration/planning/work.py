@@ -9,16 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from pipeline.variants import VARIANTS
-
-if TYPE_CHECKING:
-    from orchestration.planning.inputs import Lengths, Measured, Shape, Target
-    from orchestration.planning.rows import RowCounts
-    from pipeline.profile import Judge, Settings
-    from pipeline.variants import Variant
-    from rbr.grading.options import GraderOptions
+from orchestration.planning.inputs import Lengths, Measured, Shape, Target
+from orchestration.planning.rows import RowCounts
+from pipeline.profile import Judge, Settings
+from pipeline.variants import VARIANTS, Variant
+from rbr.grading.options import GraderOptions
 
 
 @dataclass(frozen=True)
@@ -157,13 +153,13 @@ class Workload:
         return Work(artifact, "generate", tokens, rows * each, passes)
 
     def _rewarded(self, artifact: str, rows: float, completion: float) -> Work:
-        layers = self.policy.layers(self.settings.reward_model.layers)
         tokens = rows * (self.lengths.prompt + completion)
+        layers = self.policy.layers(self.settings.reward_model.layers)
         return Work(artifact, "read", tokens, 2 * tokens * layers)
 
     def _judged(self, artifact: str, rows: float, completion: float) -> Work:
-        layers = self.judge.layers(self.settings.judge.tuning.layers)
         tokens = rows * (self.lengths.prompt + completion) * self.lengths.judge
+        layers = self.judge.layers(self.settings.judge.tuning.layers)
         return Work(artifact, "judge_read", tokens, 2 * tokens * layers)
 
     def _graded(self, artifact: str, rows: float, completion: float) -> Work:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 from orchestration.production.settings import FILE, Postgres
 from rbr.errors import RBRError
 
@@ -13,28 +15,20 @@ def require_databases(settings: Postgres) -> None:
         RBRError: PostgreSQL does not answer, refuses the password, or the user may not create them.
     """
     import psycopg2
-    from psycopg2 import sql
+    from psycopg2.sql import SQL, Identifier
 
-    where = f"PostgreSQL at {settings.host}:{settings.port}"
+    server = {"host": settings.host, "port": settings.port, "user": settings.user}
+    password = settings.password.value()
     try:
-        connection = psycopg2.connect(
-            host=settings.host,
-            port=settings.port,
-            user=settings.user,
-            password=settings.password.value(),
-            dbname="postgres",
-            connect_timeout=10,
-        )
-    except psycopg2.OperationalError as error:
-        raise RBRError(f"{FILE}: {where} cannot be used: {error}") from None
-    connection.autocommit = True  # databases cannot be created in a transaction
-    try:
-        with connection.cursor() as cursor:
+        with closing(
+            psycopg2.connect(**server, password=password, dbname="postgres", connect_timeout=10)
+        ) as connection:
+            connection.autocommit = True  # databases cannot be created in a transaction
+            cursor = connection.cursor()
             cursor.execute("select datname from pg_database")
             existing = {row[0] for row in cursor.fetchall()}
             for name in {settings.dagster_database, settings.mlflow_database} - existing:
-                cursor.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+                cursor.execute(SQL("create database {}").format(Identifier(name)))
     except psycopg2.Error as error:
-        raise RBRError(f"{FILE}: {where} lacks a database: {error}") from None
-    finally:
-        connection.close()
+        where = f"PostgreSQL at {settings.host}:{settings.port}"
+        raise RBRError(f"{FILE}: {where} cannot be used: {error}") from None

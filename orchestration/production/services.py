@@ -1,11 +1,9 @@
-"""The four services: where they listen, what they are given, and how each is seen to be healthy."""
+"""The four services: where they listen, their environment and settings, and when each is healthy."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,31 +15,29 @@ from orchestration.dagster_home import instance_settings
 from orchestration.production.settings import Production
 
 
-@dataclass(frozen=True)
-class Service:
-    """A program of ``supervisord.conf``; ``check`` returns what is wrong with it, or None."""
-
-    name: str
-    address: str
-    check: Callable[[Production], str | None]
-
-    def problem(self, settings: Production) -> str | None:
-        """What is wrong with the service in a few words; None if it is healthy."""
-        try:
-            return self.check(settings)
-        except requests.RequestException as error:
-            return f"does not answer ({type(error).__name__})"
-
-
-def services(settings: Production) -> list[Service]:
-    """In the order in which they are started."""
+def addresses(settings: Production) -> dict[str, str]:
+    """Where each program of ``supervisord.conf`` listens, in the order in which they are started."""
     mlflow, dagster = settings.mlflow, settings.dagster
-    return [
-        Service("mlflow", f"http://{mlflow.host}:{mlflow.port}", _mlflow),
-        Service("code-server", f"127.0.0.1:{dagster.code_server_port}", _code_server),
-        Service("webserver", f"http://{dagster.host}:{dagster.port}", _webserver),
-        Service("daemon", "schedules, sensors, run queue, retries", _daemon),
-    ]
+    return {
+        "mlflow": f"http://{mlflow.host}:{mlflow.port}",
+        "code-server": f"127.0.0.1:{dagster.code_server_port}",
+        "webserver": f"http://{dagster.host}:{dagster.port}",
+        "daemon": "schedules, sensors, run queue, retries",
+    }
+
+
+def problem(service: str, settings: Production) -> str | None:
+    """What is wrong with a service in a few words; None if it is healthy."""
+    checks = {
+        "mlflow": _mlflow,
+        "code-server": _code_server,
+        "webserver": _webserver,
+        "daemon": _daemon,
+    }
+    try:
+        return checks[service](settings)
+    except requests.RequestException as error:
+        return f"does not answer ({type(error).__name__})"
 
 
 def environment(root: Path, settings: Production) -> dict[str, str]:
@@ -124,22 +120,22 @@ def write_settings(root: Path, settings: Production) -> None:
     )
 
 
-def _request(method: str, host: str, port: int, path: str, **options: Any) -> requests.Response:
-    host = "127.0.0.1" if host == "0.0.0.0" else host
+def _request(method: str, url: str, **options: Any) -> requests.Response:
     with requests.Session() as session:
         session.trust_env = False  # no proxy between services of one machine
-        return session.request(method, f"http://{host}:{port}{path}", timeout=10, **options)
+        return session.request(
+            method, url.replace("//0.0.0.0:", "//127.0.0.1:"), timeout=10, **options
+        )
 
 
 def _mlflow(settings: Production) -> str | None:
-    mlflow = settings.mlflow
-    address = mlflow.host, mlflow.port, "/api/2.0/mlflow/experiments/search?max_results=1"
-    if _request("GET", *address).status_code != 401:
+    url = f"{addresses(settings)['mlflow']}/api/2.0/mlflow/experiments/search?max_results=1"
+    if _request("GET", url).status_code != 401:
         return "answers without a password"
-    login = mlflow.user, mlflow.password.value() or ""
-    status = _request("GET", *address, auth=login).status_code
+    password = settings.mlflow.password
+    status = _request("GET", url, auth=(settings.mlflow.user, password.value() or "")).status_code
     if status == 401:
-        return f"refuses the password of {mlflow.password.env}"
+        return f"refuses the password of {password.env}"
     return None if status == 200 else f"answers {status}"
 
 
@@ -147,7 +143,7 @@ def _code_server(settings: Production) -> str | None:
     import grpc
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-    with grpc.insecure_channel(f"127.0.0.1:{settings.dagster.code_server_port}") as channel:
+    with grpc.insecure_channel(addresses(settings)["code-server"]) as channel:
         request = health_pb2.HealthCheckRequest(service="DagsterApi")
         try:
             answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=10)
@@ -158,8 +154,8 @@ def _code_server(settings: Production) -> str | None:
 
 
 def _graphql(settings: Production, query: str) -> dict[str, Any]:
-    dagster = settings.dagster
-    answer = _request("POST", dagster.host, dagster.port, "/graphql", json={"query": query})
+    url = f"{addresses(settings)['webserver']}/graphql"
+    answer = _request("POST", url, json={"query": query})
     answer.raise_for_status()
     return dict(answer.json()["data"])
 

@@ -64,17 +64,17 @@ class Supervisor:
         if done.returncode:
             raise RBRError(f"supervisord does not start: {done.stderr.strip()[-300:]}", CONFIG)
 
-    def start(self, service: str) -> None:
-        """Start a service unless it is running."""
-        with suppress(Fault):
-            self._rpc().startProcess(service, False)
+    def start(self, service: str, problem: Callable[[], str | None], seconds: float) -> None:
+        """Start a service unless it is running, and wait until it is healthy.
 
-    def wait(self, service: str, problem: Callable[[], str | None], seconds: float) -> None:
-        """Wait until a service is healthy.
+        Args:
+            problem: what is wrong with the service, or None.
 
         Raises:
             RBRError: with the last lines of its log, if it ends or does not get healthy in time.
         """
+        with suppress(Fault):
+            self._rpc().startProcess(service, False)
         deadline = time.monotonic() + seconds
         pid = self.pids().get(service, 0)
         while True:

@@ -25,7 +25,7 @@ def fit(root, rules, tmp_path):
 
     def run(**weights):
         settings = read_settings(root, "smoke")[1]
-        changed = {"weights": settings.weights.model_copy(update=weights)}
+        changed = {"weights": settings.weights.model_copy(update={"l2_path": (1e-2,), **weights})}
         context = context_of(tmp_path, "fitted_weights", settings.model_copy(update=changed))
         make(context)
         return (read_json(context.folder / f"{name}.json") for name in ("weights", "report"))

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from pipeline.profile import Settings
 from rbr.data.rows import Comparison, Message
 from rbr.files import read_json, write_rows
 from rbr.training import reward_model
@@ -49,7 +50,8 @@ def test_weights_on_the_human_reward_model_are_fitted_beside_its_scores(
         write_rows(data / "synthetic_comparisons" / f"{split}.jsonl", comparisons[::-1])
     reports = {}
     for name in ("fitted_weights", "human_fitted_weights"):
-        context = context_of(tmp_path, name)
+        settings = Settings(weights={"l2_path": (1e-2,)})
+        context = context_of(tmp_path, name, settings)
         make(context)
         assert set(read_json(context.folder / "weights.json")["weights"]) == set(rules.reward)
         reports[name] = read_json(context.folder / "report.json")

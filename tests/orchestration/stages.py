@@ -1,19 +1,16 @@
-"""Which stages there are, and which of them a graph run made."""
+"""Which artifacts there are, and which of them a graph run made."""
 
 import dagster as dg
 
-from pipeline.profile import VARIANTS
-from rbr.steps import STEPS
+from assets import graph
+from pipeline.variants import VARIANTS
 
-EVERY_STAGE = {
-    f"{name}@{variant}" if variant else name
-    for name, step in STEPS.items()
-    for variant in (VARIANTS if step.variants else (None,))
-}
+GRAPH = graph(tuple(VARIANTS))
+EVERY_KEY = set(GRAPH)
 
 
 def outcomes(instance: dg.DagsterInstance, graph_run: str) -> dict[str, bool]:
-    """Of each stage of a graph run: was it given back?"""
+    """Of each artifact of a graph run: was it restored?"""
     found = {}
     for run in instance.get_runs(dg.RunsFilter(tags={"rbr/graph_run": graph_run})):
         records = instance.get_records_for_run(
@@ -21,7 +18,5 @@ def outcomes(instance: dg.DagsterInstance, graph_run: str) -> dict[str, bool]:
         ).records
         for record in records:
             made = record.event_log_entry.asset_materialization
-            name = made.asset_key.to_user_string()
-            stage = f"{name}@{made.partition}" if made.partition else name
-            found[stage] = made.metadata["reused"].value
+            found[made.asset_key.to_user_string()] = made.metadata["reused"].value
     return found

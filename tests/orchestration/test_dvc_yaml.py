@@ -1,41 +1,61 @@
-"""``dvc.yaml`` is what the registry says."""
+"""``dvc.yaml`` is what the declarations say."""
 
+import pytest
 import yaml
 
-from orchestration.dvc_yaml import render
-from rbr.steps import STEPS
+from assets import graph
+from orchestration.dvc_yaml import render, require_current
+from pipeline.variants import VARIANTS
+from rbr.errors import RBRError
+from tests.orchestration.stages import GRAPH
+
+
+@pytest.fixture(scope="module")
+def stages():
+    return yaml.safe_load(render(GRAPH))["stages"]
 
 
 def test_the_file_is_current(root):
-    assert (root / "dvc.yaml").read_text() == render(), "run python -m orchestration.dvc_yaml"
+    assert (root / "dvc.yaml").read_text() == render(GRAPH), "run python -m orchestration.dvc_yaml"
 
 
-def test_there_is_a_stage_for_each_artifact_and_per_variant_where_there_are_some():
-    stages = yaml.safe_load(render())["stages"]
-    assert set(stages) == set(STEPS)
-    assert {n for n, s in stages.items() if "foreach" in s} == {
-        n for n, s in STEPS.items() if s.variants
-    }
+def test_a_file_of_other_declarations_is_named(tmp_path):
+    (tmp_path / "dvc.yaml").write_text(render(GRAPH))
+    require_current(tmp_path, GRAPH)
+    with pytest.raises(RBRError, match=r"dvc\.yaml: .*python -m orchestration\.dvc_yaml"):
+        require_current(tmp_path, graph(("rbr",)))
 
 
-def test_weights_do_not_depend_on_the_wording_of_propositions():
-    stages = yaml.safe_load(render())["stages"]
+def test_there_is_a_stage_for_each_artifact_of_each_variant_and_one_for_the_code(stages):
+    per_variant = ("sft_checkpoint", "ppo_checkpoint", "safety_eval", "capability_eval")
+    expected = {f"{variant}-{name}" for variant in VARIANTS for name in per_variant}
+    assert expected <= set(stages)
+    assert len(stages) == 1 + 18 + len(expected)
+    assert set(stages["code"]["deps"]) == {"assets", "pipeline", "rbr"}
+
+
+def test_each_stage_depends_on_the_digest_of_its_own_code(stages):
+    for stage, content in stages.items():
+        if stage != "code":
+            assert f"data/code/{stage.rpartition('-')[2]}" in content["deps"]
+
+
+def test_weights_do_not_depend_on_the_wording_of_propositions(stages):
     assert "data/rules/ranking.json" in stages["fitted_weights"]["deps"]
     assert "data/rules/propositions.json" not in stages["fitted_weights"]["deps"]
     assert "data/rules/ranking.json" not in stages["grader"]["deps"]
 
 
-def test_a_variant_depends_on_what_its_own_reward_reads():
-    stage = yaml.safe_load(render())["stages"]["ppo_checkpoint"]
-    items = stage["foreach"]
-    assert "data/fitted_weights" in items["rbr"]["own"]
-    assert "models/human_reward_model" not in items["rbr"]["own"]
-    on_human = {"models/human_reward_model", "data/human_fitted_weights"}
-    assert on_human <= set(items["human_rbr"]["own"])
-    assert not {"models/helpful_reward_model", "data/fitted_weights"} & set(
-        items["human_rbr"]["own"]
-    )
-    assert set(items["human"]["own"]) - set(stage["do"]["deps"]) == {
+def test_a_variant_depends_on_what_its_own_reward_reads(stages):
+    reads = {variant: set(stages[f"{variant}-ppo_checkpoint"]["deps"]) for variant in VARIANTS}
+    assert "data/fitted_weights" in reads["rbr"]
+    assert "models/human_reward_model" not in reads["rbr"]
+    assert {"models/human_reward_model", "data/human_fitted_weights"} <= reads["human_rbr"]
+    assert not {"models/helpful_reward_model", "data/fitted_weights"} & reads["human_rbr"]
+    assert reads["human"] == {
+        "data/code/ppo_checkpoint",
+        "data/helpful_preferences",
+        "data/safety_prompts",
         "models/human_reward_model",
         "models/sft_checkpoint/human",
     }

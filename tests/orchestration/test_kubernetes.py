@@ -7,9 +7,9 @@ import dagster as dg
 import pytest
 import yaml
 
-from assets.resources import GPU, POOLS, REQUESTS, pool_of
+from orchestration.dagster_assets import GPU, REQUESTS
 from orchestration.definitions import definitions
-from rbr.steps import STEPS
+from tests.orchestration.stages import GRAPH
 
 dagster_k8s = pytest.importorskip("dagster_k8s", reason="needs the extra k8s: pip install '.[k8s]'")
 kubernetes_validate = pytest.importorskip("kubernetes_validate")
@@ -48,7 +48,7 @@ def launcher_config(values):
     }
 
 
-def job_of(name, values, defs):
+def job_of(key, values, defs):
     """The job of an asset's step, as dagster-k8s makes it of the launcher's settings and its tags."""
     from dagster._config import process_config, resolve_to_config_type
     from dagster_k8s import K8sRunLauncher
@@ -74,7 +74,7 @@ def job_of(name, values, defs):
         volumes=config["volumes"],
         resources=config["resources"],
     )
-    asset = defs.resolve_asset_graph().get(dg.AssetKey(name)).assets_def
+    asset = defs.resolve_asset_graph().get(dg.AssetKey(key.split("/"))).assets_def
     tags = asset.op.tags["dagster-k8s/config"]
     if isinstance(tags, str):
         import json
@@ -84,21 +84,21 @@ def job_of(name, values, defs):
         {**tags, "job_spec_config": config["run_k8s_config"].get("job_spec_config", {})}
     )
     return construct_dagster_k8s_job(
-        job_config, ["dagster", "api", "execute_step"], f"step-{name.replace('_', '-')}", user
+        job_config, ["dagster", "api", "execute_step"], f"step-{re.sub('[_/]', '-', key)}", user
     )
 
 
-@pytest.mark.parametrize("name", list(STEPS))
-def test_the_job_of_each_step_passes_the_schema_and_asks_for_its_resources(name, values, defs):
+@pytest.mark.parametrize("key", list(GRAPH))
+def test_the_job_of_each_asset_passes_the_schema_and_asks_for_its_resources(key, values, defs):
     from kubernetes.client import ApiClient
 
-    job = job_of(name, values, defs)
+    job = job_of(key, values, defs)
     manifest = ApiClient().sanitize_for_serialization(job)
     manifest = {"apiVersion": "batch/v1", "kind": "Job", **manifest}
     kubernetes_validate.validate(manifest, "1.33", strict=True)
     pod = manifest["spec"]["template"]["spec"]
-    assert pod["containers"][0]["resources"]["requests"] == REQUESTS[pool_of(name)]
-    assert (GPU in pod["containers"][0]["resources"]["limits"]) == (pool_of(name) is not None)
+    assert pod["containers"][0]["resources"]["requests"] == REQUESTS[GRAPH[key].pool]
+    assert (GPU in pod["containers"][0]["resources"]["limits"]) == (GRAPH[key].pool is not None)
     assert pod["volumes"][-1]["persistentVolumeClaim"]["claimName"] == "rbr-workspace"
     assert manifest["spec"]["ttlSecondsAfterFinished"] > 0
 
@@ -140,13 +140,12 @@ def test_the_values_instance_settings_are_dagsters(values):
     assert found.success, found.errors
 
 
-def test_each_heavy_asset_has_one_pool_and_there_is_none_unknown(defs):
-    named = [name for names in POOLS.values() for name in names]
-    assert len(named) == len(set(named))
-    assert set(named) <= set(STEPS)
-    for name in STEPS:
-        node = defs.resolve_asset_graph().get(dg.AssetKey(name))
-        assert node.assets_def.op.pool == pool_of(name)
+def test_what_trains_or_grades_has_a_pool_and_the_asset_is_in_it(defs):
+    for key, artifact in GRAPH.items():
+        node = defs.resolve_asset_graph().get(dg.AssetKey(key.split("/")))
+        assert node.assets_def.op.pool == artifact.pool
+        heavy = artifact.folder == "models" and not artifact.name.endswith("_model")
+        assert artifact.pool or not heavy, key
 
 
 def profile(workspace, kubernetes):

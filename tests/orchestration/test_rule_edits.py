@@ -9,22 +9,22 @@ import dagster as dg
 import pytest
 
 from orchestration.demo import run_graph
+from orchestration.cli.common import open_context
 from orchestration.cli.diff import compare
-from pipeline.profile import VARIANTS, read_settings
-from rbr.steps import Context
+from pipeline.variants import VARIANTS
 from tests.orchestration.conftest import Workspace
-from tests.orchestration.stages import EVERY_STAGE, outcomes
+from tests.orchestration.stages import EVERY_KEY, outcomes
 
 pytestmark = pytest.mark.smoke_graph
 
 JUDGEMENT = "rules/propositions/judgement.yaml"
 RBR_POLICY = {
-    "ppo_checkpoint@rbr",
-    "safety_eval@rbr",
-    "capability_eval@rbr",
-    "ppo_checkpoint@human_rbr",
-    "safety_eval@human_rbr",
-    "capability_eval@human_rbr",
+    "rbr/ppo_checkpoint",
+    "rbr/safety_eval",
+    "rbr/capability_eval",
+    "human_rbr/ppo_checkpoint",
+    "human_rbr/safety_eval",
+    "human_rbr/capability_eval",
     "model_release",
 }
 WEIGHTS_ONWARD = {"rules", "fitted_weights", "human_fitted_weights", *RBR_POLICY}
@@ -32,17 +32,17 @@ GRADES_ONWARD = {"graded_comparisons", *WEIGHTS_ONWARD}
 COMPARISONS_ONWARD = {
     "synthetic_comparisons",
     "human_preferences",
-    "sft_checkpoint@rbr",
-    "sft_checkpoint@human_rbr",
+    "rbr/sft_checkpoint",
+    "human_rbr/sft_checkpoint",
     *GRADES_ONWARD,
 }
 HUMAN_PREFERENCES_ONWARD = {
     "human_reward_model",
-    "sft_checkpoint@human",
-    "ppo_checkpoint@human",
-    "capability_eval@human",
+    "human/sft_checkpoint",
+    "human/ppo_checkpoint",
+    "human/capability_eval",
 }
-SAFETY_EVALS = {"baseline_eval", *(f"safety_eval@{variant}" for variant in VARIANTS)}
+SAFETY_EVALS = {"baseline_eval", *(f"{variant}/safety_eval" for variant in VARIANTS)}
 GRADER_AND_JUDGE = {"grader", "grader_accuracy", "judge"}
 
 
@@ -116,8 +116,8 @@ EDITS = {
         *HUMAN_PREFERENCES_ONWARD,
         *SAFETY_EVALS,
         # Its rollouts answer safety prompts too.
-        "ppo_checkpoint@helpful",
-        "capability_eval@helpful",
+        "helpful/ppo_checkpoint",
+        "helpful/capability_eval",
     },
     new_proposition: {
         "gold_propositions",
@@ -151,12 +151,12 @@ CASES = [pytest.param(edit, marks=LONG if edit in ALIKE else ()) for edit in EDI
 @pytest.mark.parametrize("edit", CASES, ids=lambda edit: edit.__name__)
 def test_an_edit_makes_again_what_diff_says_and_grades_as_many(copy, edit):
     edit(copy)
-    said = compare(Context(copy.root, read_settings(copy.root)[1]), "HEAD")
+    said = compare(open_context(copy.root), "HEAD")
     before = grades(copy)
     with dg.DagsterInstance.local_temp(str(copy.root / ".dagster")) as instance:
         assert run_graph(copy.root, instance, "edited") == []
         given_back = outcomes(instance, "edited")
-    assert set(given_back) == EVERY_STAGE
+    assert set(given_back) == EVERY_KEY
     made = {stage for stage, reused in given_back.items() if not reused}
     assert made == set(said.stale)
     assert made == EDITS[edit]
