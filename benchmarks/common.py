@@ -82,12 +82,12 @@ def open_context(root: Path, key: str) -> Context:
 def longest_gold(count: int) -> list[Labelled]:
     """The longest gold rows: those whose prefix is worth sharing."""
     from rbr.data.rows import Labelled
-    from rbr.files import read_folder
+    from rbr.files import read_rows
 
     def length(row: Labelled) -> int:
         return sum(len(m.content) for m in row.conversation) + len(row.completion)
 
-    rows = read_folder(ROOT / "data" / "source" / "gold", Labelled)
+    rows = read_rows(ROOT / "data" / "source" / "gold", Labelled)
     return sorted(rows, key=length, reverse=True)[:count]
 
 

@@ -45,7 +45,7 @@ def peer_packages() -> Path:
     """A folder with TRL 1.12, to be put before this environment's packages."""
     folder = ROOT / ".cache" / f"trl-{PEER}"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", f"trl=={PEER}"]
-    if not folder.exists():
+    if not (folder / "trl").exists():
         subprocess.run([*pip, "--target", str(folder)], check=True)
     return folder
 
