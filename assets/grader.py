@@ -56,8 +56,7 @@ def grader(context: Context, output: Path) -> Mapping[str, float]:
 def fit_yes_no(context: Context, rules: Rules, output: Path) -> Mapping[str, float]:
     """Choose the prompts and the calibration of a yes/no engine on gold train rows."""
     from rbr.grading.load import make_engine
-    from rbr.grading.yesno import fit_prompts
-    from rbr.grading.yesno import save_prompts
+    from rbr.grading.yesno import fit_prompts, save_prompts
 
     options = context.settings.grader
     train = rows.gold(context, "train")

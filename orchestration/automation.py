@@ -66,7 +66,9 @@ def rules_sensor(root: Path, clock: Callable[[], float] = time.time) -> dg.Senso
         change = f"{made.get('digest')}>{seen.hashes['digest']}"
         cursor = f"{seen.cursor} {change}"
         if change == reported:
-            reason = "reported; if its run failed, mend the cause and start it again, or edit the rules"
+            reason = (
+                "reported; if its run failed, mend the cause and start it again, or edit the rules"
+            )
             return dg.SensorResult(skip_reason=reason, cursor=cursor)
         changed = {name: v for name, v in seen.hashes.items() if made.get(name) != v}
         del changed["digest"]

@@ -124,8 +124,8 @@ def _reached(module: str, body: str, modules: set[str]) -> tuple[list[ast.stmt],
         node = defined.get(pending.pop())
         if node is None or id(node) in found:
             continue
-        if isinstance(node, ast.FunctionDef):
-            node.decorator_list = []
+        if isinstance(node, ast.FunctionDef) and node.name == body:
+            node.decorator_list = []  # the declaration
         found[id(node)] = node
         pending += [part.id for part in ast.walk(node) if isinstance(part, ast.Name)]
     statements = [node for node in tree.body if id(node) in found]

@@ -1,11 +1,15 @@
 """The reward: features, completion classes, fitted weights, and R_tot."""
 
-from rbr.reward.classes import class_probabilities, hard_class
-from rbr.reward.confirm import confirms
-from rbr.reward.features import features
-from rbr.reward.fit import Comparisons, FittedWeights, fit_response_type
-from rbr.reward.rule_based_reward import Explanation, RuleBasedReward, Scorer
-from rbr.reward.weights import Fit, Pairs, fit_weights, make_pairs, pair_error
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rbr.reward.classes import class_probabilities, hard_class
+    from rbr.reward.confirm import confirms
+    from rbr.reward.fit import Comparisons, FittedWeights, fit_response_type
+    from rbr.reward.rule_based_reward import Explanation, RuleBasedReward, Scorer
+    from rbr.reward.weights import Fit, Pairs, fit_weights, make_pairs, pair_error
 
 __all__ = [
     "Comparisons",
@@ -17,10 +21,26 @@ __all__ = [
     "Scorer",
     "class_probabilities",
     "confirms",
-    "features",
     "fit_response_type",
     "fit_weights",
     "hard_class",
     "make_pairs",
     "pair_error",
 ]
+_MODULES = {
+    "classes": ("class_probabilities", "hard_class"),
+    "confirm": ("confirms",),
+    "fit": ("Comparisons", "FittedWeights", "fit_response_type"),
+    "rule_based_reward": ("Explanation", "RuleBasedReward", "Scorer"),
+    "weights": ("Fit", "Pairs", "fit_weights", "make_pairs", "pair_error"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name at its first use: a profile names options without loading SciPy."""
+    import importlib
+
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

@@ -65,27 +65,15 @@ def read_completion(outputs: Any) -> str:
     value = present("outputs", outputs)
     if isinstance(value, Mapping):
         key = only_key("outputs", value, OUTPUT_KEYS)
-        if key == "messages":
-            value = value["messages"]
-        elif key == "content":
-            value = {"role": "assistant", **value}
-        else:
-            value = only_choice(value["choices"])
+        if key == "choices":
+            choices = value["choices"]
+            if not isinstance(choices, list) or len(choices) != 1:
+                raise DataError("outputs.choices: give a chat completion with one choice")
+            value = choices[0].get("message") if isinstance(choices[0], Mapping) else None
+            if not isinstance(value, Mapping):
+                raise DataError("outputs.choices.0: the choice has no message")
+        value = value["messages"] if key == "messages" else {"role": "assistant", **value}
     return turns.read_completion(value, "outputs")
-
-
-def only_choice(choices: Any) -> Any:
-    """The message of a chat completion.
-
-    Raises:
-        DataError: unless there is one choice, with a message.
-    """
-    if not isinstance(choices, list) or len(choices) != 1:
-        raise DataError("outputs.choices: give a chat completion with one choice")
-    message = choices[0].get("message") if isinstance(choices[0], Mapping) else None
-    if not isinstance(message, Mapping):
-        raise DataError("outputs.choices.0: the choice has no message")
-    return {"role": "assistant", **message}
 
 
 def read_response_type(

@@ -90,9 +90,9 @@ def _score_together(reward: RuleBasedReward, jobs: Sequence[Job], max_batch: int
     items = [item for job in jobs if not job.explain for item in job.items]
     rewards = iter(score(reward, items, max_batch))
     return [
-        _explain(reward, job.items[0])
+        _finite(reward.explain(*job.items[0]))
         if job.explain
-        else _checked(list(islice(rewards, len(job.items))))
+        else _finite(list(islice(rewards, len(job.items))))
         for job in jobs
     ]
 
@@ -118,20 +118,15 @@ def score(reward: RuleBasedReward, items: Sequence[Item], max_batch: int) -> lis
     return rewards
 
 
-def _checked(rewards: list[ItemReward]) -> Outcome:
-    """The rewards of one job, or an error that names those that are no finite number."""
+def _finite(outcome: list[ItemReward] | Explanation) -> Outcome:
+    """The outcome of one job, or an error that names the rewards that are no finite number."""
+    rewards: Sequence[ItemReward | Explanation]
+    rewards = outcome if isinstance(outcome, list) else [outcome]
     bad = [
-        Detail(where=str(i), message=f"R_rm {r.reward_model}, rule-based {r.rule_based}")
-        for i, r in enumerate(rewards)
-        if not math.isfinite(r.reward)
+        Detail(where=str(i), message=f"R_rm {found.reward_model}, reward {found.reward}")
+        for i, found in enumerate(rewards)
+        if not math.isfinite(found.reward)
     ]
     if bad:
         return ServeError(503, "not_finite", f"{len(bad)} scores are not finite; see details", bad)
-    return rewards
-
-
-def _explain(reward: RuleBasedReward, item: Item) -> Outcome:
-    explanation = reward.explain(*item)
-    if not math.isfinite(explanation.reward):
-        return ServeError(503, "not_finite", f"the reward is {explanation.reward}")
-    return explanation
+    return outcome

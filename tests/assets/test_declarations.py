@@ -11,9 +11,7 @@ from pipeline.profile import Settings
 from pipeline.variants import MAIN, VARIANTS
 from rbr.rules.compiled import compiled
 
-CHOICES = [
-    names for n in range(1, 5) for names in combinations(VARIANTS, n) if MAIN.name in names
-]
+CHOICES = [names for n in range(1, 5) for names in combinations(VARIANTS, n) if MAIN.name in names]
 
 
 @pytest.mark.parametrize("variants", CHOICES, ids=",".join)

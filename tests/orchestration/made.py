@@ -56,9 +56,7 @@ class MadeUp:
     def context(self, name: str, champion: Champion | None = None) -> Context:
         """What the gate of an artifact is given."""
         artifact = self.graph[key_of(name)]
-        return Context(
-            self.root, self.settings, artifact, self.graph, champion=lambda: champion
-        )
+        return Context(self.root, self.settings, artifact, self.graph, champion=lambda: champion)
 
     def folder(self, name: str) -> Path:
         return self.root / self.graph[key_of(name)].path

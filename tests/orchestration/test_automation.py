@@ -50,7 +50,9 @@ class Project:
         self.cursor, self.reason = data.cursor, data.skip_message
         assert not data.run_requests
         for request in data.dynamic_partitions_requests:
-            self.instance.add_dynamic_partitions(request.partitions_def_name, request.partition_keys)
+            self.instance.add_dynamic_partitions(
+                request.partitions_def_name, request.partition_keys
+            )
         for event in data.asset_events:
             assert event.asset_key == dg.AssetKey("written_rules")
             self.instance.report_runless_asset_event(event)

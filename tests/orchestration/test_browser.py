@@ -7,7 +7,6 @@ import re
 import shutil
 from pathlib import Path
 
-import dagster as dg
 import pytest
 
 from assets import graph

@@ -15,10 +15,12 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from rbr.rules import load_rules
-from pipeline.profile import VARIANTS
+from orchestration.watch import made_rules
+from pipeline.artifact import upstream
+from rbr.rules.rules import load_rules
 from tests.orchestration.conftest import Workspace
-from tests.orchestration.servers import serving, wait_for
+from tests.orchestration.servers import restored, serving, wait_for
+from tests.orchestration.stages import GRAPH
 
 pytestmark = pytest.mark.smoke_graph
 
@@ -26,6 +28,8 @@ EDITS = int(os.environ.get("RBR_EDITS", "5"))
 # A person saves one file every few seconds.
 SECONDS_BETWEEN = 3.0
 KINDS = ("hard_refusal", "soft_refusal_disclosure", "soft_refusal_methods")
+RULES_ONWARD = {"rules", *(key for key in GRAPH if "rules" in upstream(GRAPH, key))}
+BY_AUTOMATION = {"dagster/from_automation_condition": "true"}
 # Growth of a server between its first graph run and the end that is no leak: caches fill, pages come
 # and go. A sensor that kept its rules at each look would be far over it.
 MIB_ALLOWED = 60.0
@@ -54,33 +58,38 @@ def test_edits_in_a_row_are_all_run_once_and_memory_stays_level(finished, tmp_pa
     workspace = Workspace(Path(shutil.copytree(finished.root, tmp_path / "project", symlinks=True)))
     rules = workspace.root / "rules"
     states = [load_rules(rules).digest]
+    compiled = [made_rules(workspace.root)["digest"]]
     memory: list[dict[str, float]] = []
     with serving(workspace) as servers, servers.instance() as instance:
+        before = len(instance.get_runs())
+
+        def look() -> None:
+            memory.append(servers.memory())
+            digest = made_rules(workspace.root).get("digest", compiled[-1])
+            if digest != compiled[-1]:
+                compiled.append(digest)
+
+        def settled() -> bool:
+            look()
+            runs = started(instance)
+            failed = [run for run in runs if run.is_failure]
+            assert not failed, f"{failed[0].run_id} failed"
+            return compiled[-1] == states[-1] and all(run.is_finished for run in runs)
+
         servers.switch_on("rules_changed")
         for number in range(EDITS):
             edit(workspace, number)
             states.append(load_rules(rules).digest)
             pause = time.monotonic() + SECONDS_BETWEEN
-            wait_for("the next edit", lambda until=pause: time.monotonic() >= until)
-            memory.append(servers.memory())
-
-        def settled() -> bool:
-            memory.append(servers.memory())
-            last = starts(instance)[-1:]
-            return (
-                bool(last)
-                and last[0].tags.get("rbr/rules") == states[-1]
-                and released(instance, last[0])
-            )
-
+            wait_for("the next edit", lambda until=pause: look() or time.monotonic() >= until)
         wait_for("the last edit's release", settled, patience=300 + 60 * EDITS)
-        # And then nothing more: two more looks of the sensor change nothing.
-        count = len(instance.get_runs())
-        looks = ticks(instance)
-        wait_for("two more looks", lambda: ticks(instance) >= looks + 2)
-        memory.append(servers.memory())
-        assert len(instance.get_runs()) == count
-        check_runs(instance, states)
+        # And then nothing more: more looks of the sensor and of the automation change nothing.
+        for name in ("rules_changed", "rule_automation"):
+            looks = ticks(instance, name)
+            wait_for(f"more of {name}", lambda n=name, least=looks + 2: ticks(instance, n) >= least)
+        assert settled()
+        assert len(instance.get_runs()) == before + len(started(instance))
+        check_runs(instance, states, compiled)
     check_nothing_is_stale(workspace)
     report = levels(memory)
     assert set(report) == {"daemon", "webserver", "code"}
@@ -89,60 +98,33 @@ def test_edits_in_a_row_are_all_run_once_and_memory_stays_level(finished, tmp_pa
         assert late - early <= MIB_ALLOWED, f"{name} grew from {early:.0f} to {late:.0f} MiB"
 
 
-def starts(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
-    """The sensor's shared runs, oldest first."""
-    runs = instance.get_runs(
-        dg.RunsFilter(job_name="shared", tags={"rbr/started_by": "rules_changed"})
-    )
-    return runs[::-1]
+def started(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+    """The runs that the automation started, oldest first."""
+    return instance.get_runs(dg.RunsFilter(tags=BY_AUTOMATION))[::-1]
 
 
-def parts(instance: dg.DagsterInstance, start: dg.DagsterRun) -> list[dg.DagsterRun]:
-    return list(
-        instance.get_runs(dg.RunsFilter(tags={"rbr/graph_run": start.tags["rbr/graph_run"]}))
-    )
-
-
-def released(instance: dg.DagsterInstance, start: dg.DagsterRun) -> bool:
-    own = parts(instance, start)
-    failed = [run for run in own if run.is_failure]
-    assert not failed, f"{failed[0].job_name} failed"
-    return any(run.job_name == "release" and run.is_success for run in own)
-
-
-def ticks(instance: dg.DagsterInstance) -> int:
-    [state] = [s for s in instance.all_instigator_state() if s.instigator_name == "rules_changed"]
+def ticks(instance: dg.DagsterInstance, sensor: str) -> int:
+    [state] = [s for s in instance.all_instigator_state() if s.instigator_name == sensor]
     return len(instance.get_ticks(state.instigator_origin_id, state.selector_id))
 
 
-def check_runs(instance: dg.DagsterInstance, states: list[str]) -> None:
-    begun = starts(instance)
-    keys = [run.tags["dagster/run_key"] for run in begun]
-    assert len(set(keys)) == len(keys)
-    # Each graph run compiled a state that was written, later than that of the run before, and another.
-    places = []
-    at = 0
-    for run in begun:
-        at = states.index(run.tags["rbr/rules"], at)
+def check_runs(instance: dg.DagsterInstance, states: list[str], compiled: list[str]) -> None:
+    """Each run compiled a state that was written, later than that of the run before, and another."""
+    runs = started(instance)
+    assert len(runs) == len(compiled) - 1
+    at, places = 0, []
+    for digest in compiled[1:]:
+        at = states.index(digest, at)
         places.append(at)
-    compiled = [states[place] for place in places]
-    assert all(one != other for one, other in itertools.pairwise(compiled))
-    assert compiled[0] != states[0]
+    assert compiled[0] == states[0]
     assert compiled[-1] == states[-1]
-    # All five parts, once each.
-    wanted = sorted([("shared", ""), ("release", ""), *(("variant", own) for own in VARIANTS)])
-    for run in begun:
-        own = [(p.job_name, p.tags.get("dagster/partition", "")) for p in parts(instance, run)]
-        assert sorted(own) == wanted
-    # One at a time.
-    spans = sorted(
-        (record.start_time, record.end_time)
-        for record in instance.get_run_records(
-            dg.RunsFilter(tags={"rbr/started_by": "rules_changed"})
-        )
-    )
+    # What is downstream of the rules, once each, in one run; one run at a time.
+    for run in runs:
+        assert set(restored(instance, run.run_id)) == RULES_ONWARD
+    records = instance.get_run_records(dg.RunsFilter(tags=BY_AUTOMATION))
+    spans = sorted((record.start_time, record.end_time) for record in records)
     assert all(end <= start for (_, end), (start, _) in itertools.pairwise(spans))
-    print(f"{len(states) - 1} edits, {len(begun)} graph runs, after edits {places}")
+    print(f"{len(states) - 1} edits, {len(runs)} runs, after edits {places}")
 
 
 def check_nothing_is_stale(workspace: Workspace) -> None:

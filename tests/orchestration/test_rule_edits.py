@@ -8,9 +8,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from orchestration.demo import run_graph
 from orchestration.cli.common import open_context
 from orchestration.cli.diff import compare
+from orchestration.demo import run_graph
 from pipeline.variants import VARIANTS
 from tests.orchestration.conftest import Workspace
 from tests.orchestration.stages import EVERY_KEY, outcomes

@@ -9,8 +9,7 @@ import pytest
 
 from rbr.data.rows import Message
 from rbr.grading.encoder import POOLED, first_layers
-from rbr.grading.head import HeadGrader
-from rbr.grading.head import Heads
+from rbr.grading.head import HeadGrader, Heads
 from rbr.models.load import load_encoder
 from rbr.models.tiny import make_tiny
 

@@ -86,7 +86,7 @@ def test_what_is_no_answer_is_an_error_that_names_the_row(rules, completion):
         rules, drawn_weights(rules), FixedGrader(rules.proposition_names), FixedScorer()
     )
     for response_type in ("hard_refusal", None):
-        with pytest.raises(DataError, match="^row 1: completion"):
+        with pytest.raises(DataError, match=r"^row 1: completion"):
             reward(["q", "q"], ["a", completion], response_type=[response_type] * 2)
 
 
@@ -107,7 +107,7 @@ def test_the_reward_of_parts_and_tool_turns_is_that_of_the_text(rules):
      [said(None, tool_calls=CALL), USER], [{"role": 3, "content": "q"}]],
 )  # fmt: skip
 def test_a_prompt_that_cannot_be_read_names_its_row(prompt):
-    with pytest.raises(DataError, match="^row 2: prompt"):
+    with pytest.raises(DataError, match=r"^row 2: prompt"):
         read_batch(["q", "q", prompt], ["a"] * 3)
 
 

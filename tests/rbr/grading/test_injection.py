@@ -49,7 +49,7 @@ def prompt_of(engine, rules, answer, name="apology"):
 @pytest.mark.parametrize("attack", ATTACKS, ids=range(len(ATTACKS)))
 def test_an_answer_adds_quoted_lines_and_nothing_else(engine, rules, attack):
     harmless, found = (prompt_of(engine, rules, text) for text in ("harmless", attack))
-    lines = [line for line in re.split(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]", found)]
+    lines = re.split(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]", found)
     unquoted = [line for line in lines if not line.startswith("> ")]
     assert unquoted == [line for line in harmless.split("\n") if not line.startswith("> ")]
     # The answer's lines stand together, behind its name and before the question, which is last.
