@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,6 +26,7 @@ class InputsChangedError(RBRError):
 class Versions:
     """The stages of ``dvc.yaml`` under a root.
 
+    DVC's run cache takes paths from the current folder, which is not an ablation's arm's.
     Each call opens the repository afresh, since DVC remembers what it read, and under DVC's lock, so
     that ``dvc.lock`` is never read while another process writes it.
 
@@ -98,7 +99,8 @@ class Versions:
                 return None
             if found.changed():
                 try:
-                    repo.stage_cache.restore(found)
+                    with chdir(self.root):
+                        repo.stage_cache.restore(found)
                 except LockError:
                     raise
                 except (RunCacheNotFoundError, DvcException):
@@ -140,7 +142,8 @@ class Versions:
             found.commit()
             found.dump(update_pipeline=False)
             if share:
-                repo.stage_cache.save(found)
+                with chdir(self.root):
+                    repo.stage_cache.save(found)
 
         self._do(work)
 

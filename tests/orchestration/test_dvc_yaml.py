@@ -59,3 +59,9 @@ def test_a_variant_depends_on_what_its_own_reward_reads(stages):
         "models/human_reward_model",
         "models/sft_checkpoint/human",
     }
+
+
+def test_what_python_compiles_is_no_code(workspace):
+    ignored = workspace.run("-m", "dvc", "check-ignore", "rbr/__pycache__/files.cpython-311.pyc")
+    assert ignored.returncode == 0, ignored.stdout + ignored.stderr
+    assert workspace.run("-m", "dvc", "check-ignore", "rbr/files.py").returncode == 1
