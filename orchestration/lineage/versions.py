@@ -26,9 +26,9 @@ class InputsChangedError(RBRError):
 class Versions:
     """The stages of ``dvc.yaml`` under a root.
 
-    DVC's run cache takes paths from the current folder, which is not an ablation's arm's.
     Each call opens the repository afresh, since DVC remembers what it read, and under DVC's lock, so
-    that ``dvc.lock`` is never read while another process writes it.
+    that ``dvc.lock`` is never read while another process writes it. Its run cache is used from the
+    root: DVC takes the paths from the current folder, which is another for an ablation's arm.
 
     Args:
         log: receives a line when another process holds the lock.

@@ -35,9 +35,17 @@ ENDS = (
 
 
 class PlainText:
-    """Prompts that are what the user says, whatever they hold."""
+    """Prompts that are what the user says, whatever they hold.
 
-    ends: Sequence[str] = ENDS
+    Args:
+        ends: further tokens that end an answer.
+    """
+
+    def __init__(self, ends: Sequence[str] = ()) -> None:
+        # In a reversed text: a pattern at the end of a text would take quadratic time on an answer of
+        # nothing but ends.
+        reversed_ends = "|".join(re.escape(end[::-1]) for end in {*ENDS, *ends})
+        self._reversed_ends = re.compile(rf"(?:\s*+(?:{reversed_ends}))*")
 
     def turns(self, prompt: str) -> tuple[Message, ...]:
         """The prompt as one user turn."""
@@ -45,15 +53,8 @@ class PlainText:
 
     def answer(self, text: str) -> str:
         """A completion without the end tokens at its end; those elsewhere stay, to be graded."""
-        end = len(text)
-        while True:
-            start = end
-            while start and text[start - 1].isspace():
-                start -= 1
-            mark = next((m for m in self.ends if text.endswith(m, 0, start)), None)
-            if mark is None:
-                return text[:end]
-            end = start - len(mark)
+        ends = self._reversed_ends.match(text[::-1])
+        return text[: len(text) - ends.end()] if ends else text
 
 
 class ChatTemplate(PlainText):
@@ -70,9 +71,9 @@ class ChatTemplate(PlainText):
     """
 
     def __init__(self, render: Render, marks: Sequence[str]) -> None:
+        super().__init__(marks)
         self._render = render
         self._marks = tuple(marks)
-        self.ends = (*ENDS, *marks)
         start, user_end, assistant_end, generation = self._learn("user", "assistant", "user")
         self._open, self._after_user, self._after_assistant = start, user_end, assistant_end
         self._generation = generation

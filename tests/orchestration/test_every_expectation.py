@@ -315,8 +315,7 @@ def test_no_champion_moves_before_the_gates_of_the_release_and_of_all_upstream_p
     write(project.folder("safety_eval") / "ppo.jsonl", [])
     commit(project, "rbr/safety_eval")
     workspace = Workspace.open(project.root)
-    for artifact in workspace.graph.values():
-        restore(workspace, artifact)
+    restore(workspace, GRAPH["rbr/safety_eval"])
     good = (project.folder("model_release") / "comparison.json").read_text()
 
     def release(comparison):
@@ -343,7 +342,7 @@ def test_no_champion_moves_before_the_gates_of_the_release_and_of_all_upstream_p
     commit(project, "judge")
     assert restore(workspace, GRAPH["judge"]).gate.passed
     assert release(good).gate.passed
-    assert versions_of(workspace) == ("1", ["1"])
+    assert versions_of(workspace) == (1, [1])
 
 
 def test_a_verdict_holds_for_its_data_thresholds_and_code(project, monkeypatch):
