@@ -95,7 +95,7 @@ def generate_drafts(
             conversations,
             options.max_new_tokens,
             context.settings.evaluation.batch_size,
-            kept=checkpoints / f"{digest_of(turns)}.jsonl",
+            kept=checkpoints / f"{digest_of(turns, attempt)}.jsonl",
             progress=context.progress(f"generating comparisons, attempt {attempt + 1}"),
             sample_seed=seed + 1000 * attempt,
             temperature=options.temperature,
