@@ -42,12 +42,13 @@ class Worker:
         self._running: Sequence[Job] = ()
         self._since = 0.0
         self._seconds = INITIAL_SECONDS
-        self._changed = asyncio.Event()
-        self._batches: SimpleQueue[tuple[list[Job], Future[list[Outcome]]] | None] = SimpleQueue()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Accept jobs inside the block; at its end wait for the open ones, see ``close``."""
+        # Made anew for each lifespan: an event stays with the loop that first waits for it.
+        self._changed = asyncio.Event()
+        self._batches: SimpleQueue[tuple[list[Job], Future[list[Outcome]]] | None] = SimpleQueue()
         # A daemon: a model that hangs must not keep the process from ending.
         threading.Thread(target=self._call_reward, name="rbr-serve-worker", daemon=True).start()
         self._loop = asyncio.get_running_loop()
@@ -117,7 +118,8 @@ class Worker:
 
     def _call_reward(self) -> None:
         """The body of the thread."""
-        while work := self._batches.get():
+        batches = self._batches
+        while work := batches.get():
             batch, future = work
             # Once running it cannot be cancelled: a result that comes too late goes nowhere.
             if future.set_running_or_notify_cancel():

@@ -4,8 +4,10 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from fastapi.testclient import TestClient
 
 from rbr.data.rows import Message
+from rbr.serve import ServeSettings, create_app
 from rbr.serve.jobs import Item
 
 TALK = [
@@ -199,3 +201,10 @@ def test_no_page_loads_scripts_from_elsewhere(client_of, reward):
     client = client_of(reward)
     assert client.get("/docs").status_code == 404
     assert client.get("/redoc").status_code == 404
+
+
+def test_an_application_can_be_started_again(tricky):
+    app = create_app(tricky, ServeSettings(max_wait_ms=0))
+    for _ in range(3):
+        with TestClient(app) as client:
+            assert [ask(client).status_code for _ in range(2)] == [200, 200]
