@@ -35,7 +35,7 @@ def definitions(
     artifacts = graph(settings.variants)
     job = dg.define_asset_job(
         JOB,
-        # The written rules are observed, not materialized.
+        # The written rules are reported, not made.
         selection=dg.AssetSelection.all() - dg.AssetSelection.assets(written_rules.key),
         description="The whole graph: what changed is made, the rest is restored.",
     )

@@ -105,7 +105,7 @@ class Versions:
                     raise
                 except (RunCacheNotFoundError, DvcException):
                     return None
-                found.save()
+                found.save(run_cache=False)
                 found.dump(update_pipeline=False)
             return str(found.outs[0].hash_info.value)
 
@@ -153,7 +153,7 @@ class Versions:
         def work(repo: Repo) -> None:
             found = self._stage(repo, stage)
             if found.changed():
-                found.save()
+                found.save(run_cache=False)
                 found.commit()
                 found.dump(update_pipeline=False)
 

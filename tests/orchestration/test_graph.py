@@ -220,7 +220,7 @@ def alone(finished, tmp_path):
     profile = yaml.safe_load((root / "profiles" / "smoke.yaml").read_text())
     profile["variants"] = ["rbr"]
     profile["launch"]["processes"] = 1
-    profile["rl"]["steps"] = 40
+    profile["rl"]["steps"] = 16
     (root / "profiles" / "smoke.yaml").write_text(yaml.safe_dump(profile, sort_keys=False))
     workspace = Workspace(root)
     assert workspace.run("-m", "orchestration.dvc_yaml").returncode == 0
@@ -250,7 +250,7 @@ def test_a_killed_run_resumes_from_its_last_checkpoint(alone):
         f"rbr/{name}" for name in ("ppo_checkpoint", "safety_eval", "capability_eval")
     } | {"model_release"}
     history = json.loads((alone.root / "models/ppo_checkpoint/rbr/history.json").read_text())
-    assert len(history) == 40
+    assert len(history) == 16
     table = json.loads((alone.root / "data/model_release/comparison.json").read_text())
     assert [row["model"] for row in table["rows"]] == ["base", "RBR SFT", "RBR PPO"]
     # Dagster's queue would wait for ever for a run that nobody ends.
