@@ -22,6 +22,18 @@ ALLOWED_SKIPS = (
 )
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this hook
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two processes share the tests: one has those of the finished graph, which it begins with.
+
+    A file's tests stay in one process, since they share what the file's fixtures made.
+    """
+    for item in items:
+        of_graph = "finished" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("graph" if of_graph else item.path.as_posix()))
+    items.sort(key=lambda item: "finished" not in getattr(item, "fixturenames", ()))
+
+
 def skips(reporter: pytest.TerminalReporter) -> dict[str, int]:
     """The reasons for which tests were skipped in this session, and how many each."""
     reasons: dict[str, int] = {}
@@ -40,7 +52,7 @@ def not_allowed(reasons: dict[str, int]) -> list[str]:
 def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     yield
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if not_allowed(skips(reporter)) and session.exitstatus == pytest.ExitCode.OK:
+    if reporter and not_allowed(skips(reporter)) and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

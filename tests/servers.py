@@ -31,6 +31,16 @@ SECRETS = {
 }
 
 
+def alive(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """Those that still run; one that ended and that nobody asked for its status yet does not."""
+    found = []
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
 def free_port() -> int:
     with socket.socket() as own:
         own.bind(("127.0.0.1", 0))

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer_callback import ProgressCallback
-from transformers.trainer_utils import get_last_checkpoint
 
 from rbr.errors import DataError
 
@@ -86,11 +85,13 @@ def run_training(trainer: Any, prefix: str, callbacks: Sequence[TrainerCallback]
 
 
 def last_checkpoint(folder: Path) -> str | None:
-    """The newest complete checkpoint of a Transformers output folder, or None."""
-    found = get_last_checkpoint(str(folder)) if folder.is_dir() else None
-    if found and not (Path(found) / "trainer_state.json").exists():
-        return None  # killed while writing it; Transformers writes the state last
-    return found
+    """The newest complete checkpoint of a Transformers output folder, or None.
+
+    One that a killed process was writing lacks the trainer's state, which is written last.
+    """
+    complete = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
+    newest = max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+    return str(newest) if newest else None
 
 
 def per_process(batch: int, name: str) -> int:

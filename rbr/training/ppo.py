@@ -236,9 +236,10 @@ class PPOTrainer(GRPOTrainer):
         super()._save(output_dir, {name: v for name, v in state.items() if name not in frozen})
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
+        # Before the trainer's state, by which a checkpoint counts as complete.
         if self.args.should_save:
             folder = Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}"
+            folder.mkdir(parents=True, exist_ok=True)
             (folder / "ppo_state.json").write_text(
                 json.dumps(
                     {
@@ -248,6 +249,7 @@ class PPOTrainer(GRPOTrainer):
                     }
                 )
             )
+        super()._save_checkpoint(model, trial)
 
     def _load_from_checkpoint(self, checkpoint: str, model: Any = None) -> None:
         super()._load_from_checkpoint(checkpoint, model)

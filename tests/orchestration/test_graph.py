@@ -4,6 +4,7 @@ import json
 import shutil
 import sqlite3
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
@@ -156,40 +157,109 @@ def test_one_answer_is_graded_by_any_engine(finished):
     )
 
 
-def test_a_changed_margin_makes_again_what_depends_on_it_and_changed_back_nothing(finished):
-    path = finished.root / "rules" / "reward.yaml"
-    before = path.read_text()
-    db = finished.root / ".cache" / "grades.sqlite"
-    count = sqlite3.connect(db).execute("select count(*) from grades").fetchone()[0]
-    finished.edit("rules/reward.yaml", "margin: 1", "margin: 2")
-    done = finished.demo()
+def test_dvc_repro_and_dagster_agree(finished):
+    found = finished.run("-m", "dvc", "repro", "--dry")
+    assert found.returncode == 0, found.stderr
+    assert "Running stage" not in found.stdout
+
+
+@dataclass(frozen=True)
+class Edited:
+    """A copy of the finished workspace whose rules and profile were edited, and what then ran.
+
+    Attributes:
+        killed: output of a run that was killed in the policy's training.
+        left: processes of its training that outlived it.
+        resumed: output of the run after it.
+    """
+
+    workspace: Workspace
+    killed: str
+    left: list[psutil.Process]
+    resumed: str
+
+
+@pytest.fixture(scope="module")
+def edited(finished, tmp_path_factory):
+    """One variant is left; another margin; longer training in a process of its own."""
+    root = tmp_path_factory.mktemp("edited") / "project"
+    shutil.copytree(finished.root, root, symlinks=True)
+    shutil.rmtree(root / ".dagster")
+    workspace = Workspace(root)
+    workspace.edit("rules/reward.yaml", "margin: 1", "margin: 2")
+    profile = yaml.safe_load((root / "profiles" / "smoke.yaml").read_text())
+    profile["variants"] = ["rbr"]
+    profile["launch"]["processes"] = 1
+    profile["rl"]["steps"] = 16
+    (root / "profiles" / "smoke.yaml").write_text(yaml.safe_dump(profile, sort_keys=False))
+    assert workspace.run("-m", "orchestration.dvc_yaml").returncode == 0
+    running = workspace.start("-m", "orchestration.demo")
+    unfinished = root / ".cache" / "unfinished" / "rbr" / "ppo_checkpoint"
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and running.poll() is None:
+        if list(unfinished.glob("*/checkpoint-*/trainer_state.json")):
+            break
+        time.sleep(0.2)
+    killed = (root / "started.out").read_text()
+    assert running.poll() is None, killed[-3000:]
+    trainings = psutil.Process(running.pid).children(recursive=True)
+    assert trainings
+    running.kill()
+    running.wait()
+    left = psutil.wait_procs(trainings, timeout=30)[1]
+    assert not list((root / "models").glob("ppo_checkpoint/rbr.*"))
+    done = workspace.demo()
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
-    after = made(done.stdout)
-    assert {"rules", "fitted_weights", "human_fitted_weights", "model_release"} <= after
-    names = ("ppo_checkpoint", "safety_eval", "capability_eval")
-    for variant in ("rbr", "human_rbr"):
-        assert {f"{variant}/{name}" for name in names} <= after
-    unaffected = {
-        "base_model", "judge_model", "safety_prompts", "gold_propositions", "grader",
-        "grader_accuracy", "helpful_preferences", "helpful_reward_model", "judge", "baseline_eval",
-        "human_reward_model", *(f"{variant}/sft_checkpoint" for variant in VARIANTS),
-        *(f"{variant}/{name}" for variant in ("helpful", "human") for name in names),
+    return Edited(workspace, killed, left, done.stdout)
+
+
+MADE_OF_WEIGHTS = {
+    "rbr/ppo_checkpoint", "rbr/safety_eval", "rbr/capability_eval", "model_release"
+}  # fmt: skip
+
+
+def test_a_killed_run_resumes_from_its_last_checkpoint(edited):
+    # None is left that would write into the next one's checkpoints.
+    assert edited.left == []
+    assert "resuming from checkpoint-" in edited.resumed
+    # The killed run may have ended before or after the other weights, which need not wait for a policy.
+    remade = made(edited.resumed) & set(graph(("rbr",)))
+    assert remade - {"human_fitted_weights"} == MADE_OF_WEIGHTS
+    root = edited.workspace.root
+    history = json.loads((root / "models/ppo_checkpoint/rbr/history.json").read_text())
+    assert len(history) == 16
+    # Dagster's queue would wait for ever for a run that nobody ends.
+    db = root / ".dagster" / "history" / "runs.db"
+    states = [row[0] for row in sqlite3.connect(db).execute("select status from runs")]
+    assert sorted(states) == ["FAILURE", "SUCCESS"]
+
+
+def test_a_profile_says_which_variants_there_are(edited):
+    root = edited.workspace.root
+    table = json.loads((root / "data/model_release/comparison.json").read_text())
+    assert [row["model"] for row in table["rows"]] == ["base", "RBR SFT", "RBR PPO"]
+
+
+def test_a_changed_margin_makes_again_what_depends_on_it_and_nothing_else(edited, finished):
+    restored = set(GRAPH) - made(edited.killed)
+    assert not restored & {"rules", "fitted_weights", "human_fitted_weights"}
+    assert restored >= {
+        "base_model", "safety_prompts", "helpful_preferences", "helpful_reward_model", "grader",
+        "synthetic_comparisons", "graded_comparisons", "rbr/sft_checkpoint",
     }  # fmt: skip
-    assert not after & unaffected
-    assert sqlite3.connect(db).execute("select count(*) from grades").fetchone()[0] == count
-    # Changed back: what differs is still in DVC's run cache, and comes from there.
-    path.write_text(before)
-    back = finished.demo()
-    assert back.returncode == 0, back.stderr
-    assert made(back.stdout) == set()
-    assert json.loads(finished.run("-m", "dvc", "status", "--json").stdout) == {}
+    counts = []
+    for workspace in (edited.workspace, finished):
+        with sqlite3.connect(workspace.root / ".cache" / "grades.sqlite") as store:
+            counts.append(store.execute("select count(*) from grades").fetchone()[0])
+    assert counts[0] == counts[1]
 
 
-def test_the_two_versions_of_the_rules_are_compared_in_mlflow(finished):
-    done = finished.run(str(ROOT / "mlflow" / "compare.py"), "--out", "compared")
+def test_the_two_versions_of_the_rules_are_compared_in_mlflow(edited):
+    workspace = edited.workspace
+    done = workspace.run(str(ROOT / "mlflow" / "compare.py"), "--out", "compared")
     assert done.returncode == 0, done.stderr
-    page = (finished.root / "compared" / "comparison.html").read_text()
-    db = finished.root / "mlflow" / "mlflow.db"
+    page = (workspace.root / "compared" / "comparison.html").read_text()
+    db = workspace.root / "mlflow" / "mlflow.db"
     runs = sqlite3.connect(db).execute(
         "select run_uuid, name from runs where name like 'smoke%rules%'"
         " and name not like '%|%' and status = 'FINISHED'"
@@ -200,63 +270,21 @@ def test_the_two_versions_of_the_rules_are_compared_in_mlflow(finished):
         assert page.count(name) >= 3
         assert run_id in done.stdout
     assert "<h2>Weights that differ</h2>\n<table>" in page
-    assert "helpful PPO (" not in page  # it is the same, and stands there once
-    nothing = finished.run(str(ROOT / "mlflow" / "compare.py"), "no such run")
+    assert "base (" not in page  # it is the same, and stands there once
+    nothing = workspace.run(str(ROOT / "mlflow" / "compare.py"), "no such run")
     assert nothing.returncode == 1
     assert nothing.stderr.startswith("error: no finished run is named 'no such run'")
 
 
-def test_dvc_repro_and_dagster_agree(finished):
-    found = finished.run("-m", "dvc", "repro", "--dry")
-    assert found.returncode == 0, found.stderr
-    assert "Running stage" not in found.stdout
-
-
-@pytest.fixture
-def alone(finished, tmp_path):
-    """A copy of the finished workspace with one variant, whose trainings have processes of their own."""
-    root = Path(shutil.copytree(finished.root, tmp_path / "project", symlinks=True))
-    shutil.rmtree(root / ".dagster")
-    profile = yaml.safe_load((root / "profiles" / "smoke.yaml").read_text())
-    profile["variants"] = ["rbr"]
-    profile["launch"]["processes"] = 1
-    profile["rl"]["steps"] = 16
-    (root / "profiles" / "smoke.yaml").write_text(yaml.safe_dump(profile, sort_keys=False))
-    workspace = Workspace(root)
-    assert workspace.run("-m", "orchestration.dvc_yaml").returncode == 0
-    return workspace
-
-
-def test_a_killed_run_resumes_from_its_last_checkpoint(alone):
-    running = alone.start("-m", "orchestration.demo")
-    unfinished = alone.root / ".cache" / "unfinished" / "rbr" / "ppo_checkpoint"
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and running.poll() is None:
-        if list(unfinished.glob("*/checkpoint-*/ppo_state.json")):
-            break
-        time.sleep(0.2)
-    assert running.poll() is None, (alone.root / "started.out").read_text()[-3000:]
-    trainings = psutil.Process(running.pid).children(recursive=True)
-    assert trainings
-    running.kill()
-    running.wait()
-    # None is left that would write into the next one's checkpoints.
-    assert psutil.wait_procs(trainings, timeout=30)[1] == []
-    assert not list((alone.root / "models").glob("ppo_checkpoint/rbr.*"))
-    done = alone.demo()
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
-    assert "resuming from checkpoint-" in done.stdout
-    assert made(done.stdout) & set(graph(("rbr",))) == {
-        f"rbr/{name}" for name in ("ppo_checkpoint", "safety_eval", "capability_eval")
-    } | {"model_release"}
-    history = json.loads((alone.root / "models/ppo_checkpoint/rbr/history.json").read_text())
-    assert len(history) == 16
-    table = json.loads((alone.root / "data/model_release/comparison.json").read_text())
-    assert [row["model"] for row in table["rows"]] == ["base", "RBR SFT", "RBR PPO"]
-    # Dagster's queue would wait for ever for a run that nobody ends.
-    db = alone.root / ".dagster" / "history" / "runs.db"
-    states = [row[0] for row in sqlite3.connect(db).execute("select status from runs")]
-    assert sorted(states) == ["FAILURE", "SUCCESS"]
+def test_changed_back_nothing_is_computed(edited, finished):
+    workspace = edited.workspace
+    for path in ("rules/reward.yaml", "profiles/smoke.yaml", "dvc.yaml"):
+        shutil.copy(finished.root / path, workspace.root / path)
+    # What the edits replaced is still in DVC's run cache, and comes from there.
+    back = workspace.demo()
+    assert back.returncode == 0, back.stderr
+    assert made(back.stdout) == set()
+    assert json.loads(workspace.run("-m", "dvc", "status", "--json").stdout) == {}
 
 
 def test_an_ablation_compares_its_arms_and_leaves_the_workspace_alone(finished):

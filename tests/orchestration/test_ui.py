@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from tests.servers import wait
+from tests.servers import alive, wait
 
 # A server with a child in a session of its own, as a training is; both ignore the first signals.
 SERVER = """
@@ -38,7 +38,7 @@ def ui():
     descendants = wait(lambda: len(found := family.children(recursive=True)) == 4 and found, 60)
     time.sleep(0.5)  # their signal handlers
     yield process, descendants
-    for left in [child for child in descendants if child.is_running()]:
+    for left in alive(descendants):
         left.kill()
     process.kill()
     process.wait()
@@ -49,7 +49,7 @@ def test_a_signal_ends_all_of_its_processes(ui, number):
     process, descendants = ui
     process.send_signal(number)
     assert process.wait(30) == 0
-    assert not [child for child in descendants if child.is_running()]
+    assert not alive(descendants)
 
 
 def test_a_second_signal_does_not_stop_it_from_ending_its_processes(ui):
@@ -58,7 +58,7 @@ def test_a_second_signal_does_not_stop_it_from_ending_its_processes(ui):
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 0
-    assert not [child for child in descendants if child.is_running()]
+    assert not alive(descendants)
 
 
 def test_a_server_that_ends_takes_the_others_with_it(ui):
@@ -66,7 +66,7 @@ def test_a_server_that_ends_takes_the_others_with_it(ui):
     server = next(child for child in descendants if child.cmdline()[-1] == "parent")
     server.kill()
     assert process.wait(30) == 9
-    assert not [child for child in descendants if child.is_running()]
+    assert not alive(descendants)
 
 
 @pytest.mark.parametrize("option", ["--port", "--mlflow-port"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import time
 from functools import partial
@@ -41,5 +42,8 @@ if __name__ == "__main__":
     # Pickled by the name of this module, which is another's as it runs.
     from tests.pipeline import calls
 
+    # As in a terminal; a test session may have been started with signals ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     folder = Path(sys.argv[1])
     launch(partial(calls.train_for_ever, folder), Launch(processes=2), 1, folder, print)

@@ -12,7 +12,7 @@ import pytest
 
 from orchestration.production.supervision import Supervisor
 from rbr.errors import RBRError
-from tests.servers import wait
+from tests.servers import alive, wait
 
 NAMES = {"mlflow", "code-server", "webserver", "daemon"}
 
@@ -79,7 +79,7 @@ def test_a_killed_service_starts_again_by_itself(production, service):
     wait(lambda: pids(production)[service] not in (0, pid))
     wait(lambda: production.call("status").returncode == 0, 240, production.logs)
     # What the killed one left was ended first: two code servers would run the same runs.
-    assert not [child for child in children if child.is_running()]
+    assert not alive(children)
 
 
 def test_a_stopped_service_is_reported_and_up_starts_it(production):

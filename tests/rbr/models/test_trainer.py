@@ -87,8 +87,13 @@ def test_a_checkpoint_holds_what_is_trained_and_the_saved_model_the_policy_alone
     assert all((saved[name] == expected[name]).all() for name in saved)
 
 
-def test_a_checkpoint_without_its_state_is_not_resumed_from(tmp_path):
-    (tmp_path / "checkpoint-2").mkdir()
+def test_a_checkpoint_that_was_being_written_is_passed_over(tmp_path):
+    assert last_checkpoint(tmp_path / "nothing") is None
+    for step in (2, 8, 16):
+        (tmp_path / f"checkpoint-{step}").mkdir()
     assert last_checkpoint(tmp_path) is None
-    (tmp_path / "checkpoint-2" / "trainer_state.json").write_text("{}")
-    assert last_checkpoint(tmp_path).endswith("checkpoint-2")
+    for step in (2, 8):
+        (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-8")
+    (tmp_path / "checkpoint-16" / "trainer_state.json").write_text("{}")
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-16")

@@ -12,7 +12,7 @@ import pytest
 from rbr.models.trainer import last_checkpoint
 from tests.rbr.training import scripted, toy
 
-KILLS = int(os.environ.get("RBR_PPO_KILLS", "5"))
+KILLS = int(os.environ.get("RBR_PPO_KILLS", "3"))
 UPDATES = 24
 
 
