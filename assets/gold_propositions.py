@@ -1,4 +1,4 @@
-"""Gold rows: completions that people labelled, split into train and held-out."""
+"""Gold rows: completions that people labelled, split by what they are for."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pipeline.gates import (
     split_files,
     unique,
 )
-from rbr.data.gold import check_gold, gold_rows
+from rbr.data.gold import ROLES, check_gold, gold_rows
 from rbr.files import write_rows
 
 
@@ -35,44 +35,35 @@ from rbr.files import write_rows
     settings=("gold",),
 )
 def gold_propositions(context: Context, output: Path) -> Mapping[str, float]:
-    """Completions labelled with all propositions, split into train and held-out."""
+    """Completions labelled with all propositions: the grader's, the judge's, and held-out ones."""
     rules, options = compiled_rules(context), context.settings.gold
     folder = context.source / "gold"
     check_gold(folder, rules)
-    train, heldout = gold_rows(
-        folder, options.limit, options.heldout_fraction, context.settings.seed
-    )
-    write_rows(output / "train.jsonl", train)
-    write_rows(output / "heldout.jsonl", heldout)
-    support: dict[str, float] = {}
-    for name in rules.proposition_names:
-        support[f"train_support.{name}"] = sum(name in row.true for row in train)
-        support[f"heldout_support.{name}"] = sum(name in row.true for row in heldout)
-    return {"train_rows": len(train), "heldout_rows": len(heldout), **support}
+    found: dict[str, float] = {}
+    for role, gold in gold_rows(folder, options, context.settings.seed).items():
+        write_rows(output / f"{role}.jsonl", gold)
+        found[f"{role}_rows"] = len(gold)
+        for name in rules.proposition_names:
+            found[f"{role}_support.{name}"] = sum(name in row.true for row in gold)
+    return found
 
 
 @gold_propositions.gate
 def expectations(context: Context) -> list[Part]:
     gates = context.settings.gates
     rules = compiled_rules(context)
-    rows = split_files(context.folder, ("train", "heldout"))
+    rows = split_files(context.folder, ROLES)
     rows["text"] = conversation_text(rows) + "\n" + rows["completion"]
     found = metrics(context).iloc[0]
     names = rules.proposition_names
     support = pd.DataFrame(
-        {
-            "proposition": names,
-            "train": [found[f"train_support.{name}"] for name in names],
-            "heldout": [found[f"heldout_support.{name}"] for name in names],
-        }
-    ).sort_values("train", ignore_index=True)
+        {role: [found[f"{role}_support.{name}"] for name in names] for role in ROLES}
+        | {"proposition": names}
+    ).sort_values("grader", ignore_index=True)
     rare, common = support[: gates.gold_rare_count], support[gates.gold_rare_count :]
 
-    def supported(train: int) -> list[Expectation]:
-        return [
-            between("train", train, None, "positives in train"),
-            between("heldout", gates.gold_heldout_support, None, "positives in held-out"),
-        ]
+    def supported(least: int) -> list[Expectation]:
+        return [between(role, least, None, f"positives in {role}") for role in ROLES]
 
     return [
         Part(
@@ -80,7 +71,7 @@ def expectations(context: Context) -> list[Part]:
             pd.DataFrame({"rows": [len(rows)]}),
             [between("rows", gates.gold_rows_min, None, "gold rows")],
         ),
-        no_empty_split(rows, ("train", "heldout")),
+        no_empty_split(rows, ROLES),
         Part(
             "rows",
             rows[["id", "response_type", "completion", "split", "text"]],
@@ -90,6 +81,6 @@ def expectations(context: Context) -> list[Part]:
                 one_of("response_type", rules.response_types),
             ],
         ),
-        Part("support", common, supported(gates.gold_train_support)),
-        Part("support of the rarest", rare, supported(gates.gold_rare_train_support)),
+        Part("support", common, supported(gates.gold_support)),
+        Part("support of the rarest", rare, supported(gates.gold_rare_support)),
     ]

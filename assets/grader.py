@@ -6,60 +6,40 @@ import random
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
 from pipeline import rows
 from pipeline.artifact import artifact
 from pipeline.compiled_rules import compiled_rules
 from pipeline.context import Context
 from pipeline.tuning import tune_heads
-from rbr.comparisons.training_rows import training_rows
 from rbr.rules.rules import Rules
 
 
 @artifact(
     folder="models",
     group="grading",
-    inputs=("rules", "base_model", "gold_propositions", "safety_prompts"),
-    rules=("names", "asked", "completions"),
+    inputs=("rules", "base_model", "gold_propositions"),
+    rules=("names", "asked"),
     settings=("grader",),
     kinds=("torch", "huggingface"),
     pool="grader",
 )
 def grader(context: Context, output: Path) -> Mapping[str, float]:
-    """The grader, fitted on gold train rows and composed completions with known propositions."""
+    """The grader, fitted on its share of the gold rows."""
     rules = compiled_rules(context)
     if context.settings.grader.engine != "head":
         return fit_yes_no(context, rules, output)
-    options = context.settings.grader
-    training = training_rows(
-        rows.gold(context, "train"),
-        rows.safety_prompts(context, "train"),
-        rules,
-        options.composed_per_type,
-        options.composed_comply,
-        context.settings.seed,
-    )
-    weights = np.ones((len(training.completions), len(rules.proposition_names)))
     return tune_heads(
-        context,
-        context.path("base_model"),
-        training,
-        weights,
-        rules.proposition_names,
-        options.tuning,
-        context.settings.seed,
-        output,
+        context, context.path("base_model"), "grader", context.settings.grader.tuning, output
     )
 
 
 def fit_yes_no(context: Context, rules: Rules, output: Path) -> Mapping[str, float]:
-    """Choose the prompts and the calibration of a yes/no engine on gold train rows."""
+    """Choose the prompts and the calibration of a yes/no engine on the grader's gold rows."""
     from rbr.grading.load import make_engine
     from rbr.grading.yesno import fit_prompts, save_prompts
 
     options = context.settings.grader
-    train = rows.gold(context, "train")
+    train = rows.gold(context, "grader")
     random.Random(context.settings.seed).shuffle(train)
     train = train[: options.prompt_rows]
     engine = make_engine(options, context.path("base_model"))

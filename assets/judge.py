@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
 from pipeline import rows
 from pipeline.artifact import artifact
-from pipeline.compiled_rules import compiled_rules
 from pipeline.context import Context
 from pipeline.gates import Part, between, metrics
 from pipeline.tuning import tune_heads
-from rbr.comparisons.training_rows import training_rows
 from rbr.files import write_rows
 from rbr.grading.accuracy import judge_accuracy, measure
 
@@ -21,8 +17,8 @@ from rbr.grading.accuracy import judge_accuracy, measure
 @artifact(
     folder="models",
     group="evaluation",
-    inputs=("rules", "judge_model", "gold_propositions", "safety_prompts"),
-    rules=("names", "completions"),
+    inputs=("rules", "judge_model", "gold_propositions"),
+    rules=("names",),
     settings=("models", "judge"),
     kinds=("torch", "huggingface"),
     pool="gpu",
@@ -31,24 +27,9 @@ def judge(context: Context, output: Path) -> Mapping[str, float]:
     """The evaluation's judge: own backbone, own fit, its accuracy on held-out gold beside it."""
     from rbr.grading.head import HeadGrader
 
-    rules, options = compiled_rules(context), context.settings.judge
-    names = rules.proposition_names
-    # Other draws than the grader's: composed rows, order, and the rows kept for calibration.
-    seed = context.settings.seed + 1000
-    training = training_rows(
-        rows.gold(context, "train"),
-        [*rows.safety_prompts(context, "train"), *rows.safety_prompts(context, "validation")],
-        rules,
-        options.composed_per_type,
-        options.composed_comply,
-        seed,
-    )
-    weights = np.ones((len(training.completions), len(names)))
-    # Where the policy complies there is nothing to disallow; that head is for the other requests.
-    complied = np.array([name == "comply" for name in training.response_types])
-    weights[complied, names.index("disallowed_content")] = 0.0
-    model = context.path("judge_model")
-    fitted = tune_heads(context, model, training, weights, names, options.tuning, seed, output)
+    model, options = context.path("judge_model"), context.settings.judge
+    # Other rows than the grader's, and another draw of those that are kept for calibration.
+    fitted = tune_heads(context, model, "judge", options.tuning, output)
     heldout = rows.gold(context, "heldout")
     grader = HeadGrader(output, model)
     measured = measure(grader, heldout)

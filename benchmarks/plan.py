@@ -14,16 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from benchmarks.common import ROOT, Tokens, arguments, open_context, texts_of
 from orchestration.lineage.tracking import Tracking
 from orchestration.planning.inputs import Measured, read_plan_file
 from orchestration.planning.report import PLANS, report, workload
 from pipeline import rows
-from pipeline.compiled_rules import compiled_rules
 from pipeline.profile import read_profile
-from rbr.comparisons.training_rows import training_rows
 from rbr.files import iter_json_lines
 
 if TYPE_CHECKING:
@@ -67,18 +63,10 @@ def worked_on(context: Context, runs: Mapping[str, Run]) -> Iterator[tuple[str, 
     comparisons = [row for split in rows.SPLITS for row in rows.comparisons(context, split)]
     composed = [row for row in comparisons if row.source != "generated"]
     yield "graded_comparisons", "read", tokens.both(*texts_of(composed))
-    options = settings.grader
-    training = training_rows(
-        rows.gold(context, "train"),
-        rows.safety_prompts(context, "train"),
-        compiled_rules(context),
-        options.composed_per_type,
-        options.composed_comply,
-        settings.seed,
-    )
-    seen = options.tuning.gold_epochs * (1 - options.tuning.validation_fraction)
-    lengths = np.array(tokens.pairs(training.conversations, training.completions))
-    yield "grader", "tune", float(lengths @ np.where(training.is_gold, seen, 1.0))
+    tuning, gold = settings.grader.tuning, rows.gold(context, "grader")
+    seen = tuning.epochs * (1 - tuning.validation_fraction)
+    lengths = tokens.pairs([row.conversation for row in gold], [row.completion for row in gold])
+    yield "grader", "tune", seen * sum(lengths)
 
 
 def show(title: str, lines: Sequence[tuple[str, float, float]]) -> None:

@@ -75,8 +75,9 @@ def short_trainings(settings: Settings, count: int) -> dict[str, tuple[str, Sett
         return settings.model_copy(update={section: options})
 
     def tuning(section: str) -> Settings:
-        once = getattr(settings, section).tuning.model_copy(update={"gold_epochs": 1})
-        return some(section, tuning=once, composed_per_type=count // 4, composed_comply=count)
+        return some(
+            section, tuning=getattr(settings, section).tuning.model_copy(update={"epochs": 1})
+        )
 
     demonstrations = {"helpful_demos": count // 2, "safety_demos": count // 2, "epochs": 1.0}
     return {
@@ -145,7 +146,7 @@ class Bench:
             request_conversation(request, few_shot(request, rules, train, shots, draw))
             for request in requests(draw.sample(train, 24), rules, train, 0)
         ]
-        gold = rows.gold(context, "train")
+        gold = rows.gold(context, "grader")
         pairs = rows.preferences(context, "helpful_preferences", "train")[: self.count]
         preferred = [(p.conversation, text) for p in pairs for text in (p.chosen, p.rejected)]
         artifact = context.graph["rbr/sft_checkpoint"]

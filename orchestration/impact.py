@@ -121,7 +121,6 @@ def _completions(
             comparisons = rows.comparisons(context, split)
             found |= {(row.conversation, row.completion) for row in comparisons}
     if "grader_accuracy" in affected:
-        gold = settings.gold
-        heldout = gold_rows(context.source / "gold", gold.limit, gold.heldout_fraction, seed)[1]
+        heldout = gold_rows(context.source / "gold", settings.gold, seed)["heldout"]
         found |= {(row.conversation, row.completion) for row in heldout}
     return found, generated

@@ -9,6 +9,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from pipeline.variants import MAIN, VARIANTS
+from rbr.data.gold import GoldOptions
 from rbr.data.splits import SplitOptions
 from rbr.errors import Place, RBRError, first_problem
 from rbr.grading.options import GraderOptions, TuningOptions
@@ -25,13 +26,6 @@ class Models(Options):
 
     policy: str = "smollm2"
     judge: str = "minilm"
-
-
-class Gold(Options):
-    """Split of the gold rows."""
-
-    heldout_fraction: float = Field(0.33, gt=0, lt=1)
-    limit: int | None = None
 
 
 class Comparisons(Options):
@@ -66,8 +60,6 @@ class Human(Options):
 class Judge(Options):
     """The evaluation's judge: another backbone than the grader's, tuned on rows of its own."""
 
-    composed_per_type: int = 400
-    composed_comply: int = 1200
     tuning: TuningOptions = TuningOptions(layers=6, learning_rate=2e-4)
 
 
@@ -110,9 +102,8 @@ class Gates(Options):
     comply_share_min: float = 0.45
     lookalike_share_min: float = Field(0.5, description="of the prompts to be complied with")
     gold_rows_min: int = 600
-    gold_train_support: int = 20
-    gold_heldout_support: int = 10
-    gold_rare_train_support: int = 10
+    gold_support: int = 20
+    gold_rare_support: int = 10
     gold_rare_count: int = 3
     grader_accuracy_min: float = 0.85
     grader_proposition_min: float = 0.6
@@ -148,7 +139,7 @@ class Settings(Options):
     variants: tuple[str, ...] = tuple(VARIANTS)
     models: Models = Models()
     prompts: SplitOptions = SplitOptions()
-    gold: Gold = Gold()
+    gold: GoldOptions = GoldOptions()
     comparisons: Comparisons = Comparisons()
     human: Human = Human()
     grader: GraderOptions = GraderOptions()

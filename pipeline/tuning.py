@@ -5,43 +5,34 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from pipeline import rows
+from pipeline.compiled_rules import compiled_rules
 
+if TYPE_CHECKING:
     from pipeline.context import Context
-    from rbr.data.rows import TrainingRows
-    from rbr.grading.base import Array
     from rbr.grading.options import TuningOptions
 
 
 def tune_heads(
-    context: Context,
-    model: Path,
-    rows: TrainingRows,
-    label_weights: Array,
-    propositions: Sequence[str],
-    options: TuningOptions,
-    seed: int,
-    output: Path,
+    context: Context, model: Path, role: str, options: TuningOptions, output: Path
 ) -> dict[str, float]:
     """Tune a model with heads into ``output``; a stopped tuning resumes from its last checkpoint.
 
     Args:
-        label_weights: (rows, propositions); a label of weight 0 is not learnt.
+        role: whose gold rows it learns from, one of ``rbr.data.gold.ROLES``.
     """
     from rbr.grading.load import model_identity
     from rbr.grading.tune import fine_tune
     from rbr.models.trainer import MetricsCallback
 
-    context.log(f"tuning {options.layers} layers on {len(rows.completions)} rows")
-    with context.checkpoints(
-        options, seed, model_identity(model), rows.completions, rows.true
-    ) as checkpoints:
+    gold, seed = rows.gold(context, role), context.settings.seed
+    labels = [[row.id, row.completion, row.true] for row in gold]
+    context.log(f"tuning {options.layers} layers on {len(gold)} rows")
+    with context.checkpoints(options, seed, model_identity(model), labels) as checkpoints:
         tuned = fine_tune(
             model,
-            rows,
-            label_weights,
-            propositions,
+            gold,
+            compiled_rules(context).proposition_names,
             options,
             checkpoints,
             seed,

@@ -60,9 +60,7 @@ def stats(as_json: common.JsonOption = False, root: common.RootOption = None) ->
     prompts = prompt_stats(
         read_rows(source / "safety_prompts", Prompt), rules, settings.prompts, settings.seed
     )
-    gold = gold_stats(
-        read_rows(source / "gold", Labelled), rules, settings.gold.heldout_fraction, settings.seed
-    )
+    gold = gold_stats(read_rows(source / "gold", Labelled), rules, settings.gold, settings.seed)
     if as_json:
         common.print_json({"prompts": asdict(prompts), "gold": asdict(gold)})
     else:
@@ -106,13 +104,14 @@ def _show_prompts(prompts: PromptStats, response_types: tuple[str, ...]) -> None
 
 def _show_gold(gold: GoldStats, response_types: tuple[str, ...]) -> None:
     common.print_table(
-        ["proposition", "train", "held-out"],
-        [[name, train, heldout] for name, (train, heldout) in gold.support.items()],
+        ["proposition", *gold.split],
+        [[name, *found.values()] for name, found in gold.support.items()],
         "Gold positives",
     )
     common.console.print(
-        f"{gold.rows} gold rows ({gold.train} train, {gold.heldout} held-out), {gold.multi_turn} of"
-        " several turns: "
+        f"{gold.rows} gold rows ("
+        + ", ".join(f"{count} {role}" for role, count in gold.split.items())
+        + f"), {gold.multi_turn} of several turns: "
         + ", ".join(f"{gold.response_types.get(name, 0)} {name}" for name in response_types)
     )
 

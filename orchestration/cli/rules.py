@@ -44,14 +44,15 @@ def check(
 def _unsupported(project: Path, place: Path) -> list[RuleError]:
     """Errors of features that too few gold rows support."""
     from pipeline.profile import read_settings
+    from rbr.data.gold import ROLES
     from rbr.data.rows import Labelled
     from rbr.data.stats import support_errors
     from rbr.files import read_rows
     from rbr.rules.rules import load_rules
 
     gates = read_settings(project)[1].gates
-    # One row on each side is the least that can be fitted and measured.
-    least = max(1, gates.gold_rare_train_support) + max(1, gates.gold_heldout_support)
+    # One row for each role is the least that can be fitted and measured.
+    least = max(1, gates.gold_rare_support) * len(ROLES)
     gold = read_rows(project / "data" / "source" / "gold", Labelled)
     return support_errors(place, load_rules(place), gold, least)
 

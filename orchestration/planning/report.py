@@ -170,7 +170,7 @@ def store(work: Workload, measured: Measured, number_bytes: int) -> dict[str, fl
     """Bytes of the artifacts and of the grade store after one run, without DVC's second copies."""
     settings, rows, policy = work.settings, work.rows, work.policy
     graded = rows.comparisons + rows.requests * measured.attempts
-    grades = (graded + rows.heldout_gold) * rows.propositions
+    grades = (graded + rows.gold["heldout"]) * rows.propositions
     policies = (1 + 2 * len(settings.variants)) * policy.parameters
     reward_models = len({VARIANTS[name].reward_model for name in settings.variants})
     reward_model = policy.layers(settings.reward_model.layers) + policy.head

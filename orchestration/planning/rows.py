@@ -25,7 +25,7 @@ class RowCounts:
     """Rows of a profile.
 
     Attributes:
-        gold, heldout_gold: gold rows, of train and of those that accuracy is measured on.
+        gold: gold rows of each of ``rbr.data.gold.ROLES``.
         response_types: those of the train prompts.
         comparisons: composed ones.
         requests: comparisons that the base model is asked to write.
@@ -36,8 +36,7 @@ class RowCounts:
         capability: forward passes of one model's capability evaluation.
     """
 
-    gold: int
-    heldout_gold: int
+    gold: dict[str, int]
     response_types: frozenset[str]
     comparisons: int
     requests: int
@@ -58,9 +57,7 @@ def count_rows(root: Path, settings: Settings) -> RowCounts:
     source, seed, options = root / "data" / "source", settings.seed, settings.comparisons
     rules = load_rules(root / "rules")
     prompts = policy_prompts(source / "safety_prompts", rules, settings.prompts, seed)
-    gold, heldout = gold_rows(
-        source / "gold", settings.gold.limit, settings.gold.heldout_fraction, seed
-    )
+    gold = gold_rows(source / "gold", settings.gold, seed)
     helpful = len(helpful_pairs(source, settings.prompts, seed)["train"])
     chosen = chosen_prompts(prompts, options.prompts_per_type, options.heldout_per_type, seed)
     in_train = Counter(prompt.response_type for prompt in chosen["train"])
@@ -83,8 +80,7 @@ def count_rows(root: Path, settings: Settings) -> RowCounts:
     texts = read_rows(source / "capability_text.jsonl", CapabilityText)
     limit = settings.reward_model.max_pairs
     return RowCounts(
-        gold=len(gold),
-        heldout_gold=len(heldout),
+        gold={role: len(found) for role, found in gold.items()},
         response_types=frozenset(prompt.response_type for prompt in prompts["train"]),
         comparisons=sum(count * completions[name] for name, count in in_all.items()),
         requests=round(options.generated_share * requests),

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from orchestration.planning.inputs import Lengths, Measured, Shape, Target
 from orchestration.planning.rows import RowCounts
-from pipeline.profile import Judge, Settings
+from pipeline.profile import Settings
 from pipeline.variants import VARIANTS, Variant
-from rbr.grading.options import GraderOptions
+from rbr.grading.options import TuningOptions
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,11 @@ class Workload:
         settings, rows, lengths = self.settings, self.rows, self.lengths
         gold, samples = lengths.gold - lengths.prompt, rows.requests * self.attempts
         if settings.grader.engine == "head":
-            yield self._tuned("grader", "tune", settings.grader, self.grader, 1.0)
-        yield self._tuned("judge", "judge_tune", settings.judge, self.judge, lengths.judge)
-        calibration = round(settings.grader.tuning.validation_fraction * rows.gold)
-        yield self._judged("judge", rows.heldout_gold + calibration, gold)
-        yield self._graded("grader_accuracy", rows.heldout_gold, gold)
+            yield self._tuned("grader", "tune", settings.grader.tuning, self.grader, 1.0)
+        yield self._tuned("judge", "judge_tune", settings.judge.tuning, self.judge, lengths.judge)
+        calibration = round(settings.judge.tuning.validation_fraction * rows.gold["judge"])
+        yield self._judged("judge", rows.gold["heldout"] + calibration, gold)
+        yield self._graded("grader_accuracy", rows.gold["heldout"], gold)
         generation = settings.comparisons.max_new_tokens, settings.evaluation.batch_size
         artifact = "synthetic_comparisons"
         yield self._generated(artifact, samples, lengths.request, lengths.generated, *generation)
@@ -133,16 +133,16 @@ class Workload:
         yield self._judged(artifact, rows, answer)
 
     def _tuned(
-        self, artifact: str, rate: str, options: GraderOptions | Judge, shape: Shape, ratio: float
+        self, artifact: str, rate: str, tuning: TuningOptions, shape: Shape, ratio: float
     ) -> Work:
         """Heads are tuned; ``ratio``: the model's tokens per token of the policy's."""
-        tuning, types = options.tuning, self.rows.response_types
-        gold = self.rows.gold - round(tuning.validation_fraction * self.rows.gold)
-        composed = options.composed_per_type * len(types - {"comply"})
-        composed += options.composed_comply * ("comply" in types)
-        tokens = gold * tuning.gold_epochs * self.lengths.gold
-        tokens += composed * (self.lengths.prompt + self.lengths.composed)
-        each = training_operations(shape, tuning.layers, tuning.trained_layers)
+        gold = self.rows.gold[artifact]
+        gold -= round(tuning.validation_fraction * gold)
+        tokens = gold * tuning.epochs * self.lengths.gold
+        each: float = training_operations(shape, tuning.layers, tuning.trained_layers)
+        if tuning.trained_layers:  # The frozen layers are run once a row.
+            frozen = shape.layers(tuning.layers) - shape.layers(tuning.trained_layers)
+            each -= 2 * frozen * (1 - 1 / tuning.epochs)
         return Work(artifact, rate, ratio * tokens, ratio * tokens * each)
 
     def _generated(

@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import Field, model_validator
+
 from rbr.data.rows import Labelled
 from rbr.errors import DataError, Place
 from rbr.files import iter_json_lines, read_rows
+from rbr.options import Options
 from rbr.rules.yaml import suggest
 
 if TYPE_CHECKING:
@@ -22,6 +25,30 @@ EXCLUDES = (
     ("fully_complies", "inability_to_comply"),
     ("fully_complies", "illogical_continuation_of_prompt"),
 )
+
+
+# What a row is for: the reward's grader and the judge learn from different ones, and are both measured
+# on those that neither saw.
+ROLES = ("grader", "judge", "heldout")
+
+
+class GoldOptions(Options):
+    """Split of the gold rows by ``ROLES``; what the fractions leave is the grader's."""
+
+    judge_fraction: float = Field(0.35, gt=0, lt=1)
+    heldout_fraction: float = Field(0.25, gt=0, lt=1)
+    limit: int | None = None
+
+    def fractions(self) -> dict[str, float]:
+        """The share of the rows that each role has."""
+        rest = 1 - self.judge_fraction - self.heldout_fraction
+        return dict(zip(ROLES, (rest, self.judge_fraction, self.heldout_fraction), strict=True))
+
+    @model_validator(mode="after")
+    def _leave_some(self) -> GoldOptions:
+        if self.judge_fraction + self.heldout_fraction >= 1:
+            raise ValueError("judge_fraction and heldout_fraction leave no rows for the grader")
+        return self
 
 
 def inconsistency(true: Sequence[str]) -> str | None:
@@ -37,15 +64,12 @@ def inconsistency(true: Sequence[str]) -> str | None:
 
 
 def split_gold(
-    rows: Sequence[Labelled], heldout_fraction: float, seed: int
-) -> tuple[list[Labelled], list[Labelled]]:
-    """Split gold rows; rows of one conversation stay together.
+    rows: Sequence[Labelled], options: GoldOptions, seed: int
+) -> dict[str, list[Labelled]]:
+    """Split gold rows by ``ROLES``; rows of one conversation stay together.
 
-    Conversations go, rarest proposition first, to the side that lacks it most for its share, so that
-    rare propositions have support on both sides.
-
-    Returns:
-        Train and held-out rows.
+    Conversations go, rarest proposition first, to the role that lacks it most for its share, so that
+    rare propositions have support in all.
     """
     groups: dict[str, list[Labelled]] = {}
     for row in rows:
@@ -58,32 +82,30 @@ def split_gold(
             str((seed, members[0].id)),
         )
 
-    sides: tuple[list[Labelled], list[Labelled]] = ([], [])
-    have = (Counter[str](), Counter[str]())
-    fractions = (1 - heldout_fraction, heldout_fraction)
+    fractions = options.fractions()
+    split: dict[str, list[Labelled]] = {role: [] for role in fractions}
+    have = {role: Counter[str]() for role in fractions}
     for members in sorted(groups.values(), key=rarest):
         names = Counter(name for row in members for name in row.true)
-        need = [
-            sum(fractions[side] - have[side][n] / support[n] for n in names) / max(1, len(names))
-            + fractions[side]
-            - len(sides[side]) / len(rows)
-            for side in (0, 1)
-        ]
-        # Relative to the side's size, so that the smaller side is filled as evenly as the larger.
-        side = 0 if need[0] / fractions[0] >= need[1] / fractions[1] else 1
-        sides[side].extend(members)
-        have[side].update(names)
-    return sides
+
+        def need(role: str, names: Counter[str] = names) -> float:
+            # Relative to the role's share, so that the smaller is filled as evenly as the larger.
+            share = fractions[role]
+            lacking = sum(1 - have[role][n] / support[n] / share for n in names)
+            return lacking / max(1, len(names)) + 1 - len(split[role]) / len(rows) / share
+
+        role = max(fractions, key=need)
+        split[role].extend(members)
+        have[role].update(names)
+    return split
 
 
-def gold_rows(
-    folder: Path, limit: int | None, heldout_fraction: float, seed: int
-) -> tuple[list[Labelled], list[Labelled]]:
-    """The rows of a folder, at most about ``limit``: train and held-out."""
+def gold_rows(folder: Path, options: GoldOptions, seed: int) -> dict[str, list[Labelled]]:
+    """The rows of a folder, at most about ``options.limit``, by ``ROLES``."""
     rows = read_rows(folder, Labelled)
-    if limit:
-        rows = rows[:: max(1, len(rows) // limit)]
-    return split_gold(rows, heldout_fraction, seed)
+    if options.limit:
+        rows = rows[:: max(1, len(rows) // options.limit)]
+    return split_gold(rows, options, seed)
 
 
 def check_gold(folder: Path, rules: Rules) -> None:

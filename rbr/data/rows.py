@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
@@ -183,24 +182,6 @@ class CapabilityText(Row):
 
     id: Slug
     text: Text
-
-
-@dataclass(frozen=True)
-class TrainingRows:
-    """Labelled completions that a grader is fitted on; all fields are of the same length.
-
-    Attributes:
-        true: names of the true propositions.
-        groups: one name a conversation.
-        is_gold: whether a person labelled the row.
-    """
-
-    conversations: list[Conversation]
-    completions: list[str]
-    true: list[tuple[str, ...]]
-    response_types: list[str]
-    groups: list[str]
-    is_gold: NDArray[np.bool_]
 
 
 def label_matrix(true: Sequence[Sequence[str]], propositions: Sequence[str]) -> NDArray[np.float64]:

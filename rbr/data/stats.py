@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rbr.data.gold import split_gold
+from rbr.data.gold import GoldOptions, split_gold
 from rbr.data.rows import Labelled, Prompt, label_matrix
 from rbr.data.splits import SplitOptions, near_duplicates, split_prompts
 from rbr.errors import DataError, RuleError
@@ -44,14 +44,13 @@ class PromptStats:
 
 @dataclass(frozen=True)
 class GoldStats:
-    """Counts of gold rows; ``support``: proposition -> (positives in train, in held-out)."""
+    """Counts of gold rows; ``split``: role -> rows; ``support``: proposition -> role -> positives."""
 
     rows: int
-    train: int
-    heldout: int
+    split: dict[str, int]
     multi_turn: int
     response_types: dict[str, int]
-    support: dict[str, tuple[int, int]]
+    support: dict[str, dict[str, int]]
 
 
 def prompt_stats(
@@ -93,20 +92,23 @@ def prompt_stats(
 
 
 def gold_stats(
-    gold: Sequence[Labelled], rules: Rules, heldout_fraction: float, seed: int
+    gold: Sequence[Labelled], rules: Rules, options: GoldOptions, seed: int
 ) -> GoldStats:
     """Count gold rows and their split; the rarest proposition comes first."""
-    sides = split_gold(gold, heldout_fraction, seed)
-    train, heldout = (Counter(name for row in side for name in row.true) for side in sides)
+    split = split_gold(gold, options, seed)
+    support = {
+        role: Counter(name for row in rows for name in row.true) for role, rows in split.items()
+    }
     return GoldStats(
         rows=len(gold),
-        train=len(sides[0]),
-        heldout=len(sides[1]),
+        split={role: len(rows) for role, rows in split.items()},
         multi_turn=sum(len(row.conversation) > 1 for row in gold),
         response_types=dict(Counter(row.response_type for row in gold)),
         support={
-            name: (train[name], heldout[name])
-            for name in sorted(rules.proposition_names, key=lambda n: train[n] + heldout[n])
+            name: {role: found[name] for role, found in support.items()}
+            for name in sorted(
+                rules.proposition_names, key=lambda n: sum(c[n] for c in support.values())
+            )
         },
     )
 

@@ -12,49 +12,39 @@ def sigmoid(scores: Array) -> Array:
     return 1.0 / (1.0 + np.exp(-np.clip(scores, -30, 30)))
 
 
-def platt(
-    scores: Array, target: Array, sample_weight: Array, balance: float = 0.0
-) -> tuple[float, float]:
-    """Slope and offset of a logistic calibration (Platt 1999); all arguments of shape (n,).
+def platt(scores: Array, target: Array, balance: float = 0.0) -> tuple[float, float]:
+    """Slope and offset of a logistic calibration (Platt 1999); arguments of shape (n,).
 
-    Rows of weight 0 do not count; (1, 0) where only one class is left. Scores that fall where the labels
-    rise tell nothing that carries over: slope 0, so that each probability is the base rate. With ``balance`` b positives
-    weigh (negatives / positives)^b more: at 0.5 half-way to a threshold that treats both sides alike,
-    for propositions that hold on few rows.
+    (1, 0) where only one class is there. Scores that fall where the labels rise tell nothing that
+    carries over: slope 0, so that each probability is the base rate. With ``balance`` b positives weigh
+    (negatives / positives)^b more: at 0.5 half-way to a threshold that treats both sides alike, for
+    propositions that hold on few rows.
     """
     from scipy.special import logit
     from sklearn.linear_model import LogisticRegression
 
-    scores, target, sample_weight = (a[sample_weight > 0] for a in (scores, target, sample_weight))
     if len(target) == 0 or target.min() == target.max():
         return 1.0, 0.0
-    positives, negatives = sample_weight[target > 0.5].sum(), sample_weight[target <= 0.5].sum()
-    sample_weight = np.where(
-        target > 0.5, sample_weight * (negatives / positives) ** balance, sample_weight
-    )
-    model = LogisticRegression(C=1.0).fit(scores[:, None], target, sample_weight=sample_weight)
+    positives = (target > 0.5).sum()
+    weight = np.where(target > 0.5, ((len(target) - positives) / positives) ** balance, 1.0)
+    model = LogisticRegression(C=1.0).fit(scores[:, None], target, sample_weight=weight)
     slope, offset = float(model.coef_[0, 0]), float(model.intercept_[0])
     if slope > 0:
         return slope, offset
     # The offset goes with the slope: on scores far from 0 it would make all probabilities 0 or 1.
-    return 0.0, float(logit(np.average(target, weights=sample_weight)))
+    return 0.0, float(logit(np.average(target, weights=weight)))
 
 
-def calibrations(
-    scores: Array, labels: Array, label_weights: Array, balance: float = 0.0
-) -> tuple[Array, Array]:
+def calibrations(scores: Array, labels: Array, balance: float = 0.0) -> tuple[Array, Array]:
     """Slopes and offsets of all propositions, (propositions,) each; arguments (n, propositions).
 
     Half-way between a proposition's own calibration and that of all scores taken together: a rare one
     has too few positives for two numbers of its own.
     """
-    together = platt(scores.ravel(), labels.ravel(), label_weights.ravel(), balance)
+    together = platt(scores.ravel(), labels.ravel(), balance)
     found = []
-    for j in range(scores.shape[1]):
-        seen = labels[label_weights[:, j] > 0, j]
-        separate = together
-        if len(seen) and seen.min() < seen.max():
-            separate = platt(scores[:, j], labels[:, j], label_weights[:, j], balance)
+    for own, target in zip(scores.T, labels.T, strict=True):
+        separate = platt(own, target, balance) if target.min() < target.max() else together
         found.append([(a + b) / 2 for a, b in zip(separate, together, strict=True)])
     slope, offset = np.array(found).T
     return slope, offset
@@ -64,16 +54,14 @@ def calibrations(
 USUAL_THRESHOLD, USUAL_POSITIVES = 0.3, 20
 
 
-def decision_threshold(probability: Array, target: Array, sample_weight: Array) -> float:
+def decision_threshold(probability: Array, target: Array) -> float:
     """The probability from which to say yes: the highest mean of accuracy and balanced accuracy.
 
     Accuracy alone lets a rare proposition go unsaid, balanced accuracy alone says it too often. What is
-    found is shrunk towards ``USUAL_THRESHOLD``, the more the fewer positives there are. All arguments of
-    shape (n,); rows of weight 0 do not count; ``USUAL_THRESHOLD`` where only one class is left. Never
-    above 0.5.
+    found is shrunk towards ``USUAL_THRESHOLD``, the more the fewer positives there are. Arguments of
+    shape (n,); ``USUAL_THRESHOLD`` where only one class is there. Never above 0.5.
     """
-    counted = sample_weight > 0
-    p, yes = probability[counted], target[counted] > 0.5
+    p, yes = probability, target > 0.5
     if not yes.any() or yes.all():
         return USUAL_THRESHOLD
     values = np.unique(p)

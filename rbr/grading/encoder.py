@@ -22,18 +22,32 @@ from rbr.models.trunk import length_batches
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-# Of a conversation its end, of an answer its two ends: what is longer is left out in between.
+# Of a conversation its end; of an answer all, or of a very long one its two ends.
 PROMPT_TOKENS = 160
-COMPLETION_TOKENS = (200, 56)
+COMPLETION_TOKENS = (768, 256)
+# Tokens that the windows share over which a model with few positions reads a long answer.
+OVERLAP = 32
 POOLED = 4
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Token ids of a conversation and its answer; the answer begins at ``start``."""
+    """A conversation and its answer as token ids.
 
-    ids: list[int]
+    Attributes:
+        windows: what the model reads at a time: the conversation, then a stretch of the answer.
+        start: where the answer begins in each window.
+        unread: tokens of the answer that are in no window.
+    """
+
+    windows: tuple[tuple[int, ...], ...]
     start: int
+    unread: int
+
+    @property
+    def tokens(self) -> int:
+        """The number of tokens that the model reads."""
+        return sum(len(window) for window in self.windows)
 
 
 def layers_of(model: PreTrainedModel) -> nn.ModuleList:
@@ -72,14 +86,19 @@ def first_layers(model: PreTrainedModel, count: int) -> PreTrainedModel:
 
 
 class PairTokenizer:
-    """Conversations and answers as token ids."""
+    """Conversations and answers as token ids.
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    Args:
+        positions: the most tokens that the model reads at a time; None for any number.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, positions: int | None = None) -> None:
         self.tokenizer = tokenizer
         joint = tokenizer.cls_token_id is not None and tokenizer.sep_token_id is not None
         self._before = [tokenizer.cls_token_id] if joint else []
         self._between = [tokenizer.sep_token_id] if joint else []
         self._after = [tokenizer.sep_token_id if joint else tokenizer.eos_token_id]
+        self._positions = positions or PROMPT_TOKENS + sum(COMPLETION_TOKENS) + 3
 
     def __call__(
         self, conversations: Sequence[Conversation], completions: Sequence[str]
@@ -93,59 +112,88 @@ class PairTokenizer:
             prompts = ["\n".join(m.content for m in turns) for turns in conversations]
         asked = self.tokenizer(prompts, add_special_tokens=False)["input_ids"]
         answered = self.tokenizer(list(completions), add_special_tokens=False)["input_ids"]
+        return [self._pair(prompt, answer) for prompt, answer in zip(asked, answered, strict=True)]
+
+    def _pair(self, prompt: list[int], answer: list[int]) -> Pair:
         first, last = COMPLETION_TOKENS
-        pairs = []
-        for prompt, answer in zip(asked, answered, strict=True):
-            if len(answer) > first + last:
-                answer = answer[:first] + answer[-last:]
-            head = [*self._before, *prompt[-PROMPT_TOKENS:], *self._between]
-            pairs.append(Pair([*head, *answer, *self._after], len(head)))
-        return pairs
+        unread = max(0, len(answer) - first - last)
+        if unread:
+            answer = answer[:first] + answer[-last:]
+        kept = min(PROMPT_TOKENS, self._positions // 3)
+        head = [*self._before, *prompt[-kept:], *self._between]
+        room = self._positions - len(head) - len(self._after)
+        starts = range(0, max(1, len(answer) - OVERLAP), max(1, room - OVERLAP))
+        windows = tuple((*head, *answer[k : k + room], *self._after) for k in starts)
+        return Pair(windows, len(head), unread)
 
     def batch(self, pairs: Sequence[Pair]) -> dict[str, torch.Tensor]:
-        """Pad on the right: ``input_ids``, ``attention_mask``, ``completion_mask``, all (n, width)."""
-        shape = (len(pairs), max(len(pair.ids) for pair in pairs))
+        """All windows, padded on the right.
+
+        Returns:
+            ``input_ids``, ``attention_mask``, ``completion_mask``, each (windows, width), and
+            ``row``, (windows,): the pair that a window is of, in rising order.
+        """
+        windows = [(ids, pair.start, i) for i, pair in enumerate(pairs) for ids in pair.windows]
+        shape = (len(windows), max(len(ids) for ids, _, _ in windows))
         ids = torch.full(shape, int(self.tokenizer.pad_token_id or 0))
         seen, answer = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
-        for i, pair in enumerate(pairs):
-            end = len(pair.ids)
-            ids[i, :end] = torch.tensor(pair.ids)
+        for i, (window, start, _) in enumerate(windows):
+            end = len(window)
+            ids[i, :end] = torch.tensor(window)
             seen[i, :end] = 1
-            answer[i, pair.start : end] = 1
-        return {"input_ids": ids, "attention_mask": seen, "completion_mask": answer}
+            answer[i, start:end] = 1
+        row = torch.tensor([i for _, _, i in windows])
+        return {"input_ids": ids, "attention_mask": seen, "completion_mask": answer, "row": row}
+
+
+def positions_of(model: PreTrainedModel) -> int | None:
+    """The most tokens that a BERT-like encoder reads at a time; None for decoders, which read more."""
+    if hasattr(model, "layers"):
+        return None
+    return int(model.config.max_position_embeddings)
 
 
 def pooled(
     backbone: nn.Module,
-    input_ids: torch.Tensor,
     attention_mask: torch.Tensor,
     completion_mask: torch.Tensor,
+    row: torch.Tensor,
+    **inputs: torch.Tensor,
 ) -> torch.Tensor:
     """Mean, maximum and last of the answer's states, and the mean of the conversation's.
 
-    The maximum is there for propositions that hold where one sentence says them.
+    The maximum is there for propositions that hold where one sentence says them. Of an answer that is
+    read in windows the mean and the maximum are over all of them.
 
     Args:
-        input_ids, attention_mask, completion_mask: (n, width), padded on the right.
+        attention_mask, completion_mask, row: see ``PairTokenizer.batch``.
+        inputs: ``input_ids`` or ``inputs_embeds``.
 
     Returns:
-        float32, (n, POOLED * hidden).
+        float32, (pairs, POOLED * hidden).
     """
-    more = {}
     if getattr(backbone.config, "type_vocab_size", 0) > 1:
-        more["token_type_ids"] = completion_mask
-    states = backbone(
-        input_ids=input_ids, attention_mask=attention_mask, **more
-    ).last_hidden_state.float()
+        inputs["token_type_ids"] = completion_mask
+    states = backbone(attention_mask=attention_mask, **inputs).last_hidden_state.float()
     inside = completion_mask.unsqueeze(-1)
     before = (attention_mask - completion_mask).unsqueeze(-1)
-    rows = torch.arange(len(states), device=states.device)
+    pairs = int(row[-1]) + 1
+    last = torch.bincount(row, minlength=pairs).cumsum(0) - 1
+    first = torch.cat([last.new_zeros(1), last[:-1] + 1])
+    ends = attention_mask.sum(1)[last] - 1
+
+    def summed(values: torch.Tensor) -> torch.Tensor:
+        return values.new_zeros(pairs, values.shape[1]).index_add(0, row, values)
+
+    largest = states.masked_fill(inside == 0, torch.finfo(states.dtype).min).amax(1)
     return torch.cat(
         [
-            (states * inside).sum(1) / inside.sum(1),
-            states.masked_fill(inside == 0, torch.finfo(states.dtype).min).amax(1),
-            states[rows, attention_mask.sum(1) - 1],
-            (states * before).sum(1) / before.sum(1).clamp(min=1),
+            summed((states * inside).sum(1)) / summed(inside.sum(1).to(states.dtype)),
+            largest.new_zeros(pairs, largest.shape[1]).scatter_reduce(
+                0, row[:, None].expand_as(largest), largest, "amax", include_self=False
+            ),
+            states[last, ends],
+            ((states * before).sum(1) / before.sum(1).clamp(min=1))[first],
         ],
         dim=1,
     )
@@ -168,7 +216,7 @@ class PairEncoder:
         model = load_encoder(backbone) if isinstance(backbone, Path) else backbone
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.backbone = model.to(self.device).eval()
-        self.tokens = PairTokenizer(load_tokenizer(tokenizer))
+        self.tokens = PairTokenizer(load_tokenizer(tokenizer), positions_of(model))
         self.batch_size = batch_size
 
     @torch.inference_mode()
@@ -183,7 +231,7 @@ class PairEncoder:
         width = POOLED * int(self.backbone.config.hidden_size)
         result = np.zeros((len(pairs), width))
         done = 0
-        for batch in length_batches([len(pair.ids) for pair in pairs], self.batch_size):
+        for batch in length_batches([pair.tokens for pair in pairs], self.batch_size):
             padded = self.tokens.batch([pairs[i] for i in batch])
             inputs = {name: value.to(self.device) for name, value in padded.items()}
             result[batch] = pooled(self.backbone, **inputs).cpu().double().numpy()

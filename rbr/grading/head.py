@@ -86,7 +86,6 @@ def calibrated(
     bias: Array,
     features: Array,
     labels: Array,
-    label_weights: Array,
     propositions: Sequence[str],
     balance: float = 0.0,
 ) -> Heads:
@@ -95,15 +94,13 @@ def calibrated(
     Args:
         weight, bias: of the heads, (propositions, features) and (propositions,).
         features: (n, features), of rows that the heads have not seen.
-        labels, label_weights: (n, propositions); a proposition is not calibrated on rows of weight 0.
+        labels: (n, propositions).
         balance: see ``platt``.
     """
     scores = features @ weight.T + bias
-    slope, offset = calibrations(scores, labels, label_weights, balance)
+    slope, offset = calibrations(scores, labels, balance)
     p = consistent(sigmoid(scores * slope + offset), propositions)
-    threshold = [
-        decision_threshold(p[:, j], labels[:, j], label_weights[:, j]) for j in range(p.shape[1])
-    ]
+    threshold = [decision_threshold(own, target) for own, target in zip(p.T, labels.T, strict=True)]
     return Heads(tuple(propositions), weight, bias, slope, offset, np.array(threshold))
 
 

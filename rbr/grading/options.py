@@ -10,21 +10,25 @@ from rbr.options import Options
 
 
 class TuningOptions(Options):
-    """Fine-tuning of the first ``layers`` layers of a backbone, with heads, on gold and composed rows.
+    """Fine-tuning of the first ``layers`` layers of a backbone, with heads, on gold rows.
 
     Of them the last ``trained_layers`` are trained, all for None: what lower layers know of which words
     go together stays as it came.
-    ``gold_epochs`` says how often each gold row is seen; a composed row is seen once. The gold rows of
-    ``validation_fraction`` of the conversations are kept for calibration and thresholds.
+    The rows of ``validation_fraction`` of the conversations are kept for calibration and thresholds.
     """
 
     layers: int = Field(16, gt=0)
     trained_layers: int | None = Field(None, gt=0)
-    gold_epochs: int = Field(6, gt=0)
+    epochs: int = Field(6, gt=0)
     learning_rate: float = 1e-4
     head_learning_rate: float = 2e-3
     batch_size: int = Field(16, gt=0)
     validation_fraction: float = Field(0.2, gt=0, lt=1)
+    kept_states: float = Field(
+        2.0,
+        ge=0,
+        description="GiB for the output of the frozen layers, which is then computed once a row",
+    )
     balance: float = Field(
         0.0,
         ge=0,
@@ -52,8 +56,4 @@ class GraderOptions(Options):
     timeout: float = Field(60.0, gt=0, description="seconds a request")
     retries: int = Field(4, ge=0)
     vllm: dict[str, Any] = Field({}, description="further arguments of vllm.LLM")
-    composed_per_type: int = 400
-    composed_comply: int = Field(
-        1200, description="of comply prompts: what an answer is, varies most"
-    )
     address: str | None = Field(None, description="base URL of an OpenAI-compatible server")

@@ -1,7 +1,8 @@
-"""Fine-tuning a backbone and its heads together, on gold rows and composed ones.
+"""Fine-tuning a backbone and its heads together, on gold rows.
 
 Frozen states tell refusals from answers, but not an apology from "I'm sorry I can": what a state says
-of a proposition has to be learnt. Gold rows are seen several times, each composed row once.
+of a proposition has to be learnt. Composed completions are not learnt from: comparisons are made of
+their wordings, and a grader that knows them by heart would grade them better than what people write.
 """
 
 from __future__ import annotations
@@ -20,21 +21,24 @@ from transformers import Trainer, TrainingArguments
 from rbr.data.rows import label_matrix
 from rbr.grading.encoder import (
     POOLED,
+    Pair,
     PairEncoder,
     PairTokenizer,
     first_layers,
     layers_of,
     pooled,
+    positions_of,
 )
 from rbr.grading.head import Heads, calibrated
 from rbr.models.load import load_encoder, load_tokenizer
 from rbr.models.trainer import common_arguments, run_training
+from rbr.models.trunk import part_of
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from transformers import PreTrainedModel, TrainerCallback
 
-    from rbr.data.rows import TrainingRows
-    from rbr.grading.base import Array
+    from rbr.data.rows import Labelled
     from rbr.grading.options import TuningOptions
 
 
@@ -50,21 +54,55 @@ class PairClassifier(nn.Module):
         # Most propositions do not hold of most answers.
         nn.init.constant_(self.head.bias, -2.0)
 
-    def forward(
-        self,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor,
-        completion_mask: torch.Tensor,
-        labels: torch.Tensor,
-        label_weights: torch.Tensor,
-    ) -> dict[str, torch.Tensor]:
-        """Scores (n, propositions) and the weighted cross-entropy."""
-        states = pooled(self.backbone, input_ids, attention_mask, completion_mask)
+    def forward(self, labels: torch.Tensor, **inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Scores (n, propositions) and the cross-entropy; ``inputs`` as ``pooled`` takes them."""
+        states = pooled(self.backbone, **inputs)
         scores = self.head(self.dropout(states).to(self.head.weight.dtype)).float()
-        loss = nn.functional.binary_cross_entropy_with_logits(
-            scores, labels, weight=label_weights, reduction="mean"
-        )
+        loss = nn.functional.binary_cross_entropy_with_logits(scores, labels)
         return {"loss": loss, "logits": scores}
+
+
+class FrozenLayers:
+    """The output of a decoder's frozen lower layers, computed once a row and kept.
+
+    Args:
+        depth: how many layers are frozen.
+    """
+
+    def __init__(self, decoder: PreTrainedModel, depth: int, tokens: PairTokenizer) -> None:
+        self._trunk = part_of(decoder, 0, depth, norm=False).eval()
+        self._tokens = tokens
+        self._states: dict[int, torch.Tensor] = {}
+
+    @torch.no_grad()
+    def __call__(self, indices: Sequence[int], pairs: Sequence[Pair]) -> dict[str, torch.Tensor]:
+        """What ``pooled`` takes for these rows, with ``inputs_embeds`` (n, width, hidden)."""
+        missing = [k for k, index in enumerate(indices) if index not in self._states]
+        if missing:
+            batch = self._tokens.batch([pairs[k] for k in missing])
+            states = self._trunk(
+                input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
+            ).last_hidden_state.bfloat16()
+            for k, kept in zip(missing, states, strict=True):
+                self._states[indices[k]] = kept[: pairs[k].tokens].clone()
+        batch = self._tokens.batch(pairs)
+        width = batch.pop("input_ids").shape[1]
+        hidden = self._states[indices[0]].shape[1]
+        batch["inputs_embeds"] = torch.zeros(len(pairs), width, hidden)
+        for k, index in enumerate(indices):
+            batch["inputs_embeds"][k, : pairs[k].tokens] = self._states[index].float()
+        return batch
+
+
+def frozen_layers(
+    backbone: PreTrainedModel, options: TuningOptions, pairs: Sequence[Pair], tokens: PairTokenizer
+) -> FrozenLayers | None:
+    """The frozen layers, where there are any and their output fits ``options.kept_states`` GiB."""
+    depth = len(layers_of(backbone)) - (options.trained_layers or options.layers)
+    if depth < 1 or not hasattr(backbone, "layers"):
+        return None
+    size = 2 * int(backbone.config.hidden_size) * sum(pair.tokens for pair in pairs)
+    return FrozenLayers(backbone, depth, tokens) if size <= options.kept_states * 2**30 else None
 
 
 @dataclass(frozen=True)
@@ -81,34 +119,24 @@ class Tuned:
         self.heads.save(folder, extra)
 
 
-def validation_part(rows: TrainingRows, fraction: float, seed: int) -> np.ndarray[Any, Any]:
-    """Which rows are kept from training, (n,) bool: gold rows of this share of the conversations."""
-    groups = sorted({g for g, gold in zip(rows.groups, rows.is_gold, strict=True) if gold})
+def validation_part(rows: Sequence[Labelled], fraction: float, seed: int) -> NDArray[np.bool_]:
+    """Which rows are kept from training, (n,): those of this share of the conversations."""
+    groups = sorted({row.conversation[-1].content for row in rows})
     random.Random(seed).shuffle(groups)
     kept = set(groups[: max(1, round(fraction * len(groups)))])
-    # A composed row of such a conversation is no validation row, but must not be trained on either.
-    return np.array([group in kept for group in rows.groups])
+    return np.array([row.conversation[-1].content in kept for row in rows])
 
 
 def training_order(
-    gold: Sequence[int],
-    composed: Sequence[int],
-    lengths: Sequence[int],
-    options: TuningOptions,
-    seed: int,
+    indices: Sequence[int], lengths: Sequence[int], options: TuningOptions, seed: int
 ) -> list[int]:
     """Rows in the order in which they are trained on, so that a batch has rows of similar length.
 
-    Every pass has all gold rows and a share of the composed ones. Rows are sorted by length within a
-    stretch of batches alone, and the batches of a stretch shuffled: long and short ones take turns.
+    Rows are sorted by length within a stretch of batches alone, and the batches of a stretch shuffled:
+    long and short ones take turns.
     """
     draw = random.Random(seed)
-    others = draw.sample(list(composed), len(composed))
-    order: list[int] = []
-    for number in range(options.gold_epochs):
-        own = [*gold, *others[number :: options.gold_epochs]]
-        draw.shuffle(own)
-        order += own
+    order = [i for _ in range(options.epochs) for i in draw.sample(list(indices), len(indices))]
     size, stretch = options.batch_size, 16 * options.batch_size
     result: list[int] = []
     for start in range(0, len(order), stretch):
@@ -130,8 +158,7 @@ def _half_precision() -> bool:
 
 def fine_tune(
     model: Path | str,
-    rows: TrainingRows,
-    label_weights: Array,
+    rows: Sequence[Labelled],
     propositions: Sequence[str],
     options: TuningOptions,
     checkpoints: Path,
@@ -141,35 +168,41 @@ def fine_tune(
     """Tune the first ``options.layers`` layers of a model together with one head a proposition.
 
     Args:
-        label_weights: (n, propositions); a label of weight 0 is not learnt.
         checkpoints: folder from which an interrupted training resumes.
 
     Returns:
-        The tuned backbone and heads, calibrated on gold rows that are kept from training. Losses and
+        The tuned backbone and heads, calibrated on rows that are kept from training. Losses and
         accuracy on those rows are before calibration: options are chosen by them.
     """
     torch.manual_seed(seed)
-    tokens = PairTokenizer(load_tokenizer(model))
     backbone = first_layers(load_encoder(model), options.layers)
+    tokens = PairTokenizer(load_tokenizer(model), positions_of(backbone))
     # Rare words keep the meaning they came with: the gold rows hold too few of them.
     backbone.get_input_embeddings().requires_grad_(False)
     if options.trained_layers is not None:
         for layer in layers_of(backbone)[: -options.trained_layers]:
             layer.requires_grad_(False)
-    net = PairClassifier(backbone, len(propositions)).train()
-    labels = label_matrix(rows.true, propositions)
-    pairs = tokens(rows.conversations, rows.completions)
+    conversations, completions = (
+        [row.conversation for row in rows],
+        [row.completion for row in rows],
+    )
+    labels = label_matrix([row.true for row in rows], propositions)
+    pairs = tokens(conversations, completions)
+    frozen = frozen_layers(backbone, options, pairs, tokens)
+    upper = backbone
+    if frozen:
+        count = len(layers_of(backbone))
+        upper = part_of(backbone, count - (options.trained_layers or count), count, norm=True)
+    net = PairClassifier(upper, len(propositions)).train()
     held_out = validation_part(rows, options.validation_fraction, seed)
-    gold = np.flatnonzero(rows.is_gold & ~held_out).tolist()
-    composed = np.flatnonzero(~rows.is_gold & ~held_out).tolist()
-    validation = np.flatnonzero(rows.is_gold & held_out)
-    order = training_order(gold, composed, [len(pair.ids) for pair in pairs], options, seed)
+    train, validation = np.flatnonzero(~held_out).tolist(), np.flatnonzero(held_out).tolist()
+    order = training_order(train, [pair.tokens for pair in pairs], options, seed)
 
     def collate(examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        batch = tokens.batch([example["pair"] for example in examples])
-        for name in ("labels", "label_weights"):
-            values = np.stack([example[name] for example in examples])
-            batch[name] = torch.tensor(values, dtype=torch.float32)
+        indices = [example["index"] for example in examples]
+        own = [pairs[i] for i in indices]
+        batch = frozen(indices, own) if frozen else tokens.batch(own)
+        batch["labels"] = torch.tensor(labels[indices], dtype=torch.float32)
         return batch
 
     trainer = Trainer(
@@ -187,10 +220,7 @@ def fine_tune(
             save_strategy="steps",
             save_steps=100,
         ),
-        train_dataset=[
-            {"pair": pairs[i], "labels": labels[i], "label_weights": label_weights[i]}
-            for i in order
-        ],
+        train_dataset=[{"index": i} for i in order],
         data_collator=collate,
         optimizers=(
             torch.optim.AdamW(
@@ -205,22 +235,20 @@ def fine_tune(
         ),
     )
     run_training(trainer, "tuning", callbacks)
-    encode = PairEncoder(net.backbone, model, options.batch_size)
-    features = encode(
-        [rows.conversations[i] for i in validation], [rows.completions[i] for i in validation]
-    )
+    encode = PairEncoder(backbone, model, options.batch_size)
+    features = encode([conversations[i] for i in validation], [completions[i] for i in validation])
     weight = net.head.weight.detach().cpu().double().numpy()
     bias = net.head.bias.detach().cpu().double().numpy()
-    labels, label_weights = labels[validation], label_weights[validation]
-    heads = calibrated(weight, bias, features, labels, label_weights, propositions, options.balance)
+    labels = labels[validation]
+    heads = calibrated(weight, bias, features, labels, propositions, options.balance)
     scores = features @ weight.T + bias
     losses = np.logaddexp(0, scores) - labels * scores
     correct = (scores > 0) == (labels > 0.5)
     metrics = {
-        "gold_rows": float(len(gold)),
-        "composed_rows": float(len(composed)),
+        "rows": float(len(train)),
         "validation_rows": float(len(validation)),
-        "validation_loss": float(np.average(losses, weights=label_weights)),
-        "validation_accuracy": float(np.average(correct, weights=label_weights)),
+        "validation_loss": float(losses.mean()),
+        "validation_accuracy": float(correct.mean()),
+        "unread_tokens": float(sum(pair.unread for pair in pairs)),
     }
-    return Tuned(net.backbone, heads, metrics)
+    return Tuned(backbone, heads, metrics)

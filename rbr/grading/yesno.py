@@ -113,7 +113,6 @@ def fit_prompts(
     """
     names = rules.proposition_names
     labels = label_matrix([row.true for row in rows], names)
-    weights = np.ones(len(rows))
     best: dict[str, tuple[float, FittedPrompt]] = {}
     for style in STYLES:
         logger.info("asking %d gold rows by the style '%s'", len(rows), style)
@@ -122,11 +121,11 @@ def fit_prompts(
             [row.conversation for row in rows], [row.completion for row in rows], names
         )
         for j, name in enumerate(names):
-            slope, offset = platt(odds[:, j], labels[:, j], weights)
+            slope, offset = platt(odds[:, j], labels[:, j])
             scores = slope * odds[:, j] + offset
             loss = float((np.logaddexp(0, scores) - labels[:, j] * scores).mean())
             if name not in best or loss < best[name][0]:
-                threshold = decision_threshold(sigmoid(scores), labels[:, j], weights)
+                threshold = decision_threshold(sigmoid(scores), labels[:, j])
                 best[name] = (loss, FittedPrompt(style, slope, offset, threshold))
     return {name: prompt for name, (_, prompt) in best.items()}
 

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from rbr.data.gold import inconsistency, split_gold
+from rbr.data.gold import GoldOptions, inconsistency, split_gold
 from rbr.data.rows import (
     CapabilityItem,
     CapabilityText,
@@ -13,7 +13,7 @@ from rbr.data.rows import (
     Preference,
     Prompt,
 )
-from rbr.data.splits import near_duplicates, normalised
+from rbr.data.splits import SplitOptions, near_duplicates, normalised, policy_prompts
 from rbr.files import read_rows
 
 
@@ -55,18 +55,32 @@ def test_gold_rows_are_consistent_and_name_known_propositions(gold, rules):
     assert [r for r, n in rows.items() if n > 1] == []
 
 
-def test_no_gold_conversation_is_on_both_sides(gold):
-    train, heldout = split_gold(gold, 0.33, 0)
-    assert len(train) + len(heldout) == len(gold)
-    assert 0.25 < len(heldout) / len(gold) < 0.42
-    assert not {r.conversation[0].content for r in train} & {
-        r.conversation[0].content for r in heldout
-    }
+def test_each_role_has_conversations_of_its_own_and_all_propositions(gold):
+    options = GoldOptions()
+    split = split_gold(gold, options, 0)
+    assert sorted(row.id for rows in split.values() for row in rows) == sorted(r.id for r in gold)
+    for role, share in options.fractions().items():
+        assert share - 0.03 < len(split[role]) / len(gold) < share + 0.03
+        support = Counter(name for row in split[role] for name in row.true)
+        assert min(support.values()) >= 25, (role, support.most_common()[-3:])
+    asked = [{row.conversation[0].content for row in rows} for rows in split.values()]
+    assert not asked[0] & asked[1] and not asked[0] & asked[2] and not asked[1] & asked[2]
 
 
-def test_gold_prompts_are_no_copies_of_safety_prompts(prompts, gold):
-    found = near_duplicates([text(p) for p in prompts], sorted({text(g) for g in gold}), 0.9)
-    assert found == []
+def test_gold_prompts_are_no_copies_of_prompts_that_are_evaluated(root, rules, gold):
+    splits = policy_prompts(root / "data/source/safety_prompts", rules, SplitOptions(), 0)
+    unseen = [text(p) for p in (*splits["validation"], *splits["eval"])]
+    assert near_duplicates(unseen, sorted({text(g) for g in gold}), 0.9) == []
+
+
+def test_long_gold_rows_are_as_long_as_real_answers(gold):
+    rows = [row for row in gold if row.id.startswith(("l", "model-"))]
+    lengths = sorted(len(row.completion) for row in rows)
+    assert len(rows) >= 1500
+    assert lengths[len(rows) // 2] >= 450
+    assert sum(length > 900 for length in lengths) >= len(rows) / 4
+    support = Counter(name for row in rows for name in row.true)
+    assert min(support.values()) >= 60, support.most_common()[-3:]
 
 
 def test_the_other_files_parse(root):

@@ -2,12 +2,21 @@
 
 import numpy as np
 import pytest
+import torch
 from transformers import BertConfig, BertModel, BertTokenizerFast, GPT2Config, GPT2Model
 
 from rbr.data.rows import Message
 from rbr.errors import ModelError
-from rbr.grading.encoder import COMPLETION_TOKENS, POOLED, PROMPT_TOKENS, PairEncoder, first_layers
-from rbr.models.load import load_encoder
+from rbr.grading.encoder import (
+    COMPLETION_TOKENS,
+    OVERLAP,
+    POOLED,
+    PairEncoder,
+    PairTokenizer,
+    first_layers,
+    pooled,
+)
+from rbr.models.load import load_encoder, load_tokenizer
 
 
 def ask(text):
@@ -55,14 +64,52 @@ def test_both_the_question_and_the_answer_tell(folder):
     assert np.abs(base - other_question).max() > 1e-3
 
 
-def test_of_what_is_long_the_middle_is_left_out(folder):
-    tokens = PairEncoder(folder, folder).tokens
-    (pair,) = tokens([ask("early " * 500 + "late")], ["first " + "word " * 500 + "last"])
-    assert len(pair.ids) <= PROMPT_TOKENS + sum(COMPLETION_TOKENS) + 3
-    text = tokens.tokenizer.decode(pair.ids).replace(" ", "")
-    assert "late" in text
-    assert "first" in text
-    assert "last" in text
+def test_an_answer_is_read_whole_in_windows_where_the_model_has_few_positions(folder):
+    tokenizer = load_tokenizer(folder)
+    answer = "The quick brown fox jumps over the lazy dog. " * 30
+    ids = tokenizer(answer, add_special_tokens=False)["input_ids"]
+    (pair,) = PairTokenizer(tokenizer, positions=150)([ask("early " * 500 + "late")], [answer])
+    assert len(pair.windows) > 2
+    assert all(len(window) <= 150 for window in pair.windows)
+    assert pair.unread == 0
+    assert len({window[: pair.start] for window in pair.windows}) == 1
+    stretches = [list(window[pair.start : -1]) for window in pair.windows]
+    read = stretches[0]
+    for stretch in stretches[1:]:
+        assert read[-OVERLAP:] == stretch[:OVERLAP]
+        read = read + stretch[OVERLAP:]
+    assert read == ids
+
+
+def test_windows_are_pooled_together(folder):
+    """The maximum and the mean over all windows of a row, and the last state of its last one."""
+    model = load_encoder(folder).eval()
+    tokens = PairTokenizer(load_tokenizer(folder), positions=150)
+    batch = tokens.batch(tokens([ask("Hi"), ask("Hi")], ["the lazy dog " * 60, "a b c"]))
+    count = len(batch["row"])
+    assert batch["row"].tolist() == [0] * (count - 1) + [1]
+    alone = [{name: values[k : k + 1] for name, values in batch.items()} for k in range(count)]
+    row = {"row": torch.zeros(1, dtype=torch.long)}
+    with torch.inference_mode():
+        together, short = pooled(model, **batch)
+        *windows, other = (pooled(model, **window | row)[0] for window in alone)
+    assert len(windows) > 1
+    hidden = model.config.hidden_size
+    means, largest, last, _ = torch.stack(windows).split(hidden, dim=1)
+    share = batch["completion_mask"][:-1].sum(1, keepdim=True)
+    expected = [(means * share).sum(0) / share.sum(), largest.amax(0), last[-1]]
+    torch.testing.assert_close(together[: 3 * hidden], torch.cat(expected), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(short, other, atol=1e-4, rtol=1e-4)
+
+
+def test_of_what_is_very_long_the_middle_is_left_out_and_counted(folder):
+    tokenizer = load_tokenizer(folder)
+    answer = "one two three four five six seven. " * 400
+    ids = tokenizer(answer, add_special_tokens=False)["input_ids"]
+    (pair,) = PairTokenizer(tokenizer)([ask("Hi")], [answer])
+    first, last = COMPLETION_TOKENS
+    assert pair.unread == len(ids) - first - last > 0
+    assert list(pair.windows[0][pair.start : -1]) == ids[:first] + ids[-last:]
 
 
 def test_no_rows_give_no_features(tiny):

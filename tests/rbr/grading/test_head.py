@@ -20,12 +20,11 @@ def data(seed=0, n=400):
     return x, labels
 
 
-def overconfident(x, labels, label_weights=None):
+def overconfident(x, labels):
     """Heads whose raw scores are ten times too large."""
     weight = np.zeros((2, x.shape[1]))
     weight[:, 0] = 10.0
-    ones = np.ones_like(labels) if label_weights is None else label_weights
-    return calibrated(weight, np.zeros(2), x, labels, ones, NAMES)
+    return calibrated(weight, np.zeros(2), x, labels, NAMES)
 
 
 def test_what_says_nothing_is_flattened_and_what_tells_stays():
@@ -37,16 +36,6 @@ def test_what_says_nothing_is_flattened_and_what_tells_stays():
     # Chance has log 2; a head that is sure of nothing has hardly more.
     assert loss[1] < 0.8
     assert loss[0] < 0.4
-
-
-def test_rows_of_weight_zero_do_not_count():
-    x, labels = data()
-    spoilt, weights = labels.copy(), np.ones_like(labels)
-    spoilt[:200] = 1 - spoilt[:200]
-    weights[:200] = 0.0
-    found, clean = overconfident(x, spoilt, weights), overconfident(x[200:], labels[200:])
-    assert found.slope[0] == pytest.approx(clean.slope[0])
-    assert found.threshold[0] == pytest.approx(clean.threshold[0])
 
 
 def test_saved_heads_answer_the_same(tmp_path):
@@ -65,7 +54,7 @@ def test_a_rare_proposition_is_said_from_its_threshold_on():
     x = random.normal(size=(n, 4))
     x[:, 0] += 2.0 * labels[:, 0]
     weight = np.array([[1.0, 0, 0, 0]])
-    heads = calibrated(weight, np.zeros(1), x, labels, np.ones_like(labels), ("rare",))
+    heads = calibrated(weight, np.zeros(1), x, labels, ("rare",))
     assert heads.threshold[0] < 0.5
     p = heads.probabilities(x)[:, 0]
     yes = labels[:, 0] > 0

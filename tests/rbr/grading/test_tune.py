@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from rbr.data.rows import Message, TrainingRows, label_matrix
+from rbr.data.rows import Labelled, Message, label_matrix
 from rbr.grading.encoder import first_layers
 from rbr.grading.head import HeadGrader
 from rbr.grading.options import TuningOptions
@@ -16,34 +16,30 @@ from rbr.grading.tune import fine_tune, training_order, validation_part
 from rbr.models.load import load_encoder
 
 NAMES = ("apology", "requests_information")
-OPTIONS = TuningOptions(layers=2, gold_epochs=5, learning_rate=2e-3, batch_size=8)
+OPTIONS = TuningOptions(layers=2, epochs=8, learning_rate=2e-3, batch_size=8)
 
 
-def rows(seed=0, n=320):
+def rows(seed=0, n=200):
     draw = random.Random(seed)
     topics = ["locks", "bread", "cars", "rain", "tax", "songs"]
-    true, completions, conversations = [], [], []
-    for _ in range(n):
-        own = [name for name in NAMES if draw.random() < 0.4]
+    made = []
+    for i in range(n):
+        true = [name for name in NAMES if draw.random() < 0.4]
         topic = draw.choice(topics)
         parts = [f"About {topic} there is much to say."]
-        if "apology" in own:
+        if "apology" in true:
             parts.insert(0, "I'm so sorry.")
-        if "requests_information" in own:
+        if "requests_information" in true:
             parts.append("What do you want to know?")
-        conversations.append((Message(role="user", content=f"Tell me about {topic}"),))
-        completions.append(" ".join(parts))
-        true.append(tuple(own))
-    gold = np.arange(n) < n // 2
-    groups = [f"g{i // 2}" for i in range(n)]
-    return TrainingRows(conversations, completions, true, ["comply"] * n, groups, gold)
+        asked = (Message(role="user", content=f"Tell me about {topic}, {i // 2}"),)
+        row = {"conversation": asked, "completion": " ".join(parts), "true": tuple(true)}
+        made.append(Labelled(id=f"r{i}", response_type="comply", **row))
+    return made
 
 
-def tune(tiny, folder, seed=0):
-    own = rows()
-    weights = np.ones((len(own.completions), len(NAMES)))
+def tune(tiny, folder, seed=0, **changed):
     folder.mkdir(exist_ok=True)
-    return fine_tune(tiny, own, weights, NAMES, OPTIONS, folder, seed)
+    return fine_tune(tiny, rows(), NAMES, OPTIONS.model_copy(update=changed), folder, seed)
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +58,9 @@ def saved(tuned, tmp_path):
 def test_what_is_written_in_the_answer_is_learnt(saved, tiny):
     fresh = rows(seed=7)
     grader = HeadGrader(saved, tiny)
-    p = grader.grade(fresh.conversations, fresh.completions)
-    assert ((p >= grader.thresholds) == label_matrix(fresh.true, NAMES)).mean() > 0.9
+    p = grader.grade([row.conversation for row in fresh], [row.completion for row in fresh])
+    labels = label_matrix([row.true for row in fresh], NAMES)
+    assert ((p >= grader.thresholds) == labels).mean() > 0.9
 
 
 def test_the_same_seed_gives_the_same_grader(tuned, tiny, tmp_path):
@@ -72,11 +69,8 @@ def test_the_same_seed_gives_the_same_grader(tuned, tiny, tmp_path):
 
 
 def test_frozen_layers_stay_as_they_came(tiny, tmp_path):
-    options = OPTIONS.model_copy(update={"trained_layers": 1})
-    own = rows()
-    weights = np.ones((len(own.completions), len(NAMES)))
-    made = fine_tune(tiny, own, weights, NAMES, options, tmp_path, 0)
-    before = first_layers(load_encoder(tiny), options.layers).state_dict()
+    made = tune(tiny, tmp_path, trained_layers=1)
+    before = first_layers(load_encoder(tiny), OPTIONS.layers).state_dict()
     changed = {
         name for name, value in made.backbone.state_dict().items() if (value != before[name]).any()
     }
@@ -88,10 +82,8 @@ def test_frozen_layers_stay_as_they_came(tiny, tmp_path):
 
 def test_a_stopped_training_resumes_from_its_checkpoint(tiny, tmp_path, caplog):
     caplog.set_level(logging.INFO, logger="rbr")
-    own = rows()
-    weights = np.ones((len(own.completions), len(NAMES)))
     for _ in range(2):
-        fine_tune(tiny, own, weights, NAMES, OPTIONS, tmp_path, 0)
+        tune(tiny, tmp_path)
     assert any("resuming from checkpoint" in message for message in caplog.messages)
 
 
@@ -111,18 +103,16 @@ def test_other_weights_of_the_backbone_are_another_identity(saved, tiny):
 def test_rows_kept_for_calibration_share_no_conversation_with_those_trained_on():
     own = rows()
     kept = validation_part(own, 0.25, seed=3)
-    names = np.array(own.groups)
-    assert 0 < (kept & own.is_gold).sum() < own.is_gold.sum()
-    assert not set(names[kept]) & set(names[~kept])
+    asked = np.array([row.conversation[-1].content for row in own])
+    assert 0 < kept.sum() < len(own) / 2
+    assert not set(asked[kept]) & set(asked[~kept])
 
 
-def test_each_gold_row_comes_every_pass_and_a_composed_one_once_in_batches_of_like_length():
+def test_each_row_comes_every_pass_in_batches_of_like_length():
     draw = random.Random(1)
-    lengths = [draw.randint(5, 200) for _ in range(300)]
-    order = training_order(range(100), range(100, 300), lengths, OPTIONS, seed=0)
-    counts = np.bincount(order, minlength=300)
-    assert (counts[:100] == OPTIONS.gold_epochs).all()
-    assert (counts[100:] == 1).all()
+    lengths = [draw.randint(5, 200) for _ in range(200)]
+    order = training_order(range(100), lengths, OPTIONS, seed=0)
+    assert (np.bincount(order, minlength=100) == OPTIONS.epochs).all()
     size = OPTIONS.batch_size
     own = [[lengths[i] for i in order[k : k + size]] for k in range(0, len(order) - size, size)]
     spread = np.mean([max(batch) - min(batch) for batch in own])
@@ -130,3 +120,11 @@ def test_each_gold_row_comes_every_pass_and_a_composed_one_once_in_batches_of_li
     # Long batches and short ones take turns.
     means = np.array([np.mean(batch) for batch in own])
     assert abs(np.corrcoef(np.arange(16), means[:16])[0, 1]) < 0.7
+
+
+def test_keeping_what_frozen_layers_say_changes_no_head(tiny, tmp_path):
+    kept = tune(tiny, tmp_path / "kept", trained_layers=1, epochs=1)
+    again = tune(tiny, tmp_path / "again", trained_layers=1, epochs=1, kept_states=0.0)
+    # Up to the rounding of what is kept, to eight bits.
+    np.testing.assert_allclose(kept.heads.weight, again.heads.weight, atol=2e-3)
+    assert np.abs(kept.heads.weight).max() > 0.03
