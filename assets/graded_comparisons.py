@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     folder="data",
     group="rewards",
     inputs=("rules", "base_model", "grader", "synthetic_comparisons", "helpful_reward_model"),
-    rules=("propositions", "classes", "features"),
+    rules=("response_types", "roles", "propositions", "classes", "features"),
     settings=("grader", "grade_noise"),
     pool="grader",
 )

@@ -21,7 +21,7 @@ from rbr.rules.rules import Rules
     folder="models",
     group="grading",
     inputs=("rules", "base_model", "gold_propositions", "safety_prompts"),
-    rules=("names", "asked", "completions"),
+    rules=("names", "response_types", "roles", "asked", "completions"),
     settings=("grader",),
     kinds=("torch", "huggingface"),
     pool="grader",

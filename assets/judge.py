@@ -16,13 +16,14 @@ from pipeline.tuning import tune_heads
 from rbr.comparisons.training_rows import training_rows
 from rbr.files import write_rows
 from rbr.grading.accuracy import judge_accuracy, measure
+from rbr.grading.consistency import ConsistentGrader
 
 
 @artifact(
     folder="models",
     group="evaluation",
     inputs=("rules", "judge_model", "gold_propositions", "safety_prompts"),
-    rules=("names", "completions"),
+    rules=("names", "response_types", "roles", "completions"),
     settings=("models", "judge"),
     kinds=("torch", "huggingface"),
     pool="gpu",
@@ -44,16 +45,13 @@ def judge(context: Context, output: Path) -> Mapping[str, float]:
         seed,
     )
     weights = np.ones((len(training.completions), len(names)))
-    # Where the policy complies there is nothing to disallow; that head is for the other requests.
-    complied = np.array([name == "comply" for name in training.response_types])
-    weights[complied, names.index("disallowed_content")] = 0.0
     model = context.path("judge_model")
     fitted = tune_heads(context, model, training, weights, names, options.tuning, seed, output)
     heldout = rows.gold(context, "heldout")
-    grader = HeadGrader(output, model)
+    grader = ConsistentGrader(HeadGrader(output, model), rules.relations)
     measured = measure(grader, heldout)
     write_rows(output / "per_proposition.jsonl", measured.table)
-    return {**fitted, **judge_accuracy(grader, heldout, measured)}
+    return {**fitted, **judge_accuracy(grader, heldout, measured, rules)}
 
 
 @judge.gate

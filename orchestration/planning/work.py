@@ -138,8 +138,9 @@ class Workload:
         """Heads are tuned; ``ratio``: the model's tokens per token of the policy's."""
         tuning, types = options.tuning, self.rows.response_types
         gold = self.rows.gold - round(tuning.validation_fraction * self.rows.gold)
-        composed = options.composed_per_type * len(types - {"comply"})
-        composed += options.composed_comply * ("comply" in types)
+        complied = types & self.rows.over_refusal
+        composed = options.composed_per_type * len(types - complied)
+        composed += options.composed_comply * len(complied)
         tokens = gold * tuning.gold_epochs * self.lengths.gold
         tokens += composed * (self.lengths.prompt + self.lengths.composed)
         each = training_operations(shape, tuning.layers, tuning.trained_layers)

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
 
+from rbr.rules.models import UNRELATED, Relations
+
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_\-]*$")]
 Split = Literal["train", "validation", "eval"]
@@ -118,7 +120,10 @@ class Preference(Row):
 
 
 class PolicyPrompt(Row):
-    """A prompt of ``data/safety_prompts``: a written prompt with the response type the policy gives it."""
+    """A prompt of ``data/safety_prompts``: a written prompt with what the policy says of it.
+
+    ``over_refusal``: to refuse it is over-refusal; else disallowed content in the answer is unsafe.
+    """
 
     id: str
     family: str
@@ -126,6 +131,7 @@ class PolicyPrompt(Row):
     kind: str
     form: Form | None = None
     response_type: str
+    over_refusal: bool = False
     conversation: tuple[Message, ...]
     topic: str
     answer: str | None = None
@@ -193,6 +199,7 @@ class TrainingRows:
         true: names of the true propositions.
         groups: one name a conversation.
         is_gold: whether a person labelled the row.
+        relations: what holds between propositions in the labels.
     """
 
     conversations: list[Conversation]
@@ -201,6 +208,7 @@ class TrainingRows:
     response_types: list[str]
     groups: list[str]
     is_gold: NDArray[np.bool_]
+    relations: Relations = UNRELATED
 
 
 def label_matrix(true: Sequence[Sequence[str]], propositions: Sequence[str]) -> NDArray[np.float64]:

@@ -21,6 +21,7 @@ from rbr.grading.base import Array, Conversation, Probabilities, Progress
 from rbr.grading.calibration import calibrations, decision_threshold, sigmoid
 from rbr.grading.consistency import consistent
 from rbr.grading.encoder import PairEncoder
+from rbr.rules.models import UNRELATED, Relations
 
 ARRAYS = ("weight", "bias", "slope", "offset", "threshold")
 
@@ -89,6 +90,7 @@ def calibrated(
     label_weights: Array,
     propositions: Sequence[str],
     balance: float = 0.0,
+    relations: Relations = UNRELATED,
 ) -> Heads:
     """Heads whose calibration and thresholds fit these rows.
 
@@ -97,10 +99,11 @@ def calibrated(
         features: (n, features), of rows that the heads have not seen.
         labels, label_weights: (n, propositions); a proposition is not calibrated on rows of weight 0.
         balance: see ``platt``.
+        relations: what the grades are reconciled by before the thresholds apply to them.
     """
     scores = features @ weight.T + bias
     slope, offset = calibrations(scores, labels, label_weights, balance)
-    p = consistent(sigmoid(scores * slope + offset), propositions)
+    p = consistent(sigmoid(scores * slope + offset), propositions, relations)
     threshold = [
         decision_threshold(p[:, j], labels[:, j], label_weights[:, j]) for j in range(p.shape[1])
     ]
@@ -143,8 +146,7 @@ class HeadGrader:
         progress: Progress | None = None,
         propositions: Sequence[str] | None = None,
     ) -> Probabilities:
-        """See ``Grader.grade``; the probabilities of a completion do not contradict each other."""
-        features = self.encoder(conversations, completions, progress)
-        p = consistent(self.heads.probabilities(features), self.propositions)
+        """See ``Grader.grade``."""
+        p = self.heads.probabilities(self.encoder(conversations, completions, progress))
         names = self.propositions if propositions is None else propositions
         return p[:, [self.propositions.index(name) for name in names]]

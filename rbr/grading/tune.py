@@ -212,7 +212,9 @@ def fine_tune(
     weight = net.head.weight.detach().cpu().double().numpy()
     bias = net.head.bias.detach().cpu().double().numpy()
     labels, label_weights = labels[validation], label_weights[validation]
-    heads = calibrated(weight, bias, features, labels, label_weights, propositions, options.balance)
+    heads = calibrated(
+        weight, bias, features, labels, label_weights, propositions, options.balance, rows.relations
+    )
     scores = features @ weight.T + bias
     losses = np.logaddexp(0, scores) - labels * scores
     correct = (scores > 0) == (labels > 0.5)

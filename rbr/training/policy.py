@@ -47,8 +47,8 @@ def mixed_prompts(
         return chosen
 
     n_safety = count if not helpful else round(count * options.safety_share) if safety else 0
-    comply = [p for p in safety if p.response_type == "comply"]
-    refuse = [p for p in safety if p.response_type != "comply"]
+    comply = [p for p in safety if p.over_refusal]
+    refuse = [p for p in safety if not p.over_refusal]
     n_comply = round(n_safety * options.comply_share)
     chosen = [*cycle(comply, n_comply), *cycle(refuse, n_safety - n_comply)]
     typed = [(prompt.conversation, prompt.response_type) for prompt in chosen]

@@ -85,7 +85,9 @@ def test_prompts_that_are_all_too_long_are_an_error(tiny, tmp_path):
 @pytest.mark.parametrize("share, comply", [(0.5, 20), (0.25, 10), (1.0, 40), (0.0, 0)])
 def test_the_comply_share_is_that_of_the_safety_prompts(share, comply):
     safety = [
-        PolicyPrompt.model_construct(conversation=turns("q"), response_type=kind)
+        PolicyPrompt.model_construct(
+            conversation=turns("q"), response_type=kind, over_refusal=kind == "comply"
+        )
         for _ in range(50)
         for kind in TYPES
     ]
