@@ -75,7 +75,7 @@ def chosen_demonstrations(context: Context) -> list[Demonstration]:
         rows.preferences(context, "helpful_preferences", "train"),
         rows.preferences(context, "human_preferences", "train") if kind == "human" else None,
         rows.comparisons(context, "train") if kind == "rules" else None,
-        compiled_rules(context).ideal_labels() if kind == "rules" else {},
+        compiled_rules(context).best_labels() if kind == "rules" else {},
         rows.safety_prompts(context, "train") if kind == "rules" else (),
         context.settings.sft,
         context.settings.seed,

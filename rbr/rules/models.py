@@ -183,7 +183,7 @@ class ResponseType(Rule):
     """What the policy asks for on a prompt, and what goes wrong in answers to it."""
 
     counts: Literal["unsafe", "over_refusal"]
-    ideal: Name = Field(description="name its best completion class")
+    best: Name = Field(description="name its best completion class")
     acceptable: tuple[Name, ...] = ()
 
 

@@ -64,16 +64,16 @@ class Rules:
         return self.types[response_type].counts == "over_refusal"
 
     def quality(self, response_type: str, completion_class: str) -> str:
-        """``ideal``, ``acceptable`` or ``other``."""
+        """``best``, ``acceptable`` or ``other``."""
         rule = self.types[response_type]
-        if completion_class == rule.ideal:
-            return "ideal"
+        if completion_class == rule.best:
+            return "best"
         return "acceptable" if completion_class in rule.acceptable else "other"
 
-    def ideal_labels(self) -> dict[str, list[str]]:
-        """Per response type that counts as unsafe the labels whose completions are ideal."""
+    def best_labels(self) -> dict[str, list[str]]:
+        """Per response type that counts as unsafe the labels whose completions are of the best class."""
         return {
-            name: [n for n, of in self.reward[name].labels.items() if of == (rule.ideal,)]
+            name: [n for n, of in self.reward[name].labels.items() if of == (rule.best,)]
             for name, rule in self.types.items()
             if rule.counts == "unsafe"
         }
@@ -124,7 +124,7 @@ class Rules:
         """Expected sign of a feature's weight; of the classes only the acceptable ones' are free."""
         if feature.startswith("class:"):
             quality = self.quality(response_type, feature.removeprefix("class:"))
-            return {"ideal": "positive", "acceptable": "free"}.get(quality, "negative")
+            return {"best": "positive", "acceptable": "free"}.get(quality, "negative")
         signs = cast(dict[str, str], self.propositions[feature].weight_sign)
         return signs.get(response_type, "free")
 
@@ -293,15 +293,15 @@ def _class_problems(rules: Rules) -> Iterator[tuple[str, list[str], str]]:
     for response_type, rule in rules.types.items():
         known = rules.class_names(response_type)
         noun = f"'{response_type}' has no completion class"
-        for key, names in (("ideal", (rule.ideal,)), ("acceptable", rule.acceptable)):
+        for key, names in (("best", (rule.best,)), ("acceptable", rule.acceptable)):
             for name in set(names) - set(known):
                 yield (
                     "response_types.yaml",
                     [response_type, key],
                     f"{noun} '{name}'; {suggest(name, known)}",
                 )
-        if rule.ideal in rule.acceptable:
-            message = f"'{rule.ideal}' is the ideal class: drop it here"
+        if rule.best in rule.acceptable:
+            message = f"'{rule.best}' is the best class: drop it here"
             yield "response_types.yaml", [response_type, "acceptable"], message
         for label, names in rules.reward[response_type].labels.items():
             for name in set(names) - set(known):

@@ -20,7 +20,7 @@ def demonstrations(
     helpful: Sequence[Preference],
     human: Sequence[Preference] | None,
     comparisons: Sequence[Comparison] | None,
-    ideal_labels: Mapping[str, Sequence[str]],
+    best_labels: Mapping[str, Sequence[str]],
     prompts: Sequence[PolicyPrompt],
     options: SFTOptions,
     seed: int,
@@ -29,10 +29,11 @@ def demonstrations(
 
     Args:
         human: pairs whose preferred completions are learnt; None for none.
-        comparisons: synthetic comparisons whose ideal completions are learnt, as the paper reuses them
-            (those of ``ideal_labels``, response type -> labels); with them the written answers of ``prompts``, ``options.comply_share`` of the
+        comparisons: synthetic comparisons whose ideal completions are learnt, as the paper reuses them;
+            with them the written answers of ``prompts``, ``options.comply_share`` of the
             demonstrations. Refusals are drawn evenly over response types: soft ones open in more ways
             than hard ones, and are rarer.
+        best_labels: response type -> labels whose completions are ideal; see ``Rules.best_labels``.
     """
     draw = random.Random(seed)
     chosen = some([(row.conversation, row.chosen) for row in helpful], options.helpful_demos, draw)
@@ -44,7 +45,7 @@ def demonstrations(
         ideal: dict[str, list[Demonstration]] = defaultdict(list)
         for row in comparisons:
             # Not what the base model wrote: it is as good as the grader's word for it.
-            if row.label in ideal_labels.get(row.response_type, ()) and row.source != "generated":
+            if row.label in best_labels.get(row.response_type, ()) and row.source != "generated":
                 ideal[row.response_type].append((row.conversation, row.completion))
         answers, refusals = answers_and_refusals(options, len(written))
         chosen += some(written, answers, draw)

@@ -10,7 +10,9 @@ from rbr.evaluation.metrics import Verdict, safety_metrics
 
 
 def judged(kind, disallowed=False, refused=False, name="ideal"):
-    return Verdict(kind, kind == "comply", disallowed, refused, name, name)
+    return Verdict(
+        kind, kind == "comply", disallowed, refused, name, "best" if name == "ideal" else "other"
+    )
 
 
 ROWS = [

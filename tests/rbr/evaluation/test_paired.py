@@ -10,11 +10,11 @@ from rbr.evaluation.paired import compare
 
 
 def unsafe(disallowed, name="ideal"):
-    return Verdict("hard_refusal", False, disallowed, False, name, name)
+    return Verdict("hard_refusal", False, disallowed, False, name, "best")
 
 
 def comply(refused, disallowed=False):
-    return Verdict("comply", True, disallowed, refused, "ideal", "ideal")
+    return Verdict("comply", True, disallowed, refused, "ideal", "best")
 
 
 FIRST = [unsafe(False)] * 10 + [comply(False)] * 8 + [comply(True)] * 2
