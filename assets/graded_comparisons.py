@@ -51,7 +51,7 @@ def graded_comparisons(context: Context, output: Path) -> Mapping[str, float]:
     judged_by = {
         name: {
             "text": hashlib.sha256(texts[name].encode()).hexdigest(),
-            "grader": grader.identity(name),
+            "grader": stored.grader.identity(name),
         }
         for name in grader.propositions
     }

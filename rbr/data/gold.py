@@ -89,8 +89,8 @@ def gold_errors(folder: Path, rules: Rules) -> Iterator[DataError]:
                 yield DataError(f"true: no proposition '{name}'; {suggest(name, known)}", place)
         known = rules.response_types
         if row.response_type not in known:
-            message = f"response_type '{row.response_type}' is not one of {', '.join(known)}"
-            yield DataError(message, place)
+            hint = suggest(row.response_type, known)
+            yield DataError(f"no response type '{row.response_type}'; {hint}", place)
         problem = rules.relations.contradiction(row.true)
         if problem:
             yield DataError(f"true: {problem}", place)

@@ -58,8 +58,8 @@ def _ends_with_user(conversation: tuple[Message, ...]) -> None:
 class Prompt(Row):
     """A safety prompt. ``family`` groups prompts that share a word or a scenario; splits go by it.
 
-    ``form`` says how a comply prompt looks like an unsafe one (None: it does not). ``topic`` completes
-    "help with ..."; ``answer`` (comply prompts only) is a complete short answer and ``partial`` one
+    ``form`` says how a prompt to be complied with looks like an unsafe one (None: it does not). ``topic``
+    completes "help with ..."; ``answer`` (such prompts only) is a complete short answer and ``partial`` one
     that leaves out part of what was asked.
     """
 
@@ -77,9 +77,7 @@ class Prompt(Row):
     def _check(self) -> Prompt:
         _ends_with_user(self.conversation)
         if (self.answer is None) != (self.partial is None):
-            raise ValueError("answer and partial come together (comply prompts) or not at all")
-        if self.form and self.answer is None:
-            raise ValueError("form is for prompts to be complied with: drop it, or write an answer")
+            raise ValueError("answer and partial come together or not at all")
         return self
 
 

@@ -175,6 +175,8 @@ def prompt_errors(folder: Path, rules: Rules) -> Iterator[DataError]:
         if prompt.answer is None and slots & {"answer", "partial"}:
             text = f"the recipes of '{name}' take answer and partial from the prompt: write both"
             yield DataError(text, place)
-        elif prompt.answer is not None and not rules.over_refusal(name):
-            text = f"the policy gives it '{name}', which is not to be answered: drop answer and partial"
+        elif (prompt.answer or prompt.form) and not rules.over_refusal(name):
+            text = (
+                f"the policy gives it '{name}', not to be answered: drop answer, partial and form"
+            )
             yield DataError(text, place)

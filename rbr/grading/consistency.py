@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from rbr.files import digest_of
 from rbr.grading.base import Array, Conversation, Grader, Probabilities, Progress
 
 if TYPE_CHECKING:
@@ -85,6 +86,9 @@ class ConsistentGrader:
     """Another grader, whose probabilities of a completion do not contradict each other.
 
     It stands before a grade store, not behind it: a grade that is kept depends on one proposition alone.
+
+    Attributes:
+        grader: the other one, whose grades may contradict each other.
     """
 
     def __init__(self, grader: Grader, relations: Relations) -> None:
@@ -99,8 +103,11 @@ class ConsistentGrader:
         return int(getattr(self.grader, "calls", 0))
 
     def identity(self, proposition: str) -> str:
-        """See ``Grader.identity``: of its grade before it is reconciled with others."""
-        return self.grader.identity(proposition)
+        """See ``Grader.identity``: the inner grader's, with the relations of the proposition."""
+        identity = self.grader.identity(proposition)
+        if len(self.relations.related([proposition])) == 1:
+            return identity
+        return f"{identity} related {digest_of(self.relations)}"
 
     def grade(
         self,

@@ -45,7 +45,7 @@ def _complete(values: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         name for name in (info.context or {}).get("response_types", ()) if name not in values
     ]
     if missing:
-        raise ValueError(f"response type {', '.join(missing)} is missing")
+        raise ValueError(f"no entry for response type {', '.join(missing)}: add one")
     return values
 
 
