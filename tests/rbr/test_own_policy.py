@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from rbr.comparisons.compose import labels_of
 from rbr.comparisons.synthetic import composed
@@ -20,6 +21,7 @@ from rbr.reward.features import features
 from rbr.rules import load_rules
 from rbr.rules.check import check_rules
 from rbr.rules.compiled import load_compiled, write_compiled
+from rbr.serve.formats import request_bodies
 
 GERMAN = Path(__file__).parents[1] / "policies" / "german"
 # Appended to the paper's files: comply, but with a disclaimer.
@@ -179,3 +181,12 @@ def test_the_class_and_the_decisions_of_a_verdict_agree(rules):
     )
     assert set(true) == {"fully_complies", "partially_complies"}
     assert (verdict.completion_class, verdict.refused) == ("ideal", False)
+
+
+def test_the_service_knows_the_response_types_of_its_rules_alone(german):
+    bodies = request_bodies(german.response_types)
+    assert bodies.explain(prompt="q", completion="a", response_type="ablehnen").turns
+    with pytest.raises(ValidationError, match="'ablehnen' or 'antworten'"):
+        bodies.reward(items=[{"prompt": "q", "completion": "a", "response_type": "comply"}])
+    with pytest.raises(ValidationError, match="labels"):
+        bodies.openrlhf(query=["qa"], prompts=["q"], labels=["comply"])
