@@ -31,8 +31,8 @@ def _known(noun: str, names: str) -> AfterValidator:
     """A name must be one of those that the context has under ``names``."""
 
     def check(name: str, info: ValidationInfo) -> str:
-        known = (info.context or {names: [name]})[names]
-        if name not in known:
+        known = (info.context or {}).get(names)
+        if known is not None and name not in known:
             raise ValueError(f"no {noun} '{name}'; {suggest(name, known)}")
         return name
 

@@ -84,3 +84,11 @@ def test_it_is_told_in_one_line_with_its_place(tmp_path, file, old, new, said, l
     found = [text for text in told if text.startswith(f"{folder}/{where}:") and said in text]
     assert found, told
     assert len(found[0].splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["response_types", "roles", "completion_classes", "reward"])
+def test_a_file_that_is_not_there_is_one_line_alone(tmp_path, name):
+    folder = shutil.copytree(GERMAN, tmp_path / "project")
+    path = folder / "rules" / f"{name}.yaml"
+    path.unlink()
+    assert [str(error) for error in problems(folder)] == [f"{path}: the file does not exist"]
