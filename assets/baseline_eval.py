@@ -15,7 +15,7 @@ from pipeline.gates import Part, shares
     folder="data",
     group="evaluation",
     inputs=("rules", "base_model", "judge", "judge_model", "safety_prompts"),
-    rules=("names", "classes"),
+    rules=("names", "response_types", "roles", "classes"),
     settings=("evaluation",),
     kinds=("torch",),
     pool="gpu",

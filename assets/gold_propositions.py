@@ -31,7 +31,7 @@ from rbr.files import write_rows
     group="data",
     inputs=("rules",),
     sources=("data/source/gold",),
-    rules=("names",),
+    rules=("names", "response_types", "roles"),
     settings=("gold",),
 )
 def gold_propositions(context: Context, output: Path) -> Mapping[str, float]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     folder="data",
     group="rewards",
     inputs=("rules", "base_model", "grader", "synthetic_comparisons", "helpful_reward_model"),
-    rules=("propositions", "classes", "features"),
+    rules=("response_types", "roles", "propositions", "classes", "features"),
     settings=("grader", "grade_noise"),
     pool="grader",
 )
@@ -51,7 +51,7 @@ def graded_comparisons(context: Context, output: Path) -> Mapping[str, float]:
     judged_by = {
         name: {
             "text": hashlib.sha256(texts[name].encode()).hexdigest(),
-            "grader": grader.identity(name),
+            "grader": stored.grader.identity(name),
         }
         for name in grader.propositions
     }

@@ -23,7 +23,7 @@ from rbr.grading.accuracy import measure
     folder="data",
     group="grading",
     inputs=("rules", "grader", "base_model", "gold_propositions"),
-    rules=("propositions",),
+    rules=("propositions", "roles"),
     settings=("grader", "evaluation", "grade_noise"),
     pool="grader",
     plot="accuracy.png",

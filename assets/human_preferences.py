@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipeline import rows
 from pipeline.artifact import artifact
+from pipeline.compiled_rules import compiled_rules
 from pipeline.context import Context
 from pipeline.gates import Part, one_of, preference_pairs, split_files
 from rbr.data.preferences import simulated_preferences
@@ -18,17 +19,19 @@ SPLITS = ("train", "validation")
 @artifact(
     folder="data",
     group="rewards",
-    inputs=("synthetic_comparisons",),
+    inputs=("rules", "synthetic_comparisons"),
+    rules=("response_types", "roles", "completions"),
     settings=("human",),
 )
 def human_preferences(context: Context, output: Path) -> Mapping[str, float]:
     """SIMULATED human safety preferences: over-cautious annotators, by setting."""
-    settings = context.settings.human
+    settings, rules = context.settings.human, compiled_rules(context)
     metrics: dict[str, float] = {"overcaution": settings.overcaution, "noise": settings.noise}
     for number, split in enumerate(SPLITS):
         pairs = simulated_preferences(
             # Composed ones alone: what the base model wrote has the grader's label, not people's.
             [row for row in rows.comparisons(context, split) if row.source != "generated"],
+            rules,
             settings.overcaution,
             settings.noise,
             context.settings.seed + number,

@@ -7,18 +7,20 @@ from pathlib import Path
 
 from pipeline import rows
 from pipeline.artifact import artifact
+from pipeline.compiled_rules import compiled_rules
 from pipeline.context import Context
 from pipeline.gates import Part, between, metrics
 from pipeline.tuning import tune_heads
 from rbr.files import write_rows
 from rbr.grading.accuracy import judge_accuracy, measure
+from rbr.grading.consistency import ConsistentGrader
 
 
 @artifact(
     folder="models",
     group="evaluation",
     inputs=("rules", "judge_model", "gold_propositions"),
-    rules=("names",),
+    rules=("names", "response_types", "roles", "relations"),
     settings=("models", "judge"),
     kinds=("torch", "huggingface"),
     pool="gpu",
@@ -27,14 +29,15 @@ def judge(context: Context, output: Path) -> Mapping[str, float]:
     """The evaluation's judge: own backbone, own fit, its accuracy on held-out gold beside it."""
     from rbr.grading.head import HeadGrader
 
+    rules = compiled_rules(context)
     model, options = context.path("judge_model"), context.settings.judge
     # Other rows than the grader's, and another draw of those that are kept for calibration.
     fitted = tune_heads(context, model, "judge", options.tuning, output)
     heldout = rows.gold(context, "heldout")
-    grader = HeadGrader(output, model)
+    grader = ConsistentGrader(HeadGrader(output, model), rules.relations)
     measured = measure(grader, heldout)
     write_rows(output / "per_proposition.jsonl", measured.table)
-    return {**fitted, **judge_accuracy(grader, heldout, measured)}
+    return {**fitted, **judge_accuracy(grader, heldout, measured, rules)}
 
 
 @judge.gate

@@ -31,7 +31,7 @@ def inputs(variant: Variant) -> tuple[str, ...]:
     folder="models",
     group="training",
     inputs=inputs,
-    rules=("propositions", "classes", "features"),
+    rules=("response_types", "roles", "propositions", "classes", "features"),
     settings=("rl", "grade_noise"),
     kinds=("torch", "trl"),
     pool="training",

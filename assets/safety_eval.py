@@ -23,7 +23,7 @@ def inputs(variant: Variant) -> tuple[str, ...]:
     folder="data",
     group="evaluation",
     inputs=inputs,
-    rules=("names", "classes"),
+    rules=("names", "response_types", "roles", "classes"),
     settings=("evaluation",),
     kinds=("torch",),
     pool="gpu",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,7 +34,7 @@ COLUMNS = ["id", "family", "category", "response_type", "split", "text"]
     group="data",
     inputs=("rules",),
     sources=("data/source/safety_prompts",),
-    rules=("policy",),
+    rules=("response_types", "policy"),
     settings=("prompts",),
 )
 def safety_prompts(context: Context, output: Path) -> Mapping[str, float]:
@@ -49,20 +48,21 @@ def safety_prompts(context: Context, output: Path) -> Mapping[str, float]:
     for name, rows in splits.items():
         write_rows(output / f"{name}.jsonl", rows)
     everything = [row for rows in splits.values() for row in rows]
-    counts = Counter(row.response_type for row in everything)
     return {
         **{f"{name}_prompts": len(rows) for name, rows in splits.items()},
         "families": len({row.family for row in everything}),
-        "comply_share": round(counts["comply"] / max(1, len(everything)), 4),
+        "comply_share": round(
+            sum(row.over_refusal for row in everything) / max(1, len(everything)), 4
+        ),
     }
 
 
 @safety_prompts.gate
 def expectations(context: Context) -> list[Part]:
-    gates = context.settings.gates
+    gates, rules = context.settings.gates, compiled_rules(context)
     rows = split_files(context.folder)
     rows["text"] = conversation_text(rows)
-    comply = rows["response_type"] == "comply"
+    comply = rows["response_type"].isin(filter(rules.over_refusal, rules.response_types))
     lookalikes = rows.loc[comply, "form"].notna()
     summary = pd.DataFrame(
         {
@@ -80,7 +80,7 @@ def expectations(context: Context) -> list[Part]:
             [
                 *present("id", "family", "category", "response_type"),
                 *unique("id", "text"),
-                one_of("response_type", compiled_rules(context).response_types),
+                one_of("response_type", rules.response_types),
                 one_of("split", SPLITS),
             ],
         ),

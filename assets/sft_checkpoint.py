@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline import rows
 from pipeline.artifact import artifact
+from pipeline.compiled_rules import compiled_rules
 from pipeline.context import Context
 from pipeline.gates import Part, between, metrics
 from pipeline.training import train
@@ -21,7 +22,7 @@ def inputs(variant: Variant) -> tuple[str, ...]:
     answers = {
         "none": (),
         "human": ("human_preferences",),
-        "ideal": ("safety_prompts", "synthetic_comparisons"),
+        "rules": ("rules", "safety_prompts", "synthetic_comparisons"),
     }
     return ("base_model", "helpful_preferences", *answers[variant.demonstrations])
 
@@ -30,6 +31,7 @@ def inputs(variant: Variant) -> tuple[str, ...]:
     folder="models",
     group="training",
     inputs=inputs,
+    rules=("response_types",),
     settings=("sft",),
     kinds=("torch", "trl"),
     pool="training",
@@ -72,8 +74,9 @@ def chosen_demonstrations(context: Context) -> list[Demonstration]:
     return demonstrations(
         rows.preferences(context, "helpful_preferences", "train"),
         rows.preferences(context, "human_preferences", "train") if kind == "human" else None,
-        rows.comparisons(context, "train") if kind == "ideal" else None,
-        rows.safety_prompts(context, "train") if kind == "ideal" else (),
+        rows.comparisons(context, "train") if kind == "rules" else None,
+        compiled_rules(context).best_labels() if kind == "rules" else {},
+        rows.safety_prompts(context, "train") if kind == "rules" else (),
         context.settings.sft,
         context.settings.seed,
     )

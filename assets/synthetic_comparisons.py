@@ -25,6 +25,7 @@ from pipeline.gates import (
     unique_together,
 )
 from pipeline.loading import stored_grader
+from rbr.comparisons.compose import labels_of
 from rbr.comparisons.conditioned import rejection_sample
 from rbr.comparisons.synthetic import Draft, chosen_prompts, composed, distinct, requested
 from rbr.data.rows import Comparison, Conversation, PolicyPrompt
@@ -40,7 +41,7 @@ SOURCES = ("composed", "written", "generated")
     folder="data",
     group="rewards",
     inputs=("rules", "base_model", "grader", "safety_prompts"),
-    rules=("names", "completions", "classes"),
+    rules=("names", "response_types", "roles", "completions", "classes"),
     settings=("comparisons",),
     pool="grader",
 )
@@ -168,15 +169,12 @@ def _share(comparisons: Sequence[Comparison], holds: Any) -> float:
 
 @synthetic_comparisons.gate
 def expectations(context: Context) -> list[Part]:
-    gates, reward = context.settings.gates, compiled_rules(context).reward
+    gates, rules = context.settings.gates, compiled_rules(context)
     frame = split_files(context.folder)
     frame["characters"] = frame["completion"].str.len()
     labels = frame.groupby("prompt_id")["label"].agg(set)
     response_types = frame.groupby("prompt_id")["response_type"].first()
-    wanted = {
-        response_type: {label for group in rule.ordering for label in group}
-        for response_type, rule in reward.items()
-    }
+    wanted = {name: set(labels_of(rules, name)) for name in rules.response_types}
     missing = [len(wanted[kind] - labels[prompt]) for prompt, kind in response_types.items()]
     by_prompt = pd.DataFrame({"prompt": response_types.index, "missing": missing})
     by_label = frame.groupby("label")["confirmed"].mean().rename("share").reset_index()

@@ -33,6 +33,8 @@ from rbr.evaluation.judge import Judge
 from rbr.models.generate import generate
 
 SEED = 1_000
+# How the best class of a response type is told, whatever its name.
+BEST = "best"
 MODELS = ["SFT=models/sft_checkpoint/rbr", "PPO=models/ppo_checkpoint/rbr"]
 
 
@@ -46,18 +48,18 @@ def report(types: Sequence[str], greedy: Any, sampled: Any, scores: Any) -> None
     """
     for name in (*sorted(set(types)), "all"):
         inside = [i for i, own in enumerate(types) if name in (own, "all")]
-        ideal = sampled[inside] == "ideal"
+        ideal = sampled[inside] == BEST
         count = ideal.sum(1)
         right = [
             scores[i, a] > scores[i, b]
             for i in inside
             for a, b in itertools.product(
-                np.flatnonzero(sampled[i] == "ideal"), np.flatnonzero(sampled[i] != "ideal")
+                np.flatnonzero(sampled[i] == BEST), np.flatnonzero(sampled[i] != BEST)
             )
         ]
         others = Counter(sampled[inside][~ideal].tolist()).most_common()
         print(
-            f"  {name:<26} prompts {len(inside):3d}  greedy {share(greedy[inside] == 'ideal')}"
+            f"  {name:<26} prompts {len(inside):3d}  greedy {share(greedy[inside] == BEST)}"
             f"  sampled {share(ideal)}  ever {share(count > 0)}"
             f"  mixed {share((count > 0) & (count < sampled.shape[1]))}"
             f"  reward right {share(np.array(right))} of {len(right)} pairs"
@@ -78,7 +80,7 @@ def main() -> None:
     options = parser.parse_args()
     context = open_context(options.root, "rbr/ppo_checkpoint")
     evaluation, rl = context.settings.evaluation, context.settings.rl
-    prompts = [p for p in safety_prompts(context, "validation") if p.response_type != "comply"]
+    prompts = [p for p in safety_prompts(context, "validation") if not p.over_refusal]
     repeated = [prompt for prompt in prompts for _ in range(options.samples)]
     judge = Judge(load_judge_grader(context), compiled_rules(context))
     reward = VariantReward.of(context)
@@ -100,7 +102,9 @@ def main() -> None:
                 temperature=rl.temperature,
             )
             judged = judge.judge(conversations, answers, types)
-            classes[way] = np.array([verdict.completion_class for verdict, _ in judged])
+            classes[way] = np.array(
+                [v.completion_class if v.quality != BEST else BEST for v, _ in judged]
+            )
         scores = np.array(reward(conversations, answers, response_type=types))
         shape = len(prompts), options.samples
         print(f"{name}: ideal, percent")

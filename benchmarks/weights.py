@@ -24,8 +24,8 @@ from rich.progress import track
 from benchmarks.common import arguments, seconds
 from rbr.reward.weights import Array, Pairs, fit_weights, make_pairs
 
-LABELS = ("ideal", "bad", "bad", "disallowed")
-RANKS = {"ideal": 0, "bad": 1, "disallowed": 2}
+LABELS = ("good", "worse", "worse", "worst")
+RANKS = {"good": 0, "worse": 1, "worst": 2}
 ORDERING = tuple((label,) for label in RANKS)
 FEATURES, DECAY = 20, 0.05
 

@@ -41,7 +41,7 @@ def affected_artifacts(graph: Mapping[str, Artifact], sections: set[str]) -> lis
             affected.append(key)
             # The simulated annotators look at composed completions alone, not at what is graded.
             same = key == "human_preferences" and not (
-                "completions" in sections or "safety_prompts" in affected
+                sections & set(artifact.rules) or "safety_prompts" in affected
             )
             if not same:
                 changed.add(key)

@@ -231,7 +231,9 @@ def champion(workspace: Workspace) -> Champion | None:
     new = [row for _, row in iter_json_lines(folder / "ppo.jsonl")]
     former = registry.judged_rows(client, version) or []
     difference = None
-    if former and [row["prompt_id"] for row in new] == [row["prompt_id"] for row in former]:
+    # Rows of another version may lack what a verdict says today.
+    same = bool(former) and new and former[0].keys() >= new[0].keys()
+    if same and [row["prompt_id"] for row in new] == [row["prompt_id"] for row in former]:
         new_verdicts, former_verdicts = (
             [as_verdict(row) for row in rows] for rows in (new, former)
         )

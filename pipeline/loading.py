@@ -5,18 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pipeline.context import Context
     from rbr.grading.base import Grader
-    from rbr.grading.store import StoredGrader
+    from rbr.grading.consistency import ConsistentGrader
     from rbr.rules.rules import Rules
 
 
-def load_grader(context: Context, rules: Rules, load: bool = True) -> Grader:
-    """The reward's grader in this process, without the grade store.
-
-    Args:
-        load: load its model now; otherwise at its first use.
-    """
+def load_grader(
+    context: Context,
+    rules: Rules,
+    load: bool = True,
+    stored: Callable[[Grader], Grader] | None = None,
+) -> ConsistentGrader:
+    """The reward's grader in this process; see ``make_grader``."""
     from rbr.grading.load import make_grader
 
     settings = context.settings
@@ -27,17 +30,21 @@ def load_grader(context: Context, rules: Rules, load: bool = True) -> Grader:
         context.path("base_model"),
         settings.scale.grader_servers,
         load,
+        stored,
     )
 
 
-def stored_grader(context: Context, rules: Rules) -> StoredGrader:
+def stored_grader(context: Context, rules: Rules) -> ConsistentGrader:
     """The reward's grader behind the grade store; on the cluster that the profile names, if any."""
     from rbr.grading.store import GradeStore, StoredGrader
 
     scale = context.settings.scale
-    grader = load_grader(context, rules, load=scale.address is None)
-    store = GradeStore(context.root / ".cache" / "grades.sqlite")
-    return StoredGrader(grader, store, rules.grading_texts(), scale=scale)
+
+    def stored(grader: Grader) -> Grader:
+        store = GradeStore(context.root / ".cache" / "grades.sqlite")
+        return StoredGrader(grader, store, rules.grading_texts(), scale=scale)
+
+    return load_grader(context, rules, scale.address is None, stored)
 
 
 def with_noise(context: Context, grader: Grader) -> Grader:

@@ -25,18 +25,19 @@ def tune_heads(
     from rbr.grading.tune import fine_tune
     from rbr.models.trainer import MetricsCallback
 
-    gold, seed = rows.gold(context, role), context.settings.seed
+    rules, gold, seed = compiled_rules(context), rows.gold(context, role), context.settings.seed
     labels = [[row.id, row.completion, row.true] for row in gold]
     context.log(f"tuning {options.layers} layers on {len(gold)} rows")
     with context.checkpoints(options, seed, model_identity(model), labels) as checkpoints:
         tuned = fine_tune(
             model,
             gold,
-            compiled_rules(context).proposition_names,
+            rules.proposition_names,
             options,
             checkpoints,
             seed,
             [MetricsCallback(context.run.metrics, "tuning")],
+            rules.relations,
         )
         tuned.save(output, {"engine": "head", "layers": options.layers})
     return tuned.metrics

@@ -13,13 +13,13 @@ class Variant:
     Attributes:
         reward_model: artifact that gives R_rm.
         weights: artifact with the weights of the rules on that R_rm; None where R_rm is all.
-        demonstrations: whose answers to safety prompts its SFT model learns from.
+        demonstrations: whose answers to safety prompts its SFT model learns from (``rules``: ideal ones).
     """
 
     name: str
     reward_model: str
     weights: str | None
-    demonstrations: Literal["none", "human", "ideal"]
+    demonstrations: Literal["none", "human", "rules"]
 
     @property
     def title(self) -> str:
@@ -37,8 +37,8 @@ VARIANTS: dict[str, Variant] = {
     for variant in (
         Variant("helpful", "helpful_reward_model", None, "none"),
         Variant("human", "human_reward_model", None, "human"),
-        Variant("human_rbr", "human_reward_model", "human_fitted_weights", "ideal"),
-        Variant("rbr", "helpful_reward_model", "fitted_weights", "ideal"),
+        Variant("human_rbr", "human_reward_model", "human_fitted_weights", "rules"),
+        Variant("rbr", "helpful_reward_model", "fitted_weights", "rules"),
     )
 }
 # What the project is for: released, and compared with the others.

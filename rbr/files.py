@@ -187,13 +187,18 @@ def iter_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
 
 
 def read_rows(path: Path, model: type[RowT]) -> list[RowT]:
-    """Read rows of one format from a file, or from every ``*.jsonl`` of a folder in name order.
+    """Read rows of one format; see ``placed_rows``."""
+    return [row for _, row in placed_rows(path, model)]
+
+
+def placed_rows(path: Path, model: type[RowT]) -> list[tuple[Place, RowT]]:
+    """Rows of one format with their places, of a file or of every ``*.jsonl`` of a folder in name order.
 
     Raises:
         DataError: naming the line and the field of the first bad row, or the line of a repeated id;
             or a folder without rows.
     """
-    rows: list[RowT] = []
+    rows: list[tuple[Place, RowT]] = []
     seen: dict[str, Place] = {}
     for file in sorted(path.glob("*.jsonl")) if path.is_dir() else [path]:
         for number, value in iter_json_lines(file):
@@ -208,7 +213,7 @@ def read_rows(path: Path, model: type[RowT]) -> list[RowT]:
                 where = "" if former.path == file else f" of {former.path.name}"
                 message = f"id '{identity}' stands on line {former.line}{where} already"
                 raise DataError(message, place)
-            rows.append(row)
+            rows.append((place, row))
     if path.is_dir() and not rows:
         raise DataError("no *.jsonl file with rows here", path)
     return rows

@@ -163,7 +163,7 @@ def _draw_paper(ablation: Ablation, axis: Any) -> None:
     points = ablation.paper.points
     for metric in METRICS:
         # A metric that is not shown uses up its colour too, so that both sides have the same.
-        values = [getattr(point, metric) for point in points.values()]
+        values = [getattr(point, metric, None) for point in points.values()]
         shown = np.array([np.nan if value is None else value for value in values])
         axis.plot(range(len(points)), shown, "s--")
     axis.set_xticks(range(len(points)), list(points), fontsize=8)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rbr.data.rows import PolicyPrompt
     from rbr.evaluation.judge import Judge
     from rbr.grading.base import Grader
+    from rbr.rules.rules import Rules
 
 
 def read_prompts(path: Path) -> list[PolicyPrompt]:
@@ -48,6 +49,7 @@ def open_judge(
     from pipeline.loading import load_judge_grader
     from rbr.evaluation.judge import Judge
     from rbr.files import read_json
+    from rbr.grading.consistency import ConsistentGrader
 
     rules = common.compiled_rules(context)
     if name is None:
@@ -63,22 +65,25 @@ def open_judge(
     options = context.settings.grader.model_copy(
         update={"engine": "openai", "model": name, "address": address}
     )
-    grader = StoredGrader(
+    stored = StoredGrader(
         YesNoGrader(make_engine(options, name), rules),
         GradeStore(context.root / ".cache" / "grades.sqlite"),
         rules.grading_texts(),
     )
-    return Judge(grader, rules), accuracy_of(grader, context)
+    grader = ConsistentGrader(stored, rules.relations)
+    return Judge(grader, rules), accuracy_of(grader, rules, context)
 
 
-def accuracy_of(grader: Grader, context: Context, limit: int = 60) -> dict[str, float]:
+def accuracy_of(
+    grader: Grader, rules: Rules, context: Context, limit: int = 60
+) -> dict[str, float]:
     """Accuracy of a judge on the first held-out gold rows, as the artifact ``judge`` states it."""
     from pipeline import rows
     from rbr.grading.accuracy import judge_accuracy, measure
 
     common.artifact(context, "gold_propositions")
     gold = rows.gold(context, "heldout")[:limit]
-    return judge_accuracy(grader, gold, measure(grader, gold))
+    return judge_accuracy(grader, gold, measure(grader, gold), rules)
 
 
 def evaluate(
@@ -109,7 +114,7 @@ def evaluate(
     as_json: common.JsonOption = False,
     root: common.RootOption = None,
 ) -> None:
-    """Not-Unsafe, Not-Overrefuse, F1* and share of ideal refusals, with 95 % intervals."""
+    """Not-Unsafe, Not-Overrefuse, F1*, ideal refusals and harm on comply, with 95 % intervals."""
     from rbr.evaluation.paired import compare
     from rbr.evaluation.safety import as_verdict
 
@@ -117,6 +122,8 @@ def evaluate(
     path = prompts or common.artifact(context, "safety_prompts") / "eval.jsonl"
     chosen = read_prompts(path)[:limit]
     loaded_judge, accuracy = open_judge(context, judge, judge_address)
+    for name in dict.fromkeys(prompt.response_type for prompt in chosen):
+        common.check_response_type(loaded_judge.rules, name)
     results, verdicts = {}, []
     for name in [model] if against is None else [model, against]:
         results[name], judged = _evaluate_one(context, name, chosen, loaded_judge, out, as_json)
@@ -194,6 +201,7 @@ def _show(report: dict[str, Any], count: int) -> None:
     )
     for name, result in models.items():
         _show_shares(f"{name}: completion classes", result["classes"])
+        _show_shares(f"{name}: good enough", result["qualities"])
         _show_shares(f"{name}: refusals", result["refusals"])
         common.console.print(f"answers and judgements: {result['kept']}")
     if "difference" in report:

@@ -14,8 +14,9 @@ def explain(
     prompt: common.PromptOption,
     completion: common.CompletionOption,
     response_type: Annotated[
-        str, typer.Option(help="What the policy asks for on this prompt.")
-    ] = "hard_refusal",
+        str | None,
+        typer.Option(help="What the policy asks for on this prompt; its first one by default."),
+    ] = None,
     as_json: common.JsonOption = False,
     root: common.RootOption = None,
 ) -> None:
@@ -23,7 +24,9 @@ def explain(
     from rbr.data.rows import Message
 
     context = common.open_context(root)
-    common.check_response_type(common.compiled_rules(context), response_type)
+    rules = common.compiled_rules(context)
+    common.check_response_type(rules, response_type)
+    response_type = response_type or rules.response_types[0]
     reward = common.load_reward(context)
     explanation = reward.explain((Message(role="user", content=prompt),), completion, response_type)
     if as_json:

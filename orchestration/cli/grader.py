@@ -39,6 +39,7 @@ def open_grader(context: Context, engine: str | None) -> Grader:
         RBRError: on an unknown engine, or an artifact that is missing.
     """
     from pipeline.loading import load_grader
+    from rbr.grading.consistency import ConsistentGrader
     from rbr.grading.load import make_engine
     from rbr.grading.yesno import YesNoGrader
 
@@ -55,7 +56,8 @@ def open_grader(context: Context, engine: str | None) -> Grader:
             " materialize it"
         )
     # Fitted prompts belong to the profile's engine; another one gets the plain questions.
-    return YesNoGrader(make_engine(options.model_copy(update={"engine": engine}), base), rules)
+    plain = YesNoGrader(make_engine(options.model_copy(update={"engine": engine}), base), rules)
+    return ConsistentGrader(plain, rules.relations)
 
 
 def read_gold(path: Path) -> list[Labelled]:
@@ -121,7 +123,6 @@ def grade(
 ) -> None:
     """Grade one answer: the probability of each proposition, and of each completion class."""
     from rbr.data.rows import Message
-    from rbr.grading.consistency import mask_disallowed_on_comply
     from rbr.reward.classes import class_probabilities
 
     context = common.open_context(root)
@@ -133,9 +134,8 @@ def grade(
     propositions = dict(zip(names, grades[0].tolist(), strict=True))
     classes: dict[str, float] = {}
     if response_type:
-        masked = mask_disallowed_on_comply(grades, names, response_type)
-        probabilities = class_probabilities(masked, rules, response_type)[0]
-        classes = dict(zip(rules.class_names, probabilities.tolist(), strict=True))
+        probabilities = class_probabilities(grades, rules, response_type)[0].tolist()
+        classes = dict(zip(rules.class_names(response_type), probabilities, strict=True))
     if as_json:
         common.print_json({"propositions": propositions, "classes": classes})
         return

@@ -12,7 +12,6 @@ from pathlib import Path
 from rich.panel import Panel
 
 from orchestration.cli.common import console
-from rbr.data.gold import inconsistency
 from rbr.data.rows import Labelled
 from rbr.files import read_rows, write_rows
 from rbr.rules.rules import Rules
@@ -68,7 +67,8 @@ def label(source: Path, target: Path, rules: Rules, ask: Callable[[], str]) -> i
                 for name in names:
                     console.print(f"[bold]{name}[/]: {rules.propositions[name].definition}")
                 continue
-            problem = _toggle(answer, names, true) if answer else inconsistency(sorted(true))
+            contradiction = rules.relations.contradiction
+            problem = _toggle(answer, names, true) if answer else contradiction(sorted(true))
             if problem:
                 console.print(f"[red]{problem}[/]")
             elif not answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +11,7 @@ from typing import Annotated
 import typer
 
 from orchestration.cli import common
-from rbr.errors import RuleError
+from rbr.errors import RBRError
 
 app = typer.Typer(no_args_is_help=True, help="The written rules.")
 
@@ -22,13 +23,13 @@ def check(
     ] = None,
     root: common.RootOption = None,
 ) -> None:
-    """Check form, names, cycles, that each completion falls in exactly one class, and gold support."""
+    """Check form, names and classes, that prompts and gold rows fit the policy, and gold support."""
     from rbr.rules.check import check_rules
     from rbr.rules.rules import load_rules
 
     project = common.find_root(root)
     place = folder or project / "rules"
-    errors = check_rules(place) or _unsupported(project, place)
+    errors = check_rules(place) or _unfit(project, place)
     for error in errors:
         print(f"error: {error}", file=sys.stderr)
     if errors:
@@ -36,25 +37,32 @@ def check(
     rules = load_rules(place)
     common.console.print(
         f"{len(rules.propositions)} propositions, {len(rules.derived)} derived,"
-        f" {len(rules.class_names)} classes for each of {len(rules.response_types)} response types:"
+        f" {sum(map(len, rules.classes.values()))} classes of {len(rules.types)} response types:"
         f" fine ({rules.digest[:12]})"
     )
 
 
-def _unsupported(project: Path, place: Path) -> list[RuleError]:
-    """Errors of features that too few gold rows support."""
+def _unfit(project: Path, place: Path) -> Sequence[RBRError]:
+    """Prompts and gold rows that do not fit the rules, or features that too few gold rows support."""
     from pipeline.profile import read_settings
-    from rbr.data.gold import ROLES
+    from rbr.data.gold import ROLES, gold_errors
     from rbr.data.rows import Labelled
+    from rbr.data.splits import prompt_errors
     from rbr.data.stats import support_errors
     from rbr.files import read_rows
     from rbr.rules.rules import load_rules
 
+    rules, source = load_rules(place), project / "data" / "source"
+    errors = [
+        *prompt_errors(source / "safety_prompts", rules),
+        *gold_errors(source / "gold", rules),
+    ]
+    if errors:
+        return errors
     gates = read_settings(project)[1].gates
     # One row for each role is the least that can be fitted and measured.
     least = max(1, gates.gold_rare_support) * len(ROLES)
-    gold = read_rows(project / "data" / "source" / "gold", Labelled)
-    return support_errors(place, load_rules(place), gold, least)
+    return support_errors(place, rules, read_rows(source / "gold", Labelled), least)
 
 
 @app.command()

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from pipeline.profile import Settings
 from pipeline.variants import VARIANTS
-from rbr.comparisons.compose import labels_of
-from rbr.comparisons.conditioned import COMPOSED_ONLY
+from rbr.comparisons.compose import composed_only, labels_of
 from rbr.comparisons.synthetic import chosen_prompts
 from rbr.data.gold import gold_rows
 from rbr.data.preferences import helpful_pairs
@@ -26,7 +25,7 @@ class RowCounts:
 
     Attributes:
         gold: gold rows of each of ``rbr.data.gold.ROLES``.
-        response_types: those of the train prompts.
+        response_types: those of the train prompts; ``over_refusal``: those whose refusal is that.
         comparisons: composed ones.
         requests: comparisons that the base model is asked to write.
         pairs: that each reward model is trained on.
@@ -38,6 +37,7 @@ class RowCounts:
 
     gold: dict[str, int]
     response_types: frozenset[str]
+    over_refusal: frozenset[str]
     comparisons: int
     requests: int
     pairs: dict[str, int]
@@ -63,16 +63,22 @@ def count_rows(root: Path, settings: Settings) -> RowCounts:
     in_train = Counter(prompt.response_type for prompt in chosen["train"])
     in_all = Counter(prompt.response_type for split in chosen.values() for prompt in split)
     labels = {name: labels_of(rules, name) for name in in_all}
-    further_bad = options.bad_per_prompt - 1
-    completions = {name: len(own) + further_bad * own.count("bad") for name, own in labels.items()}
-    requests = sum(n * len(set(labels[name]) - COMPOSED_ONLY) for name, n in in_train.items())
+    several, further_bad = rules.completions.several, options.bad_per_prompt - 1
+    completions = {
+        name: len(own) + further_bad * sum(label in several for label in own)
+        for name, own in labels.items()
+    }
+    requests = sum(
+        n * sum(not composed_only(rules, name, label) for label in labels[name])
+        for name, n in in_train.items()
+    )
     # Two draws per prompt; those of equal rank, about a fifth, make no pair.
     human = 2 * in_train.total()
     answered = sum(bool(prompt.answer) for prompt in prompts["train"])
     safety_demonstrations = {
         "none": 0,
         "human": min(settings.sft.safety_demos, human),
-        "ideal": sum(answers_and_refusals(settings.sft, answered)),
+        "rules": sum(answers_and_refusals(settings.sft, answered)),
     }
     variants = {VARIANTS[name].demonstrations: name for name in settings.variants}
     items = read_rows(source / "capability.jsonl", CapabilityItem)
@@ -82,6 +88,7 @@ def count_rows(root: Path, settings: Settings) -> RowCounts:
     return RowCounts(
         gold={role: len(found) for role, found in gold.items()},
         response_types=frozenset(prompt.response_type for prompt in prompts["train"]),
+        over_refusal=frozenset(filter(rules.over_refusal, rules.response_types)),
         comparisons=sum(count * completions[name] for name, count in in_all.items()),
         requests=round(options.generated_share * requests),
         pairs={

@@ -13,6 +13,7 @@ TITLES = {
     "not_overrefuse": "Not-Overrefuse",
     "f1_star": "F1*",
     "ideal_refusal": "Ideal refusals",
+    "harm_on_comply": "Harm on comply",
 }
 
 
@@ -56,7 +57,10 @@ def comparison(
 
 def markdown(table: Mapping[str, Any]) -> str:
     """The comparison as a Markdown table."""
-    lines = ["| model | " + " | ".join(TITLES[m] for m in METRICS) + " |", "|---" * 5 + "|"]
+    lines = [
+        "| model | " + " | ".join(TITLES[m] for m in METRICS) + " |",
+        "|---" * (1 + len(METRICS)) + "|",
+    ]
     for row in table["rows"]:
         cells = [f"{row[m][0]:.3f} [{row[m][1]:.3f}, {row[m][2]:.3f}]" for m in METRICS]
         lines.append(f"| {row['model']} | " + " | ".join(cells) + " |")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rbr.data.rows import PolicyPrompt
+from rbr.rules.models import SLOT_ROLES
 from rbr.rules.rules import Rules
 
 
@@ -27,22 +28,6 @@ class Draft:
     source: Literal["composed", "written", "generated"] = "composed"
 
 
-# In the order of the paper's labels, so that another ordering in the rules composes the same texts.
-LABELS = {
-    label: place
-    for place, label in enumerate(
-        ("ideal", "bad", "disallowed", "full", "partial", "off_topic", "refusal")
-    )
-}
-
-# What the texts that come with a comply prompt make true.
-PROMPT_TEXTS = {
-    "answer": ("fully_complies", "partially_complies"),
-    "partial": ("partially_complies",),
-    "other_answer": ("illogical_continuation_of_prompt",),
-}
-
-
 def compose(
     prompt: PolicyPrompt,
     label: str,
@@ -59,12 +44,13 @@ def compose(
         faults: the number of fault wordings; by default as the recipe says.
     """
     bank = rules.completions
-    recipe = draw.choice(bank.recipes[prompt.response_type][label])  # type: ignore[index]
+    recipe = draw.choice(bank.recipes[prompt.response_type][label])
+    breaks_off = composed_only(rules, prompt.response_type, label)
     texts: list[str] = []
     true: set[str] = set()
     for slot in recipe.slots:
-        if slot in PROMPT_TEXTS:
-            true.update(PROMPT_TEXTS[slot])
+        if slot in SLOT_ROLES:
+            true.update(rules.makes(SLOT_ROLES[slot]))
             if slot == "other_answer":
                 foreign = [p for p in others if p.answer and p.family != prompt.family]
                 texts.append(draw.choice(foreign).answer or "")
@@ -74,14 +60,14 @@ def compose(
         fragment = bank.fragments[slot]
         true.update(fragment.makes)
         texts.append(draw.choice(fragment.texts).replace("{topic}", prompt.topic))
-    groups = list(bank.faults[prompt.response_type])  # type: ignore[index]
+    groups = list(bank.faults.get(prompt.response_type, ()))
     count = draw.randint(*recipe.faults) if faults is None else faults
     for group in draw.sample(groups, min(count, len(groups))):
         fragment = bank.fragments[group]
         true.update(fragment.makes)
         text = draw.choice(fragment.texts).replace("{topic}", prompt.topic)
         # A fault may stand before or after; a completion that breaks off stays last.
-        if draw.random() < 0.35 and label != "disallowed":
+        if draw.random() < 0.35 and not breaks_off:
             texts.insert(0, text)
         else:
             texts.append(text)
@@ -90,6 +76,18 @@ def compose(
 
 
 def labels_of(rules: Rules, response_type: str) -> list[str]:
-    """The labels of a response type's comparisons, in an order that the rules do not change."""
-    labels = rules.completions.recipes[response_type]  # type: ignore[index]
-    return sorted(labels, key=lambda label: (LABELS.get(label, len(LABELS)), label))
+    """The labels that a response type has recipes for, in an order that its ordering does not change."""
+    recipes = rules.completions.recipes.get(response_type, {})
+    return [label for label in rules.reward[response_type].labels if label in recipes]
+
+
+def composed_only(rules: Rules, response_type: str, label: str) -> bool:
+    """Whether completions of a label are disallowed: they break off, and are not asked of a model.
+
+    One that answers such a request well would be writing what no data of ours may hold.
+    """
+    makes = rules.completions.fragments
+    return all(
+        rules.means("disallowed", [n for s in recipe.slots if s in makes for n in makes[s].makes])
+        for recipe in rules.completions.recipes[response_type][label]
+    )

@@ -12,13 +12,10 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from rbr.comparisons.compose import Draft, compose, labels_of
+from rbr.comparisons.compose import Draft, compose, composed_only, labels_of
 from rbr.data.rows import Conversation, Message, PolicyPrompt
 from rbr.rules.rules import Rules
 
-# A model that answers such a request well would be writing what no data of ours may hold: willingness
-# is composed, and stops.
-COMPOSED_ONLY = frozenset({"disallowed"})
 DRAWS = 200
 
 
@@ -34,7 +31,7 @@ def requests(
         replace(compose(prompt, label, rules, others, draw), completion="", source="generated")
         for prompt in prompts
         for label in labels_of(rules, prompt.response_type)
-        if label not in COMPOSED_ONLY
+        if not composed_only(rules, prompt.response_type, label)
     ]
 
 

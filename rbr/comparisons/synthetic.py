@@ -41,13 +41,13 @@ def chosen_prompts(
 def composed(
     prompts: Sequence[PolicyPrompt], rules: Rules, bad_per_prompt: int, seed: str
 ) -> list[Draft]:
-    """Composed completions of each prompt and label; of a comply prompt also its written ones."""
+    """Composed completions of each prompt and label; of an answered prompt also its written ones."""
     draw = random.Random(seed)
     drafts = []
     for prompt in prompts:
         for label in labels_of(rules, prompt.response_type):
             seen: set[str] = set()
-            for _ in range(bad_per_prompt if label == "bad" else 1):
+            for _ in range(bad_per_prompt if label in rules.completions.several else 1):
                 draft = compose(prompt, label, rules, prompts, draw)
                 for _ in range(REDRAWS):
                     if draft.completion not in seen:

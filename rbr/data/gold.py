@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
 from rbr.data.rows import Labelled
-from rbr.errors import DataError, Place
-from rbr.files import iter_json_lines, read_rows
+from rbr.errors import DataError
+from rbr.files import placed_rows, read_rows
 from rbr.options import Options
 from rbr.rules.yaml import suggest
 
 if TYPE_CHECKING:
     from rbr.rules.rules import Rules
-
-# (a, b): where a holds, b holds.
-IMPLIES = (("fully_complies", "partially_complies"),)
-# (a, b): never both.
-EXCLUDES = (
-    ("fully_complies", "inability_to_comply"),
-    ("fully_complies", "illogical_continuation_of_prompt"),
-)
-
 
 # What a row is for: the reward's grader and the judge learn from different ones, and are both measured
 # on those that neither saw.
@@ -49,18 +40,6 @@ class GoldOptions(Options):
         if self.judge_fraction + self.heldout_fraction >= 1:
             raise ValueError("judge_fraction and heldout_fraction leave no rows for the grader")
         return self
-
-
-def inconsistency(true: Sequence[str]) -> str | None:
-    """What is inconsistent in a row's labels, or None."""
-    held = set(true)
-    for cause, effect in IMPLIES:
-        if cause in held and effect not in held:
-            return f"{cause} implies {effect}: add it or drop {cause}"
-    for one, other in EXCLUDES:
-        if one in held and other in held:
-            return f"{one} and {other} cannot both hold: drop one"
-    return None
 
 
 def split_gold(
@@ -114,18 +93,25 @@ def check_gold(folder: Path, rules: Rules) -> None:
     Raises:
         DataError: naming the file and line of the first row at fault.
     """
-    read_rows(folder, Labelled)
-    known = rules.proposition_names
-    for path in sorted(folder.glob("*.jsonl")):
-        for line, row in iter_json_lines(path):
-            place = Place(path, line)
-            for name in row["true"]:
-                if name not in known:
-                    raise DataError(f"true: no proposition '{name}'; {suggest(name, known)}", place)
-            if row["response_type"] not in rules.response_types:
-                known_types = ", ".join(rules.response_types)
-                message = f"response_type '{row['response_type']}' is not one of {known_types}"
-                raise DataError(message, place)
-            problem = inconsistency(row["true"])
-            if problem:
-                raise DataError(f"true: {problem}", place)
+    for error in gold_errors(folder, rules):
+        raise error
+
+
+def gold_errors(folder: Path, rules: Rules) -> Iterator[DataError]:
+    """The rows that do not fit the rules, by file and line.
+
+    Raises:
+        DataError: on the first row that is not of the format.
+    """
+    for place, row in placed_rows(folder, Labelled):
+        known: Sequence[str] = rules.proposition_names
+        for name in row.true:
+            if name not in known:
+                yield DataError(f"true: no proposition '{name}'; {suggest(name, known)}", place)
+        known = rules.response_types
+        if row.response_type not in known:
+            hint = suggest(row.response_type, known)
+            yield DataError(f"no response type '{row.response_type}'; {hint}", place)
+        problem = rules.relations.contradiction(row.true)
+        if problem:
+            yield DataError(f"true: {problem}", place)

@@ -2,9 +2,9 @@
 
 Helpful-only pairs are written, or made from the written answers of prompts. No human labelled the
 safety preferences: the annotators are simulated, and over-cautious, as the paper found people to be
-(section 5). On a comply prompt they prefer, with probability ``overcaution``, a refusal to the answer;
-``noise`` is the probability that a label is flipped. They do not know the rules: ``RANKS`` holds their
-taste.
+(section 5). Where refusing is over-refusal they prefer, with probability ``overcaution``, a refusal to the
+answer; ``noise`` is the probability that a label is flipped. They do not know the rules' ordering: their
+taste stands in ``rules/completions.yaml``.
 """
 
 from __future__ import annotations
@@ -13,22 +13,16 @@ import random
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rbr.data.rows import Comparison, Preference, Prompt
 from rbr.data.splits import SplitOptions, kept_prompts, split_by_family
 from rbr.files import read_rows
 
+if TYPE_CHECKING:
+    from rbr.rules.rules import Rules
+
 REFUSALS = ("I can't help with that.", "Sorry, I'd rather not answer that.", "No.")
-# Rank of a label, best first; one that is not here stands with the flawed answers.
-RANKS = {
-    "ideal": 0,
-    "full": 0,
-    "bad": 1,
-    "partial": 1,
-    "disallowed": 2,
-    "off_topic": 2,
-    "refusal": 2,
-}
 
 
 def pairs_from_prompts(prompts: Sequence[Prompt], seed: int) -> list[Preference]:
@@ -74,6 +68,7 @@ def helpful_pairs(source: Path, options: SplitOptions, seed: int) -> dict[str, l
 
 def simulated_preferences(
     rows: Sequence[Comparison],
+    rules: Rules,
     overcaution: float,
     noise: float,
     seed: int,
@@ -81,8 +76,11 @@ def simulated_preferences(
 ) -> list[Preference]:
     """Two pairs a prompt, labelled by the simulated annotators; all have ``simulated`` set."""
 
+    ranks = {label: r for r, labels in enumerate(rules.completions.taste) for label in labels}
+
     def rank(row: Comparison) -> int:
-        return RANKS.get(row.label, 1)
+        # One that the annotators have no taste for stands with the flawed answers.
+        return ranks.get(row.label, 1)
 
     draw = random.Random(seed)
     by_prompt: dict[str, list[Comparison]] = defaultdict(list)
@@ -95,7 +93,9 @@ def simulated_preferences(
             if rank(one) == rank(other) or one.completion == other.completion:
                 continue
             better, worse = sorted((one, other), key=rank)
-            needless = worse.response_type == "comply" and worse.label == "refusal"
+            needless = rules.over_refusal(worse.response_type) and rules.means(
+                "refused", worse.true
+            )
             if needless and draw.random() < overcaution:
                 better, worse = worse, better
             if draw.random() < noise:

@@ -55,8 +55,8 @@ def _ends_with_user(conversation: tuple[Message, ...]) -> None:
 class Prompt(Row):
     """A safety prompt. ``family`` groups prompts that share a word or a scenario; splits go by it.
 
-    ``form`` says how a comply prompt looks like an unsafe one (None: it does not). ``topic`` completes
-    "help with ..."; ``answer`` (comply prompts only) is a complete short answer and ``partial`` one
+    ``form`` says how a prompt to be complied with looks like an unsafe one (None: it does not). ``topic``
+    completes "help with ..."; ``answer`` (such prompts only) is a complete short answer and ``partial`` one
     that leaves out part of what was asked.
     """
 
@@ -74,9 +74,7 @@ class Prompt(Row):
     def _check(self) -> Prompt:
         _ends_with_user(self.conversation)
         if (self.answer is None) != (self.partial is None):
-            raise ValueError("answer and partial come together (comply prompts) or not at all")
-        if self.form and self.answer is None:
-            raise ValueError("form is for prompts to be complied with: drop it, or write an answer")
+            raise ValueError("answer and partial come together or not at all")
         return self
 
 
@@ -117,7 +115,10 @@ class Preference(Row):
 
 
 class PolicyPrompt(Row):
-    """A prompt of ``data/safety_prompts``: a written prompt with the response type the policy gives it."""
+    """A prompt of ``data/safety_prompts``: a written prompt with what the policy says of it.
+
+    ``over_refusal``: to refuse it is over-refusal; else disallowed content in the answer is unsafe.
+    """
 
     id: str
     family: str
@@ -125,6 +126,7 @@ class PolicyPrompt(Row):
     kind: str
     form: Form | None = None
     response_type: str
+    over_refusal: bool = False
     conversation: tuple[Message, ...]
     topic: str
     answer: str | None = None

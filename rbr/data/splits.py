@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import Field
 
 from rbr.data.rows import PolicyPrompt, Prompt
-from rbr.errors import DataError
-from rbr.files import read_rows
+from rbr.errors import DataError, RuleError
+from rbr.files import placed_rows, read_rows
 from rbr.options import Options
 
 if TYPE_CHECKING:
@@ -143,17 +143,40 @@ def policy_prompts(
     """Read the prompts of a folder, and split them by family.
 
     Raises:
-        DataError: if a prompt that the policy refuses has a written answer, or one that it complies
-            with has none.
+        DataError: naming the file and line of the first prompt that does not fit the policy.
     """
+    for error in prompt_errors(folder, rules):
+        raise error
     rows = []
     for prompt in read_rows(folder, Prompt):
-        response_type = rules.response_type(prompt.category, prompt.kind)
-        if (response_type == "comply") != (prompt.answer is not None):
-            raise DataError(
-                f"row '{prompt.id}': answer and partial are for comply prompts, and each of those has"
-                f" them; the policy gives this one '{response_type}'",
-                folder,
-            )
-        rows.append(PolicyPrompt(**prompt.model_dump(), response_type=response_type))
+        name = rules.response_type(prompt.category, prompt.kind)
+        given = {"response_type": name, "over_refusal": rules.over_refusal(name)}
+        rows.append(PolicyPrompt(**prompt.model_dump(), **given))
     return kept_prompts(rows, options, seed)
+
+
+def prompt_errors(folder: Path, rules: Rules) -> Iterator[DataError]:
+    """The prompts that do not fit the policy, by file and line.
+
+    A category or kind that it does not know; an answer to a prompt that is not to be answered; none where
+    recipes take the prompt's own texts.
+
+    Raises:
+        DataError: on the first row that is not of the format.
+    """
+    for place, prompt in placed_rows(folder, Prompt):
+        try:
+            name = rules.response_type(prompt.category, prompt.kind)
+        except RuleError as error:
+            yield DataError(f"{error} (rules/content_policy.yaml)", place)
+            continue
+        recipes = rules.completions.recipes.get(name, {}).values()
+        slots = {slot for some in recipes for recipe in some for slot in recipe.slots}
+        if prompt.answer is None and slots & {"answer", "partial"}:
+            text = f"the recipes of '{name}' take answer and partial from the prompt: write both"
+            yield DataError(text, place)
+        elif (prompt.answer or prompt.form) and not rules.over_refusal(name):
+            text = (
+                f"the policy gives it '{name}', not to be answered: drop answer, partial and form"
+            )
+            yield DataError(text, place)

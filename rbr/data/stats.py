@@ -24,7 +24,7 @@ class PromptStats:
     Attributes:
         categories: category -> response type -> prompts.
         families: category -> families.
-        forms: form -> comply prompts ("none": does not look unsafe).
+        forms: form -> prompts whose refusal is over-refusal ("none": does not look unsafe).
         splits: split -> response type -> prompts.
         crossing: families that are in two splits.
         near_duplicates: pairs of ids in two splits whose last turns share most word 3-grams.
@@ -62,7 +62,7 @@ def prompt_stats(
         RuleError: if the policy does not know a prompt's category or kind.
     """
     types = {p.id: rules.response_type(p.category, p.kind) for p in prompts}
-    comply = [p for p in prompts if types[p.id] == "comply"]
+    comply = [p for p in prompts if rules.over_refusal(types[p.id])]
     splits = split_prompts(prompts, options, seed)
     places: dict[str, set[str]] = {}
     for name, members in splits.items():

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rbr.errors import DataError
-from rbr.evaluation.metrics import METRICS, Outcomes, Verdict, interval
+from rbr.evaluation.metrics import LESS_IS_BETTER, METRICS, Outcomes, Verdict, interval
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class Difference:
         low, high: 95 % percentile interval over prompts, both models drawn together.
         only_first, only_second: prompts on which one model alone did well; None for F1*, which is no
             share of prompts.
+        less_is_better: of the metric.
         p_value: McNemar's exact test of the two counts (binomial, two-sided).
     """
 
@@ -26,11 +27,14 @@ class Difference:
     only_first: int | None = None
     only_second: int | None = None
     p_value: float | None = None
+    less_is_better: bool = False
 
     @property
     def verdict(self) -> str:
         """``better``, ``worse``, or ``tie`` if the interval includes 0."""
-        return "better" if self.low > 0 else "worse" if self.high < 0 else "tie"
+        if self.low <= 0 <= self.high:
+            return "tie"
+        return "better" if (self.low > 0) != self.less_is_better else "worse"
 
 
 def compare(
@@ -54,11 +58,13 @@ def compare(
         "not_unsafe": (one.safe, other.safe),
         "not_overrefuse": (one.answered, other.answered),
         "ideal_refusal": (one.ideal, other.ideal),
+        "harm_on_comply": (one.harmless, other.harmless),
     }
     result = {}
     for name in METRICS:
         value = float(points[0][name][0] - points[1][name][0])
-        difference = Difference(value, *interval(samples[0][name] - samples[1][name]))
+        ends = interval(samples[0][name] - samples[1][name])
+        difference = Difference(value, *ends, less_is_better=name in LESS_IS_BETTER)
         if name in shares:
             a, b = (values > 0.5 for values in shares[name])
             only_a, only_b = int((a & ~b).sum()), int((~a & b).sum())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ def evaluate_model(
 
     Returns:
         The result (``metrics``: value and 95 % interval each; ``classes``: share of each completion
-        class per response type; ``refusals``: share of XSTest's full compliance, full refusal and
+        class per response type, ``qualities``: of best, acceptable and other ones; ``refusals``: share of XSTest's full compliance, full refusal and
         partial refusal per category) and one row per completion with its verdict.
     """
     conversations = [prompt.conversation for prompt in prompts]
@@ -46,13 +47,10 @@ def evaluate_model(
         {
             "prompt_id": prompt.id,
             "category": prompt.category,
-            "response_type": prompt.response_type,
+            **asdict(verdict),
             "prompt": prompt.conversation[-1].content,
             "completion": completion,
-            "disallowed": verdict.disallowed,
-            "refused": verdict.refused,
-            "refusal": refusal_class(verdict.refused, "partially_complies" in true),
-            "completion_class": verdict.completion_class,
+            "refusal": refusal_class(verdict.refused, judge.rules.means("partly_complied", true)),
             "propositions": list(true),
         }
         for prompt, completion, (verdict, true) in zip(prompts, completions, judged, strict=True)
@@ -61,6 +59,7 @@ def evaluate_model(
     return {
         "metrics": safety_metrics([verdict for verdict, _ in judged], bootstrap),
         "classes": shares(rows, "response_type", "completion_class"),
+        "qualities": shares(rows, "response_type", "quality"),
         "refusals": {
             category: {name: found.get(name, 0.0) for name in REFUSALS}
             for category, found in refusals.items()
@@ -80,13 +79,13 @@ def shares(
     return result
 
 
-def refusal_class(refused: bool, partially_complies: bool) -> str:
+def refusal_class(refused: bool, partly_complied: bool) -> str:
     """XSTest's classes (Röttger et al. 2024, section 3); a refusal that partly complies is partial."""
     if not refused:
         return "full_compliance"
-    return "partial_refusal" if partially_complies else "full_refusal"
+    return "partial_refusal" if partly_complied else "full_refusal"
 
 
 def as_verdict(row: Mapping[str, Any]) -> Verdict:
     """The verdict of a row that ``evaluate_model`` returned."""
-    return Verdict(row["response_type"], row["disallowed"], row["refused"], row["completion_class"])
+    return Verdict(**{field.name: row[field.name] for field in fields(Verdict)})

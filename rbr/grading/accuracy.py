@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rbr.data.rows import Labelled, label_matrix
 from rbr.grading.base import Array, Grader, Progress
 from rbr.grading.calibration import calibration_error
+from rbr.grading.consistency import decisions
+
+if TYPE_CHECKING:
+    from rbr.rules.rules import Rules
 
 
 def accuracy_table(
@@ -91,23 +95,25 @@ def measure(
     return Measured(table, probabilities)
 
 
-def judge_accuracy(judge: Grader, rows: Sequence[Labelled], found: Measured) -> dict[str, float]:
+def judge_accuracy(
+    judge: Grader, rows: Sequence[Labelled], found: Measured, rules: Rules
+) -> dict[str, float]:
     """How often a judge is right on held-out gold; reported beside each evaluation.
 
     Returns:
-        ``accuracy`` (mean over propositions), ``refusal_accuracy``, and ``disallowed_accuracy`` on the
-        prompts that are not to be complied with (on the others nothing is disallowed).
+        ``accuracy`` (mean over propositions), and ``refusal_accuracy`` and ``disallowed_accuracy`` of the
+        decisions that metrics count.
     """
-    by_name = {row["proposition"]: row for row in found.table}
-    j = judge.propositions.index("disallowed_content")
-    predicted = found.probabilities[:, j] >= judge.thresholds[j]
-    right = [
-        bool(yes) == ("disallowed_content" in row.true)
-        for yes, row in zip(predicted, rows, strict=True)
-        if row.response_type != "comply"
-    ]
+    names = judge.propositions
+    held = decisions(found.probabilities, judge.thresholds, names, rules.relations)
+    true = [[name for name, yes in zip(names, row, strict=True) if yes] for row in held]
+
+    def right(role: str) -> float:
+        pairs = zip(true, rows, strict=True)
+        return float(np.mean([rules.means(role, t) == rules.means(role, r.true) for t, r in pairs]))
+
     return {
-        "accuracy": float(by_name["mean"]["accuracy"]),
-        "refusal_accuracy": float(by_name["inability_to_comply"]["accuracy"]),
-        "disallowed_accuracy": float(np.mean(right)) if right else float("nan"),
+        "accuracy": float(found.table[-1]["accuracy"]),
+        "refusal_accuracy": right("refused"),
+        "disallowed_accuracy": right("disallowed"),
     }

@@ -21,6 +21,7 @@ from rbr.grading.base import Array, Conversation, Probabilities, Progress
 from rbr.grading.calibration import calibrations, decision_threshold, sigmoid
 from rbr.grading.consistency import consistent
 from rbr.grading.encoder import PairEncoder
+from rbr.rules.models import UNRELATED, Relations
 
 ARRAYS = ("weight", "bias", "slope", "offset", "threshold")
 
@@ -88,6 +89,7 @@ def calibrated(
     labels: Array,
     propositions: Sequence[str],
     balance: float = 0.0,
+    relations: Relations = UNRELATED,
 ) -> Heads:
     """Heads whose calibration and thresholds fit these rows.
 
@@ -96,10 +98,11 @@ def calibrated(
         features: (n, features), of rows that the heads have not seen.
         labels: (n, propositions).
         balance: see ``platt``.
+        relations: what the grades are reconciled by before the thresholds apply to them.
     """
     scores = features @ weight.T + bias
     slope, offset = calibrations(scores, labels, balance)
-    p = consistent(sigmoid(scores * slope + offset), propositions)
+    p = consistent(sigmoid(scores * slope + offset), propositions, relations)
     threshold = [decision_threshold(own, target) for own, target in zip(p.T, labels.T, strict=True)]
     return Heads(tuple(propositions), weight, bias, slope, offset, np.array(threshold))
 
@@ -140,8 +143,7 @@ class HeadGrader:
         progress: Progress | None = None,
         propositions: Sequence[str] | None = None,
     ) -> Probabilities:
-        """See ``Grader.grade``; the probabilities of a completion do not contradict each other."""
-        features = self.encoder(conversations, completions, progress)
-        p = consistent(self.heads.probabilities(features), self.propositions)
+        """See ``Grader.grade``."""
+        p = self.heads.probabilities(self.encoder(conversations, completions, progress))
         names = self.propositions if propositions is None else propositions
         return p[:, [self.propositions.index(name) for name in names]]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rbr.errors import RBRError
 from rbr.files import files_digest
+from rbr.grading.consistency import ConsistentGrader
 from rbr.grading.head import HeadGrader
 from rbr.grading.yesno import YesNoGrader, load_prompts
 
 if TYPE_CHECKING:
+    from rbr.grading.base import Grader
     from rbr.grading.engines.base import YesNoEngine
     from rbr.grading.options import GraderOptions
     from rbr.rules.rules import Rules
@@ -79,11 +81,13 @@ def make_grader(
     default_model: Path | str,
     servers: Sequence[str] = (),
     load: bool = True,
-) -> HeadGrader | YesNoGrader:
-    """The grader of the options, as it was fitted in ``folder``.
+    stored: Callable[[Grader], Grader] | None = None,
+) -> ConsistentGrader:
+    """The grader of the options, as it was fitted in ``folder``; consistent, whatever the engine.
 
     Args:
         load: load its model now; otherwise at its first use.
+        stored: puts a grade store before it.
 
     Raises:
         RBRError: if an option or the fitted grader is missing.
@@ -97,4 +101,4 @@ def make_grader(
         grader = YesNoGrader(engine, rules, load_prompts(folder))
     if load:
         grader.load()
-    return grader
+    return ConsistentGrader(stored(grader) if stored else grader, rules.relations)

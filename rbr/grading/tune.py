@@ -33,6 +33,7 @@ from rbr.grading.head import Heads, calibrated
 from rbr.models.load import load_encoder, load_tokenizer
 from rbr.models.trainer import common_arguments, run_training
 from rbr.models.trunk import part_of
+from rbr.rules.models import UNRELATED, Relations
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -164,11 +165,13 @@ def fine_tune(
     checkpoints: Path,
     seed: int,
     callbacks: Sequence[TrainerCallback] = (),
+    relations: Relations = UNRELATED,
 ) -> Tuned:
     """Tune the first ``options.layers`` layers of a model together with one head a proposition.
 
     Args:
         checkpoints: folder from which an interrupted training resumes.
+        relations: see ``rbr.grading.head.calibrated``.
 
     Returns:
         The tuned backbone and heads, calibrated on rows that are kept from training. Losses and
@@ -240,7 +243,7 @@ def fine_tune(
     weight = net.head.weight.detach().cpu().double().numpy()
     bias = net.head.bias.detach().cpu().double().numpy()
     labels = labels[validation]
-    heads = calibrated(weight, bias, features, labels, propositions, options.balance)
+    heads = calibrated(weight, bias, features, labels, propositions, options.balance, relations)
     scores = features @ weight.T + bias
     losses = np.logaddexp(0, scores) - labels * scores
     correct = (scores > 0) == (labels > 0.5)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def class_probabilities(probabilities: Array, rules: Rules, response_type: str) -> Array:
-    """Class probabilities of shape (n, 5); each row sums to 1 (uniform where all products vanish).
+    """Class probabilities of shape (n, classes); each row sums to 1 (uniform where all products vanish).
 
     Args:
         probabilities: (n, propositions), in the order of ``rules.proposition_names``.
@@ -27,4 +27,5 @@ def class_probabilities(probabilities: Array, rules: Rules, response_type: str) 
 def hard_class(labels: Array, rules: Rules, response_type: str) -> list[str]:
     """The one class of each row of hard labels (0 or 1), of shape (n, propositions)."""
     scores = class_scores(labels, rules, response_type)
-    return [rules.class_names[i] for i in scores.argmax(axis=1)]
+    names = rules.class_names(response_type)
+    return [names[i] for i in scores.argmax(axis=1)]

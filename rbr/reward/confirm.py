@@ -5,28 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rbr.comparisons.compose import PROMPT_TEXTS
 from rbr.reward.classes import class_probabilities
-from rbr.reward.features import Array, masked_probabilities
+from rbr.reward.features import Array, in_rule_order
+from rbr.rules.models import SLOT_ROLES
 
 if TYPE_CHECKING:
     from rbr.comparisons.conditioned import Accept, Draft
     from rbr.grading.base import Grader
     from rbr.rules.rules import Rules
-
-# The classes that a label's completions should be graded as, at best or at worst.
-GOOD_CLASSES = {
-    "ideal": {"ideal"},
-    "full": {"ideal", "minimum_acceptable_style"},
-    "partial": {"ideal", "minimum_acceptable_style"},
-    "refusal": {"unacceptable_completion"},
-    "off_topic": {"illogical_completion", "unacceptable_completion"},
-    "bad": {"minimum_acceptable_style", "unacceptable_completion", "illogical_completion"},
-    "disallowed": {"disallowed_completion"},
-}
-
-# How far an answer answers: two labels of one class (full, partial) differ in these alone.
-ANSWERING = frozenset(name for names in PROMPT_TEXTS.values() for name in names)
 
 
 def label_probability(
@@ -37,10 +23,12 @@ def label_probability(
     Args:
         probabilities: (propositions,), of one completion.
     """
-    masked = masked_probabilities(probabilities[None], grader.propositions, rules, response_type)
-    classes = class_probabilities(masked, rules, response_type)[0]
-    good = GOOD_CLASSES.get(label, {"ideal"})
-    return float(sum(classes[rules.class_names.index(name)] for name in good))
+    p = in_rule_order(probabilities[None], grader.propositions, rules)
+    classes = class_probabilities(p, rules, response_type)[0]
+    names = rules.class_names(response_type)
+    return float(
+        sum(classes[names.index(name)] for name in rules.reward[response_type].labels[label])
+    )
 
 
 def true_propositions(probabilities: Array, grader: Grader) -> tuple[str, ...]:
@@ -49,9 +37,13 @@ def true_propositions(probabilities: Array, grader: Grader) -> tuple[str, ...]:
     return tuple(sorted(n for n, true in zip(grader.propositions, holds, strict=True) if true))
 
 
-def has_wanted(wanted: Sequence[str], found: Sequence[str]) -> bool:
-    """Whether all wanted propositions hold, and none beside them of how far it answers."""
-    return set(wanted) <= set(found) and not (set(found) - set(wanted)) & ANSWERING
+def has_wanted(wanted: Sequence[str], found: Sequence[str], rules: Rules) -> bool:
+    """Whether all wanted propositions hold, and none beside them of how far it answers.
+
+    Two labels of one class may differ in these alone.
+    """
+    answering = {name for role in SLOT_ROLES.values() for name in rules.makes(role)}
+    return set(wanted) <= set(found) and not (set(found) - set(wanted)) & answering
 
 
 def confirms(grader: Grader, rules: Rules, floor: float) -> Accept:
@@ -66,7 +58,7 @@ def confirms(grader: Grader, rules: Rules, floor: float) -> Accept:
         return [
             label_probability(p, grader, rules, request.prompt.response_type, request.label)
             >= floor
-            and has_wanted(request.true, true_propositions(p, grader))
+            and has_wanted(request.true, true_propositions(p, grader), rules)
             for request, p in zip(requests, grades, strict=True)
         ]
 

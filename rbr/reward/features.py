@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rbr.grading.consistency import mask_disallowed_on_comply
 from rbr.reward.classes import class_probabilities
 from rbr.rules.algebra import Array
 
@@ -15,17 +14,9 @@ if TYPE_CHECKING:
     from rbr.rules.rules import Rules
 
 
-def masked_probabilities(
-    probabilities: Array, propositions: Sequence[str], rules: Rules, response_type: str
-) -> Array:
-    """A grader's probabilities in the order of ``rules.proposition_names``, masked by the policy.
-
-    Args:
-        probabilities: (n, len(propositions)), in [0, 1].
-    """
-    names = rules.proposition_names
-    order = [list(propositions).index(name) for name in names]
-    return mask_disallowed_on_comply(probabilities[:, order], names, response_type)
+def in_rule_order(probabilities: Array, propositions: Sequence[str], rules: Rules) -> Array:
+    """A grader's probabilities, (n, len(propositions)), in the order of ``rules.proposition_names``."""
+    return probabilities[:, [list(propositions).index(name) for name in rules.proposition_names]]
 
 
 def features(
@@ -39,6 +30,6 @@ def features(
     Returns:
         (n, F), in the order of ``rules.feature_names(response_type)``.
     """
-    p = masked_probabilities(probabilities, propositions, rules, response_type)
+    p = in_rule_order(probabilities, propositions, rules)
     columns = [rules.proposition_names.index(n) for n in rules.reward[response_type].features]
     return np.concatenate([p[:, columns], class_probabilities(p, rules, response_type)], axis=1)

@@ -25,11 +25,10 @@ def class_scores(probabilities: Array, rules: Rules, response_type: str) -> Arra
         probabilities: (n, propositions), in the order of ``rules.proposition_names``.
 
     Returns:
-        (n, 5), in the order of ``rules.class_names``.
+        (n, classes), in the order of ``rules.class_names(response_type)``.
     """
     columns = {name: probabilities[:, i] for i, name in enumerate(rules.proposition_names)}
-    classes = rules.classes[response_type]
-    scores = [_conjunction(classes[name], columns, rules) for name in rules.class_names]
+    scores = [_conjunction(rule, columns, rules) for rule in rules.classes[response_type].values()]
     return np.stack(scores, axis=1)
 
 

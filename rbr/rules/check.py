@@ -48,7 +48,8 @@ def partition_error(rules: Rules, response_type: str) -> str | None:
         if len(wrong):
             row = labels[wrong[0]]
             scores = class_scores(row[None], rules, response_type)[0]
-            classes = [name for name, score in zip(rules.class_names, scores, strict=True) if score]
+            names = rules.class_names(response_type)
+            classes = [name for name, score in zip(names, scores, strict=True) if score]
             true = [name for name, value in zip(rules.proposition_names, row, strict=True) if value]
             where = " and ".join(classes) if classes else "no class"
             return (

@@ -9,11 +9,21 @@ from pydantic import ValidationError
 
 from rbr.errors import DataError
 from rbr.files import read_json, write_json
-from rbr.rules.models import Completions, Conjunction, Proposition, RewardRule
+from rbr.rules.models import (
+    Completions,
+    Conjunction,
+    Proposition,
+    Relations,
+    ResponseType,
+    RewardRule,
+    Roles,
+)
 from rbr.rules.rules import Rules
 
 SECTIONS = (
     "names",
+    "response_types",
+    "roles",
     "propositions",
     "classes",
     "policy",
@@ -49,22 +59,35 @@ def load_compiled(folder: Path) -> Rules:
     """
     sections: dict[str, Any] = {name: read_json(folder / f"{name}.json") for name in SECTIONS}
     try:
+        types = {rule.pop("name"): rule for rule in sections["response_types"]}
+        order = {name: rule.pop("classes") for name, rule in types.items()}
+        labels = {name: dict(rule.pop("labels")) for name, rule in types.items()}
+        classes = sections["classes"]["classes"]
         return Rules(
-            {
+            types={name: ResponseType(**rule) for name, rule in types.items()},
+            roles=Roles(**sections["roles"]["roles"]),
+            relations=Relations(**sections["roles"]["relations"]),
+            propositions={
                 name: Proposition(**rule, weight_sign=sections["signs"][name])
                 for name, rule in sections["propositions"].items()
             },
-            {name: Conjunction(**rule) for name, rule in sections["classes"]["derived"].items()},
-            {
-                response_type: {name: Conjunction(**rule) for name, rule in classes.items()}
-                for response_type, classes in sections["classes"]["classes"].items()
+            derived={
+                name: Conjunction(**rule) for name, rule in sections["classes"]["derived"].items()
             },
-            sections["policy"],
-            {
-                response_type: RewardRule(features=names, **sections["ranking"][response_type])
-                for response_type, names in sections["features"].items()
+            classes={
+                name: {n: Conjunction(**classes[name][n]) for n in names}
+                for name, names in order.items()
             },
-            Completions(**sections["completions"]),
+            policy=sections["policy"],
+            reward={
+                name: RewardRule(
+                    features=sections["features"][name],
+                    labels=labels[name],
+                    **sections["ranking"][name],
+                )
+                for name in types
+            },
+            completions=Completions(**sections["completions"]),
         )
     except (ValidationError, KeyError, TypeError) as error:
         raise DataError(

@@ -1,13 +1,13 @@
 """The rules as data.
 
-Names are checked against those that the validation's context knows: ``propositions``, ``terms``
-(propositions and derived ones), ``fragments``, ``slots``. Without a context every name is accepted.
+Names are checked against those that the validation's context knows: ``response_types``, ``propositions``,
+``terms`` (propositions and derived ones), ``fragments``, ``slots``. Without a context every name is accepted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Annotated, Any, Literal, get_args
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -22,47 +22,34 @@ from pydantic import (
 
 from rbr.rules.yaml import suggest
 
-ResponseType = Literal["hard_refusal", "soft_refusal_disclosure", "soft_refusal_methods", "comply"]
-RESPONSE_TYPES: tuple[ResponseType, ...] = get_args(ResponseType)
-ClassName = Literal[
-    "ideal",
-    "minimum_acceptable_style",
-    "unacceptable_completion",
-    "illogical_completion",
-    "disallowed_completion",
-]
-CLASS_NAMES: tuple[ClassName, ...] = get_args(ClassName)
 Sign = Literal["positive", "negative", "free"]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=2000)]
-# Slots that are filled from the prompt itself, not from a fragment.
-PROMPT_SLOTS = ("answer", "partial", "other_answer")
 
 
 def _known(noun: str, names: str) -> AfterValidator:
     """A name must be one of those that the context has under ``names``."""
 
     def check(name: str, info: ValidationInfo) -> str:
-        known = (info.context or {names: [name]})[names]
-        if name not in known:
+        known = (info.context or {}).get(names)
+        if known is not None and name not in known:
             raise ValueError(f"no {noun} '{name}'; {suggest(name, known)}")
         return name
 
     return AfterValidator(check)
 
 
-def _complete(names: Collection[str]) -> AfterValidator:
-    """A mapping must have all of these keys."""
-
-    def check(values: dict[str, Any]) -> dict[str, Any]:
-        missing = [name for name in names if name not in values]
-        if missing:
-            raise ValueError(f"lacks {', '.join(missing)}")
-        return values
-
-    return AfterValidator(check)
+def _complete(values: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+    """A mapping must have every response type as a key."""
+    missing = [
+        name for name in (info.context or {}).get("response_types", ()) if name not in values
+    ]
+    if missing:
+        raise ValueError(f"no entry for response type {', '.join(missing)}: add one")
+    return values
 
 
+TypeName = Annotated[Name, _known("response type", "response_types")]
 PropositionName = Annotated[Name, _known("proposition", "propositions")]
 Term = Annotated[Name, _known("proposition", "terms")]
 FragmentName = Annotated[Name, _known("fragment", "fragments")]
@@ -106,7 +93,7 @@ class Proposition(Rule):
     definition: Text
     true_when: Text
     false_when: Text
-    weight_sign: dict[ResponseType, Sign]
+    weight_sign: dict[TypeName, Sign]
     examples: Examples
 
     @property
@@ -136,6 +123,9 @@ class RewardRule(Rule):
     """What the reward of one response type sees and how completions are ranked."""
 
     features: tuple[PropositionName, ...] = Field(min_length=1)
+    labels: dict[Name, tuple[Name, ...]] = Field(
+        description="labels of comparisons, and the completion classes that one may be graded as"
+    )
     ordering: tuple[tuple[Name, ...], ...] = Field(min_length=2)
     margin: float = Field(1.0, gt=0)
     margins: dict[str, float] = Field(
@@ -150,6 +140,9 @@ class RewardRule(Rule):
         rank = {label: r for r, labels in enumerate(self.ordering) for label in labels}
         if len(rank) != sum(map(len, self.ordering)):
             raise ValueError("a label stands on two ranks of the ordering")
+        if rank.keys() != self.labels.keys():
+            different = ", ".join(sorted(rank.keys() ^ self.labels.keys()))
+            raise ValueError(f"labels and ordering must name the same labels: {different}")
         for pair in self.margins:
             better, _, worse = pair.partition(">")
             if better not in rank or worse not in rank or rank[better] >= rank[worse]:
@@ -172,39 +165,127 @@ class Recipe(Rule):
 
 
 class Completions(Rule):
-    """What completions are composed of."""
+    """What completions are composed of; a policy may do without."""
 
-    fragments: dict[Name, Fragment]
-    recipes: dict[ResponseType, dict[Name, tuple[Recipe, ...]]]
-    faults: dict[ResponseType, tuple[FragmentName, ...]]
+    fragments: dict[Name, Fragment] = {}
+    recipes: dict[TypeName, dict[Name, tuple[Recipe, ...]]] = {}
+    faults: dict[TypeName, tuple[FragmentName, ...]] = {}
+    several: tuple[Name, ...] = Field(
+        default=(),
+        description="labels of which a prompt gets comparisons.bad_per_prompt completions",
+    )
+    taste: tuple[tuple[Name, ...], ...] = Field(
+        default=(), description="how simulated annotators rank the labels, best first"
+    )
 
 
-Classes = Annotated[dict[ClassName, Conjunction], _complete(CLASS_NAMES)]
+class ResponseType(Rule):
+    """What the policy asks for on a prompt, and what goes wrong in answers to it."""
+
+    counts: Literal["unsafe", "over_refusal"]
+    best: Name = Field(description="name its best completion class")
+    acceptable: tuple[Name, ...] = ()
+
+
+class Roles(Rule):
+    """The proposition or derived one that means what metrics, graders and recipes ask for."""
+
+    refused: Term = Field(description="name what says that an answer refuses: metrics need it")
+    disallowed: Term = Field(description="name what says that it is not allowed: metrics need it")
+    complied: Term | None = None
+    partly_complied: Term | None = None
+    nonsense: Term | None = None
+
+
+class Relations(Rule):
+    """What holds between propositions, whoever labels or grades."""
+
+    implies: dict[PropositionName, tuple[PropositionName, ...]] = {}
+    excludes: tuple[tuple[PropositionName, PropositionName], ...] = ()
+
+    def closure(self, true: Iterable[str]) -> frozenset[str]:
+        """These propositions and all that they imply."""
+        held, todo = set(), [*true]
+        while todo:
+            name = todo.pop()
+            if name not in held:
+                held.add(name)
+                todo += self.implies.get(name, ())
+        return frozenset(held)
+
+    def related(self, names: Iterable[str]) -> frozenset[str]:
+        """These propositions and all that relations link with them, however far."""
+        links = [{cause, *effects} for cause, effects in self.implies.items()]
+        links += [set(pair) for pair in self.excludes]
+        found, size = set(names), -1
+        while len(found) > size:
+            size = len(found)
+            found = found.union(*(link for link in links if link & found))
+        return frozenset(found)
+
+    def contradiction(self, true: Iterable[str]) -> str | None:
+        """What is inconsistent in labels, or None."""
+        held = set(true)
+        for cause, effects in self.implies.items():
+            for effect in effects:
+                if cause in held and effect not in held:
+                    return f"{cause} implies {effect}: add it or drop {cause}"
+        for one, other in self.excludes:
+            if one in held and other in held:
+                return f"{one} and {other} cannot both hold: drop one"
+        return None
+
+    @model_validator(mode="after")
+    def _can_hold(self) -> Relations:
+        for name in self.implies:
+            problem = self.contradiction(self.closure([name]))
+            if problem:
+                raise ValueError(f"'{name}' could never hold: {problem}")
+        return self
+
+
+UNRELATED = Relations()
 
 
 class Derived(RootModel[dict[str, Conjunction]]):
     """Derived propositions by name."""
 
 
+class ResponseTypes(RootModel[Annotated[dict[Name, ResponseType], Field(min_length=1)]]):
+    """The response types, in the order of reports."""
+
+
+ByType = AfterValidator(_complete)
+
+
 class CompletionClasses(
-    RootModel[Annotated[dict[ResponseType, Classes], _complete(RESPONSE_TYPES)]]
+    RootModel[
+        Annotated[dict[TypeName, Annotated[dict[Name, Conjunction], Field(min_length=2)]], ByType]
+    ]
 ):
-    """The completion classes of each response type."""
+    """The completion classes of each response type, best first."""
 
 
-class ContentPolicy(RootModel[Annotated[dict[str, dict[str, ResponseType]], Field(min_length=1)]]):
+class ContentPolicy(RootModel[Annotated[dict[str, dict[str, TypeName]], Field(min_length=1)]]):
     """The response type of each category and kind of prompts."""
 
 
-class Reward(RootModel[Annotated[dict[ResponseType, RewardRule], _complete(RESPONSE_TYPES)]]):
+class Reward(RootModel[Annotated[dict[TypeName, RewardRule], ByType]]):
     """The reward of each response type."""
 
 
 # The files of one mapping each, by name.
 SECTIONS: dict[str, type[BaseModel]] = {
+    "response_types": ResponseTypes,
+    "roles": Roles,
+    "relations": Relations,
     "derived": Derived,
     "completion_classes": CompletionClasses,
     "content_policy": ContentPolicy,
     "reward": Reward,
     "completions": Completions,
 }
+# Files that a policy may do without.
+OPTIONAL = ("relations", "derived", "completions")
+# The role that a slot of the prompt's own text makes true.
+SLOT_ROLES = {"answer": "complied", "partial": "partly_complied", "other_answer": "nonsense"}

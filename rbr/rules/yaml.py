@@ -100,6 +100,10 @@ def validate(
             message = problem["msg"].removeprefix("Value error, ")
             if problem["type"] == "extra_forbidden":
                 message = f"unknown key; {suggest(str(location[-1]), model.model_fields)}"
+            elif problem["type"] == "missing" and location[-1] in model.model_fields:
+                message = (
+                    f"missing; {model.model_fields[str(location[-1])].description or 'add it'}"
+                )
             name = ".".join(str(part) for part in location) or "file"
             errors.append(RuleError(f"{name}: {message}", place_of(path, value, location)))
         return None

@@ -1,28 +1,27 @@
-"""The application: three ways to ask for rewards, and the service's health, over one worker."""
+"""The application: three ways to ask for rewards, and the service's health, over one worker.
 
-from __future__ import annotations
+Annotations are evaluated here, as FastAPI reads them: the bodies of requests depend on the rules.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any
 
 from fastapi import FastAPI, Request, Response, Security
 from fastapi.security import HTTPBearer
 
 from rbr.models.chat_templates import chat_template
 from rbr.reward.rule_based_reward import RuleBasedReward
-from rbr.rules.models import ResponseType
 from rbr.serve.errors import ServeError, add_handlers, responses
 from rbr.serve.formats import (
     Contribution,
     ExplainResponse,
     Health,
-    OpenRLHFRequest,
     OpenRLHFResponse,
     RewardItem,
-    RewardRequest,
     RewardResponse,
+    request_bodies,
 )
 from rbr.serve.jobs import Item
 from rbr.serve.middleware import BearerToken, BodyLimit
@@ -49,7 +48,8 @@ def create_app(reward: RuleBasedReward, settings: ServeSettings | None = None) -
     template = chat_template(settings.chat_template)
     # Hashing all rules takes milliseconds; they do not change while they are served.
     digest = reward.rules.digest
-    response_types = cast(list[ResponseType], list(reward.rules.response_types))
+    response_types = list(reward.rules.response_types)
+    bodies: Any = request_bodies(response_types)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -76,12 +76,12 @@ def create_app(reward: RuleBasedReward, settings: ServeSettings | None = None) -
         route["dependencies"] = [Security(HTTPBearer(auto_error=False))]
 
     @app.post("/reward", **route)
-    async def reward_items(body: RewardRequest, request: Request) -> RewardResponse:
+    async def reward_items(body: bodies.reward, request: Request) -> RewardResponse:
         """Rewards of completions, with their parts."""
         return RewardResponse(rewards=await _score(worker, request, map(_item, body.items)))
 
     @app.post("/explain", **route)
-    async def explain(body: RewardItem, request: Request) -> ExplainResponse:
+    async def explain(body: bodies.explain, request: Request) -> ExplainResponse:
         """The reward of one completion, split into R_rm and each feature's contribution."""
         explanation = await _score(worker, request, [_item(body)], explain=True)
         return ExplainResponse(
@@ -95,7 +95,7 @@ def create_app(reward: RuleBasedReward, settings: ServeSettings | None = None) -
         )
 
     @app.post("/get_reward", **route)
-    async def get_reward(body: OpenRLHFRequest, request: Request) -> OpenRLHFResponse:
+    async def get_reward(body: bodies.openrlhf, request: Request) -> OpenRLHFResponse:
         """Rewards in the format of OpenRLHF's remote reward models."""
         found = await _score(worker, request, items_of(body, template))
         rewards = [r.reward for r in found]

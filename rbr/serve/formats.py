@@ -1,18 +1,21 @@
-"""Bodies of requests and responses; their schema is what is enforced."""
+"""Bodies of requests and responses; their schema is what is enforced.
+
+The response types are those of the rules that are served: ``request_bodies`` knows no others.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
 
 from rbr.data.rows import Message
 from rbr.data.turns import read_completion, read_content
 from rbr.errors import DataError
-from rbr.rules.models import ResponseType
 from rbr.serve.settings import MAX_CHARACTERS, MAX_ITEMS, MAX_TURNS
 
+ModelT = TypeVar("ModelT", bound=BaseModel)
 Text = Annotated[str, Field(max_length=MAX_CHARACTERS)]
 Prompt = Annotated[str, Field(min_length=1, max_length=MAX_CHARACTERS)]
 
@@ -57,7 +60,7 @@ class RewardItem(Body):
         description="the answer to score: text, or messages that end with the assistant's; without a chat"
         " template's tokens"
     )
-    response_type: ResponseType | None = Field(
+    response_type: str | None = Field(
         None,
         description="what the policy asks for on this prompt; null: outside the policy, scored by the"
         " reward model alone",
@@ -108,7 +111,7 @@ class Contribution(BaseModel):
 class ExplainResponse(BaseModel):
     """Why a completion has its reward: `reward_model` and all contributions sum to `reward`."""
 
-    response_type: ResponseType | None
+    response_type: str | None
     reward_model: float = Field(description="R_rm")
     contributions: dict[str, Contribution] = Field(
         description="by feature; empty without a response type"
@@ -127,11 +130,37 @@ class OpenRLHFRequest(BaseModel):
     prompts: list[Prompt] = Field(
         min_length=1, max_length=MAX_ITEMS, description="what each query begins with, to the letter"
     )
-    labels: list[ResponseType | Literal[""] | None] | None = Field(
+    labels: list[str | None] | None = Field(
         None,
         max_length=MAX_ITEMS,
         description="response types; empty or null: scored by the reward model alone",
     )
+
+
+class RequestBodies(NamedTuple):
+    """The bodies of the three endpoints."""
+
+    reward: type[RewardRequest]
+    explain: type[RewardItem]
+    openrlhf: type[OpenRLHFRequest]
+
+
+def request_bodies(response_types: Sequence[str]) -> RequestBodies:
+    """The bodies of requests with just these response types."""
+    known: Any = Literal[tuple(response_types)]
+    item = _narrowed(RewardItem, "response_type", known | None)
+    labels = list[known | Literal[""] | None] | None  # type: ignore[valid-type]
+    return RequestBodies(
+        _narrowed(RewardRequest, "items", list[item]),  # type: ignore[valid-type]
+        item,
+        _narrowed(OpenRLHFRequest, "labels", labels),
+    )
+
+
+def _narrowed(model: type[ModelT], field: str, annotation: Any) -> type[ModelT]:
+    """A model with another annotation of one field, under the same name."""
+    changed: dict[str, Any] = {field: (annotation, model.model_fields[field])}
+    return create_model(model.__name__, __base__=model, __doc__=model.__doc__, **changed)
 
 
 class OpenRLHFResponse(BaseModel):
@@ -158,5 +187,5 @@ class Health(BaseModel):
 
     ready: bool
     rules: str = Field(description="digest of the rules' meaning (SHA-256)")
-    response_types: list[ResponseType]
+    response_types: list[str]
     queue: Queue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rbr.data.rows import Conversation
@@ -20,6 +20,7 @@ def demonstrations(
     helpful: Sequence[Preference],
     human: Sequence[Preference] | None,
     comparisons: Sequence[Comparison] | None,
+    best_labels: Mapping[str, Sequence[str]],
     prompts: Sequence[PolicyPrompt],
     options: SFTOptions,
     seed: int,
@@ -32,6 +33,7 @@ def demonstrations(
             with them the written answers of ``prompts``, ``options.comply_share`` of the
             demonstrations. Refusals are drawn evenly over response types: soft ones open in more ways
             than hard ones, and are rarer.
+        best_labels: response type -> labels whose completions are ideal; see ``Rules.best_labels``.
     """
     draw = random.Random(seed)
     chosen = some([(row.conversation, row.chosen) for row in helpful], options.helpful_demos, draw)
@@ -43,7 +45,7 @@ def demonstrations(
         ideal: dict[str, list[Demonstration]] = defaultdict(list)
         for row in comparisons:
             # Not what the base model wrote: it is as good as the grader's word for it.
-            if row.label == "ideal" and row.source != "generated":
+            if row.label in best_labels.get(row.response_type, ()) and row.source != "generated":
                 ideal[row.response_type].append((row.conversation, row.completion))
         answers, refusals = answers_and_refusals(options, len(written))
         chosen += some(written, answers, draw)

@@ -47,9 +47,11 @@ def mixed_prompts(
         return chosen
 
     n_safety = count if not helpful else round(count * options.safety_share) if safety else 0
-    comply = [p for p in safety if p.response_type == "comply"]
-    refuse = [p for p in safety if p.response_type != "comply"]
-    n_comply = round(n_safety * options.comply_share)
+    comply = [p for p in safety if p.over_refusal]
+    refuse = [p for p in safety if not p.over_refusal]
+    # A policy may have prompts of one kind alone.
+    n_comply = round(n_safety * options.comply_share) if comply and refuse else n_safety
+    n_comply *= bool(comply)
     chosen = [*cycle(comply, n_comply), *cycle(refuse, n_safety - n_comply)]
     typed = [(prompt.conversation, prompt.response_type) for prompt in chosen]
     typed += [(prompt.conversation, None) for prompt in cycle(helpful, count - n_safety)]

@@ -34,7 +34,8 @@ def stale_stages(artifacts, section):
             output
             for name in more
             for output in stages[name]["outs"]
-            if name != "human_preferences" or section in ("completions", "policy")
+            if name != "human_preferences"
+            or section in ("completions", "policy", "response_types", "roles")
         }
 
 

@@ -21,9 +21,10 @@ def rbr(*arguments, cwd):
 
 @pytest.fixture
 def project(rules_folder, root):
-    """A root with the rules, the gold rows and a git history."""
+    """A root with the rules, the prompts, the gold rows and a git history."""
     source, root = root, rules_folder.parent
-    shutil.copytree(source / "data/source/gold", root / "data/source/gold")
+    for name in ("gold", "safety_prompts"):
+        shutil.copytree(source / "data/source" / name, root / "data/source" / name)
     (root / "params.yaml").write_text("profile: smoke\n")
     (root / "profiles").mkdir()
     (root / "profiles" / "smoke.yaml").write_text("seed: 0\n")
@@ -64,6 +65,16 @@ def test_a_broken_rule_is_one_line_with_its_place(project):
     [line] = found.stderr.strip().splitlines()
     assert line.startswith(f"error: {path}:")
     assert "did you mean 'refusal_correct'" in line
+
+
+def test_a_prompt_of_a_kind_that_is_gone_is_told_at_its_line(project):
+    path = project / "rules" / "content_policy.yaml"
+    path.write_text(path.read_text().replace("  disclosure: ", "  disclosures: ", 1))
+    found = rbr("rules", "check", cwd=project)
+    assert found.returncode == 1
+    first, *_ = found.stderr.splitlines()
+    assert first.startswith(f"error: {project / 'data/source/safety_prompts/self_harm.jsonl'}:1:")
+    assert "has no kind 'disclosure'; did you mean 'disclosures'?" in first
 
 
 def test_show_knows_the_closest_name(project):

@@ -23,6 +23,8 @@ def row(prompt_id, completion, response_type="hard_refusal", label="ideal", refu
         "disallowed": False,
         "refused": refused,
         "completion_class": label,
+        "quality": "best" if label == "ideal" else "other",
+        "over_refusal": response_type == "comply",
         "propositions": ["apology"],
     }
 

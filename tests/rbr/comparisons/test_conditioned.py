@@ -7,7 +7,6 @@ import pytest
 
 from rbr.comparisons.compose import compose
 from rbr.comparisons.conditioned import (
-    COMPOSED_ONLY,
     few_shot,
     rejection_sample,
     request_conversation,
@@ -41,7 +40,6 @@ class Oracle:
 def test_no_request_asks_for_disallowed_content(rules):
     made = requests(PROMPTS, rules, PROMPTS, seed=0)
     assert {r.label for r in made} == {"ideal", "bad", "full", "partial", "off_topic", "refusal"}
-    assert not {r.label for r in made} & COMPOSED_ONLY
     assert not any("disallowed_content" in r.true for r in made)
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from rbr.data.gold import GoldOptions, inconsistency, split_gold
+from rbr.data.gold import GoldOptions, split_gold
 from rbr.data.rows import (
     CapabilityItem,
     CapabilityText,
@@ -48,7 +48,7 @@ def test_gold_rows_are_consistent_and_name_known_propositions(gold, rules):
     known = set(rules.proposition_names)
     for row in gold:
         assert set(row.true) <= known, row.id
-        assert inconsistency(row.true) is None, row.id
+        assert rules.relations.contradiction(row.true) is None, row.id
         assert row.response_type in rules.response_types
     assert set().union(*(row.true for row in gold)) == known
     rows = Counter((text(row), row.completion) for row in gold)

@@ -10,7 +10,9 @@ from rbr.evaluation.metrics import Verdict, safety_metrics
 
 
 def judged(kind, disallowed=False, refused=False, name="ideal"):
-    return Verdict(kind, disallowed, refused, name)
+    return Verdict(
+        kind, kind == "comply", disallowed, refused, name, "best" if name == "ideal" else "other"
+    )
 
 
 ROWS = [
@@ -18,7 +20,8 @@ ROWS = [
     judged("hard_refusal", disallowed=True, name="disallowed_completion"),
     judged("soft_refusal_methods", name="unacceptable_completion"),
     judged("hard_refusal", name="minimum_acceptable_style"),
-    judged("comply"),
+    judged("comply", name="minimum_acceptable_style"),
+    judged("comply", disallowed=True, name="disallowed_completion"),
     judged("comply", refused=True, name="unacceptable_completion"),
 ]
 
@@ -26,9 +29,10 @@ ROWS = [
 def test_figures_by_hand():
     found = safety_metrics(ROWS, 200)
     assert found["not_unsafe"][0] == pytest.approx(3 / 4)
-    assert found["not_overrefuse"][0] == pytest.approx(1 / 2)
+    assert found["not_overrefuse"][0] == pytest.approx(2 / 3)
     assert found["ideal_refusal"][0] == pytest.approx(1 / 4)
-    assert found["f1_star"][0] == pytest.approx(2 * 0.75 * 0.5 / 1.25)
+    assert found["harm_on_comply"][0] == pytest.approx(1 / 3)
+    assert found["f1_star"][0] == pytest.approx(2 * 0.75 * (2 / 3) / (0.75 + 2 / 3))
 
 
 def test_intervals_hold_the_value_and_repeat():

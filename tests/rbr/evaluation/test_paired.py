@@ -10,11 +10,11 @@ from rbr.evaluation.paired import compare
 
 
 def unsafe(disallowed, name="ideal"):
-    return Verdict("hard_refusal", disallowed, False, name)
+    return Verdict("hard_refusal", False, disallowed, False, name, "best")
 
 
-def comply(refused):
-    return Verdict("comply", False, refused, "ideal")
+def comply(refused, disallowed=False):
+    return Verdict("comply", True, disallowed, refused, "ideal", "best")
 
 
 FIRST = [unsafe(False)] * 10 + [comply(False)] * 8 + [comply(True)] * 2
@@ -54,6 +54,12 @@ def test_pairing_narrows_the_interval_where_the_models_agree():
     found = compare(first, second, 1000)["not_unsafe"]
     # Two unpaired shares of 200 rows near 0.5 would differ by 0.2 from end to end.
     assert found.high - found.low < 0.06
+
+
+def test_less_harm_is_better():
+    found = compare([comply(False)] * 20, [comply(False, disallowed=True)] * 20, 200)
+    harm = found["harm_on_comply"]
+    assert (harm.value, harm.only_first, harm.verdict) == (-1, 20, "better")
 
 
 def test_other_prompts_are_refused():

@@ -1,6 +1,7 @@
 """Yes/no grading on a tiny model, and fitting on an engine that says known things."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -180,14 +181,7 @@ def test_a_changed_wording_asks_one_in_23_again(tiny, rules, tmp_path):
     stored(rules).grade(conversations, answers)
     assert engine.asked == 6 * 23
     rule = rules.propositions["apology"].model_copy(update={"question": "Is there an apology?"})
-    edited = Rules(
-        {**rules.propositions, "apology": rule},
-        rules.derived,
-        rules.classes,
-        rules.policy,
-        rules.reward,
-        rules.completions,
-    )
+    edited = replace(rules, propositions={**rules.propositions, "apology": rule})
     second = stored(edited).grade(conversations, answers)
     assert engine.asked == 6 * 23 + 6
     changed = [j for j in range(23) if not math.isclose(first[0, j], second[0, j])]

@@ -1,5 +1,7 @@
 """The class algebra against the written definitions."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,14 +9,16 @@ from hypothesis import strategies as st
 
 from rbr.reward.classes import class_probabilities, class_scores, hard_class
 from rbr.reward.features import features
-from rbr.rules.models import RESPONSE_TYPES
+from rbr.rules import load_rules
+
+KINDS = load_rules(Path(__file__).parents[3] / "rules").response_types
 
 
 def row(rules, *true):
     return np.array([[float(name in true) for name in rules.proposition_names]])
 
 
-@pytest.mark.parametrize("kind", RESPONSE_TYPES)
+@pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_classes_are_a_distribution(rules, kind, data):
@@ -38,7 +42,7 @@ def test_the_ideal_refusal_is_the_papers_product(rules):
     )  # fmt: skip
     expected = np.prod([column[n] for n in yes], axis=0)
     expected = expected * np.prod([1 - column[n] for n in no], axis=0)
-    found = class_scores(p, rules, "hard_refusal")[:, rules.class_names.index("ideal")]
+    found = class_scores(p, rules, "hard_refusal")[:, 0]
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
@@ -77,12 +81,13 @@ def test_features_are_the_propositions_of_the_type_then_the_classes(rules):
     np.testing.assert_allclose(phi[:, -5:], class_probabilities(p, rules, "hard_refusal"))
 
 
-def test_nothing_is_disallowed_on_a_request_that_is_complied_with(rules):
+def test_disallowed_content_counts_on_a_request_that_is_complied_with_too(rules):
     p = np.random.default_rng(1).random((3, len(rules.proposition_names)))
-    names = rules.feature_names("comply")
+    at = rules.feature_names("comply").index("disallowed_content")
     phi = features(p, rules.proposition_names, rules, "comply")
-    for name in ("disallowed_content", "class:disallowed_completion"):
-        np.testing.assert_array_equal(phi[:, names.index(name)], 0.0)
+    column = rules.proposition_names.index("disallowed_content")
+    np.testing.assert_array_equal(phi[:, at], p[:, column])
+    assert rules.sign("comply", "disallowed_content") == "negative"
 
 
 def test_features_do_not_depend_on_the_graders_column_order(rules):

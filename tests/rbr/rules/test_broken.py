@@ -16,7 +16,7 @@ BROKEN = [
     ("misspelt feature", "reward.yaml", "    - apology\n", "    - apologi\n", "did you mean 'apology'", True),
     ("misspelt response type in the policy", "content_policy.yaml", "how_to: hard_refusal", "how_to: hard_refusel", "hard_refus", True),
     ("misspelt response type in the classes", CLASSES, "\ncomply:", "\ncomplly:", "compl", False),
-    ("misspelt class", CLASSES, "  ideal: {all: [refusal_correct]}", "  idael: {all: [refusal_correct]}", "ide", False),
+    ("misspelt class", "response_types.yaml", "  best: ideal", "  best: idael", "did you mean 'ideal'", True),
     ("unknown key in a proposition", APOLOGY, "true_when:", "truewhen:", "true", False),
     ("missing question", APOLOGY, "question: ", "# question: ", "question", False),
     ("empty definition", APOLOGY, "definition: The", "definition: ''\nfalse_when_: The", "defini", False),

@@ -75,6 +75,7 @@ COMPARISONS = [
     for label in ("ideal", "disallowed")
     for source in ("composed", "generated")
 ]  # fmt: skip
+LABELS = {"hard_refusal": ["ideal"]}
 OPTIONS = SFTOptions(helpful_demos=20, safety_demos=10, comply_share=0.6)
 
 
@@ -85,10 +86,10 @@ OPTIONS = SFTOptions(helpful_demos=20, safety_demos=10, comply_share=0.6)
         (HUMAN, None, {"help": 20, "human": 10}),
         (None, COMPARISONS, {"help": 20, "written": 6, "composed ideal": 4}),
     ],
-    ids=["none", "human", "ideal"],
+    ids=["none", "human", "rules"],
 )
 def test_safety_prompts_are_answered_by_nobody_people_or_the_rules(human, comparisons, found):
-    chosen = demonstrations(HELPFUL, human, comparisons, PROMPTS, OPTIONS, seed=0)
+    chosen = demonstrations(HELPFUL, human, comparisons, LABELS, PROMPTS, OPTIONS, seed=0)
     assert Counter(answer for _, answer in chosen) == found
-    assert chosen == demonstrations(HELPFUL, human, comparisons, PROMPTS, OPTIONS, seed=0)
-    assert chosen != demonstrations(HELPFUL, human, comparisons, PROMPTS, OPTIONS, seed=1)
+    assert chosen == demonstrations(HELPFUL, human, comparisons, LABELS, PROMPTS, OPTIONS, seed=0)
+    assert chosen != demonstrations(HELPFUL, human, comparisons, LABELS, PROMPTS, OPTIONS, seed=1)

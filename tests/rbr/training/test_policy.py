@@ -45,7 +45,9 @@ def turns(text):
 
 def prompts():
     safety = [
-        PolicyPrompt.model_construct(conversation=turns(text), response_type=TYPES[i % 2])
+        PolicyPrompt.model_construct(
+            conversation=turns(text), response_type=TYPES[i % 2], over_refusal=i % 2 == 0
+        )
         for i, text in enumerate(PROMPTS[:6])
     ]
     return safety, [HelpfulPrompt.model_construct(conversation=turns(t)) for t in PROMPTS[6:]]
@@ -85,7 +87,9 @@ def test_prompts_that_are_all_too_long_are_an_error(tiny, tmp_path):
 @pytest.mark.parametrize("share, comply", [(0.5, 20), (0.25, 10), (1.0, 40), (0.0, 0)])
 def test_the_comply_share_is_that_of_the_safety_prompts(share, comply):
     safety = [
-        PolicyPrompt.model_construct(conversation=turns("q"), response_type=kind)
+        PolicyPrompt.model_construct(
+            conversation=turns("q"), response_type=kind, over_refusal=kind == "comply"
+        )
         for _ in range(50)
         for kind in TYPES
     ]
@@ -97,3 +101,14 @@ def test_the_comply_share_is_that_of_the_safety_prompts(share, comply):
     assert kinds.count("comply") == comply
     assert kinds.count("hard_refusal") == 40 - comply
     assert kinds.count(None) == 20
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_a_policy_with_prompts_of_one_kind_trains_on_these(kind):
+    safety = [
+        PolicyPrompt.model_construct(
+            conversation=turns("q"), response_type=kind, over_refusal=kind == "comply"
+        )
+    ]
+    rows = mixed_prompts(safety, [], 8, RLOptions(comply_share=0.25), seed=0)
+    assert [row["response_type"] for row in rows] == [kind] * 8

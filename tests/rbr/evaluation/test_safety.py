@@ -1,0 +1,53 @@
+"""What is kept of an evaluation: the verdict on each answer, and shares of classes and qualities."""
+
+import numpy as np
+import pytest
+
+from rbr.data.rows import Message, PolicyPrompt
+from rbr.evaluation import safety
+from rbr.evaluation.judge import Judge
+
+ANSWERS = {"hard_refusal": "apology inability_to_comply", "comply": "partially_complies"}
+
+
+class Says:
+    """Reads the propositions off the answer."""
+
+    def __init__(self, names):
+        self.propositions = names
+        self.thresholds = np.full(len(names), 0.5)
+
+    def identity(self, proposition):
+        return "says"
+
+    def grade(self, conversations, completions, progress=None, propositions=None):
+        names = self.propositions if propositions is None else propositions
+        return np.array([[float(n in text.split()) for n in names] for text in completions])
+
+
+def test_rows_hold_the_verdicts_and_results_their_shares(rules, monkeypatch):
+    kinds = ["hard_refusal", "hard_refusal", "comply", "comply"]
+    answers = [ANSWERS[kind] for kind in kinds]
+    answers[1] += " judgement"
+    answers[3] += " disallowed_content"
+    prompts = [
+        PolicyPrompt(
+            id=f"p{i}", family=f"p{i}", category="c", kind="k", response_type=kind, topic="t",
+            conversation=(Message(role="user", content="q"),),
+        )
+        for i, kind in enumerate(kinds)
+    ]  # fmt: skip
+    monkeypatch.setattr(safety, "generate", lambda *_, **__: answers)
+    judge = Judge(Says(rules.proposition_names), rules)
+    result, rows = safety.evaluate_model("m", prompts, judge, 1, 1, 50)
+    assert result["qualities"] == {
+        "comply": {"best": 0.5, "other": 0.5},
+        "hard_refusal": {"best": 0.5, "acceptable": 0.5},
+    }
+    assert result["refusals"]["c"]["full_refusal"] == 0.5
+    assert result["metrics"]["harm_on_comply"][0] == pytest.approx(0.5)
+    assert result["metrics"]["not_unsafe"][0] == 1
+    verdicts = [safety.as_verdict(row) for row in rows]
+    assert [(v.disallowed, v.refused, v.over_refusal) for v in verdicts] == [
+        (False, True, False), (False, True, False), (False, False, True), (True, False, True),
+    ]  # fmt: skip
