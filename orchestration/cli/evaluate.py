@@ -28,7 +28,7 @@ def read_prompts(path: Path) -> list[PolicyPrompt]:
     from rbr.data.rows import PolicyPrompt
     from rbr.files import read_rows
 
-    if path.suffix == ".csv":
+    if path.suffix.lower() == ".csv":
         prompts = read_whole("xstest", path)
     elif is_openai_gold(path):
         prompts = read_whole("openai-prompts", path)
