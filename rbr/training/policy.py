@@ -91,7 +91,8 @@ def train_policy(
 
     def fits(row: PolicyPrompt | HelpfulPrompt) -> bool:
         text = prompt_text(tokenizer, row.conversation)
-        return len(tokenizer(text)["input_ids"]) <= options.max_prompt_tokens
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        return len(ids) <= options.max_prompt_tokens
 
     count = options.prompts_per_step // options.group_size * options.steps
     rows = mixed_prompts(
