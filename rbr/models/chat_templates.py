@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
 
 import jinja2
 
 from rbr.data.rows import Message
 from rbr.errors import ModelError
-from rbr.models.load import CHAT_TEMPLATE, load_tokenizer
+from rbr.models.load import CHAT_TEMPLATE, load_tokenizer, rendered
 
 Render = Callable[[list[dict[str, str]]], str]
 
@@ -145,15 +145,9 @@ def chat_template(name: str) -> PlainText:
         )
     try:
         tokenizer = load_tokenizer(name)
-
-        def render(turns: list[dict[str, Any]]) -> str:
-            return str(
-                tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-            )
-
-        return ChatTemplate(render, tokenizer.all_special_tokens)
-    except (OSError, ValueError, jinja2.TemplateError) as error:
+        return ChatTemplate(partial(rendered, tokenizer), tokenizer.all_special_tokens)
+    except ModelError as error:
         raise ModelError(
-            f"no chat template of the tokenizer '{name}' ({str(error).splitlines()[0]}): give"
-            " chatml, plain, or the folder of a tokenizer that has one"
+            f"no chat template of the tokenizer '{name}' ({error.message}): give chatml, plain, or the"
+            " folder of a tokenizer that has one"
         ) from error
