@@ -148,12 +148,15 @@ def load_with_errors(folder: Path) -> tuple[Rules | None, list[RuleError]]:
         except RuleError as error:
             errors.append(error)
     names = [path.stem for path in paths]
-    fragments = _keys(_keys(raw, folder / "completions.yaml"), "fragments")
+    derived_terms = raw.get(folder / "derived.yaml")
+    fragments = raw.get(folder / "completions.yaml", {}).get("fragments")
+    # Names of a file that cannot be read would all seem unknown, which is not the cause.
+    whole = isinstance(fragments, Mapping)
     context = {
-        "propositions": names,
-        "terms": [*names, *_keys(raw, folder / "derived.yaml")],
-        "fragments": [*fragments],
-        "slots": [*fragments, *PROMPT_SLOTS],
+        "propositions": names or _Every(),
+        "terms": [*names, *derived_terms] if names and derived_terms is not None else _Every(),
+        "fragments": [*fragments] if whole else _Every(),
+        "slots": [*fragments, *PROMPT_SLOTS] if whole else _Every(),
     }
     found: dict[Path, Any] = {
         path: validate(models[path], value, path, context, errors) for path, value in raw.items()
@@ -175,10 +178,11 @@ def load_with_errors(folder: Path) -> tuple[Rules | None, list[RuleError]]:
     return (None if errors else rules), errors
 
 
-def _keys(values: Mapping[Any, Any], name: Any) -> Mapping[Any, Any]:
-    """The mapping under a key; empty if there is none."""
-    value = values.get(name)
-    return value if isinstance(value, Mapping) else {}
+class _Every:
+    """Names that are not known: each may be right."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
 
 
 def _problems(rules: Rules) -> Iterator[tuple[str, list[str], str]]:

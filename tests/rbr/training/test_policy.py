@@ -97,3 +97,41 @@ def test_the_comply_share_is_that_of_the_safety_prompts(share, comply):
     assert kinds.count("comply") == comply
     assert kinds.count("hard_refusal") == 40 - comply
     assert kinds.count(None) == 20
+
+
+def alone(kind, share):
+    """Prompts of which one kind is not there, and options with this ``comply_share``."""
+    safety, helpful = prompts()
+    options = OPTIONS.model_copy(update={"comply_share": share})
+    return [p for p in safety if p.response_type != kind], helpful, options
+
+
+@pytest.mark.parametrize(
+    ("kind", "share", "named"),
+    [
+        ("hard_refusal", 0.5, "safety prompts to refuse, but"),
+        ("comply", 0.5, "safety prompts to comply with, but"),
+    ],
+)
+def test_a_kind_of_prompts_that_is_not_there_is_named(kind, share, named):
+    *rows, options = alone(kind, share)
+    with pytest.raises(DataError, match=f"^no {named}.*rl.comply_share") as error:
+        mixed_prompts(*rows, 16, options, seed=0)
+    assert "tokens" not in error.value.message
+    *rows, options = alone(kind, 1.0 if kind == "hard_refusal" else 0.0)
+    assert len(mixed_prompts(*rows, 16, options, seed=0)) == 16
+    with pytest.raises(DataError, match=r"^no safety prompts to comply with, but"):
+        mixed_prompts([], [], 16, OPTIONS, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("long", "named"),
+    [
+        (lambda row: getattr(row, "response_type", None) is None, r"\d+ helpful prompts has"),
+        (lambda row: getattr(row, "response_type", None) == "comply", "3 safety prompts to comply"),
+        (lambda row: getattr(row, "response_type", None) == "hard_refusal", "3 safety .* refuse"),
+    ],
+)
+def test_a_kind_of_prompts_that_is_too_long_as_a_whole_is_named(long, named):
+    with pytest.raises(DataError, match=f"none of the {named}.*raise rl.max_prompt_tokens"):
+        mixed_prompts(*prompts(), 16, OPTIONS, 0, lambda row: not long(row))
