@@ -44,12 +44,14 @@ class Explanation:
         reward_model: R_rm.
         contributions: feature -> (value, weight, value * weight).
         reward: R_tot, as training sees it.
+        unread_tokens: tokens of a long conversation or answer that the reward model does not read.
     """
 
     response_type: str | None
     reward_model: float
     contributions: dict[str, tuple[float, float, float]]
     reward: float
+    unread_tokens: int = 0
 
     def ordered(self) -> list[tuple[str, tuple[float, float, float]]]:
         """The contributions, the largest in size first."""
@@ -206,6 +208,7 @@ class RuleBasedReward:
         if log_metric is not None:
             log_metric("reward/reward_model", float(base.mean()))
             log_metric("reward/rule_based", float(rule_based.mean()))
+            log_metric("reward/unread_tokens", float(np.mean(self._unread(conversations, texts))))
             if not np.isnan(probabilities).all():
                 means = np.nanmean(probabilities, axis=0)
                 for name, value in zip(self.grader.propositions, means, strict=True):
@@ -226,5 +229,16 @@ class RuleBasedReward:
             names = self.rules.feature_names(response_type)
             contributions = dict(zip(names, zip(*columns, strict=True), strict=True))
         return Explanation(
-            response_type, float(base[0]), contributions, float(base[0] + rule_based[0])
+            response_type,
+            float(base[0]),
+            contributions,
+            float(base[0] + rule_based[0]),
+            self._unread([conversation], [completion])[0],
         )
+
+    def _unread(
+        self, conversations: Sequence[Conversation], completions: Sequence[str]
+    ) -> Sequence[int]:
+        """Tokens that the reward model does not read of each row; none where it does not tell."""
+        count = getattr(self.reward_model, "unread_tokens", None)
+        return count(conversations, completions) if count else [0] * len(completions)

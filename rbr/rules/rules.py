@@ -149,28 +149,29 @@ def load_with_errors(folder: Path) -> tuple[Rules | None, list[RuleError]]:
             errors.append(error)
     names = [path.stem for path in paths]
     derived_terms = raw.get(folder / "derived.yaml")
-    fragments = raw.get(folder / "completions.yaml", {}).get("fragments")
+    completions = raw.get(folder / "completions.yaml")
+    fragments = None if completions is None else completions.get("fragments")
     # Names of a file that cannot be read would all seem unknown, which is not the cause.
-    whole = isinstance(fragments, Mapping)
+    known_fragments = [*fragments] if isinstance(fragments, Mapping) else None
     context = {
         "propositions": names or _Every(),
         "terms": [*names, *derived_terms] if names and derived_terms is not None else _Every(),
-        "fragments": [*fragments] if whole else _Every(),
-        "slots": [*fragments, *PROMPT_SLOTS] if whole else _Every(),
+        "fragments": _Every() if known_fragments is None else known_fragments,
+        "slots": _Every() if known_fragments is None else [*known_fragments, *PROMPT_SLOTS],
     }
     found: dict[Path, Any] = {
         path: validate(models[path], value, path, context, errors) for path, value in raw.items()
     }
     if errors:
         return None, errors
-    derived, classes, policy, reward, completions = (found[folder / f"{n}.yaml"] for n in SECTIONS)
+    derived, classes, policy, reward, made_of = (found[folder / f"{n}.yaml"] for n in SECTIONS)
     rules = Rules(
         {path.stem: found[path] for path in paths},
         derived.root,
         classes.root,
         policy.root,
         reward.root,
-        completions,
+        made_of,
     )
     for file, location, message in _problems(rules):
         path = folder / file

@@ -114,6 +114,9 @@ class ExplainResponse(BaseModel):
         description="by feature; empty without a response type"
     )
     reward: float = Field(description="R_tot")
+    unread_tokens: int = Field(
+        description="of a long conversation or answer: what the reward model does not read"
+    )
 
 
 class OpenRLHFRequest(BaseModel):
