@@ -9,6 +9,7 @@ from functools import partial
 import jinja2
 
 from rbr.data.rows import Message
+from rbr.data.turns import without_reasoning
 from rbr.errors import ModelError
 from rbr.models.load import CHAT_TEMPLATE, load_tokenizer, rendered
 
@@ -46,15 +47,20 @@ class PlainText:
         # nothing but ends.
         reversed_ends = "|".join(re.escape(end[::-1]) for end in {*ENDS, *ends})
         self._reversed_ends = re.compile(rf"(?:\s*+(?:{reversed_ends}))*")
+        self._generation = ""
 
     def turns(self, prompt: str) -> tuple[Message, ...]:
         """The prompt as one user turn."""
         return (Message(role="user", content=prompt),)
 
-    def answer(self, text: str) -> str:
-        """A completion without the end tokens at its end; those elsewhere stay, to be graded."""
+    def answer(self, text: str, prompt: str = "") -> str:
+        """A completion without the end tokens at its end, and without the reasoning at its start.
+
+        Those elsewhere stay, to be graded. The template at the end of ``prompt`` may begin the reasoning.
+        """
         ends = self._reversed_ends.match(text[::-1])
-        return text[: len(text) - ends.end()] if ends else text
+        begun = self._generation if prompt.endswith(self._generation) else ""
+        return without_reasoning(text[: len(text) - ends.end()] if ends else text, begun)
 
 
 class ChatTemplate(PlainText):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from rbr.data.rows import Message
-from rbr.data.turns import read_completion, read_content
+from rbr.data.turns import read_completion, read_content, read_conversation
 from rbr.errors import DataError
 from rbr.rules.models import ResponseType
 from rbr.serve.settings import MAX_CHARACTERS, MAX_ITEMS, MAX_TURNS
@@ -74,7 +74,9 @@ class RewardItem(Body):
     @property
     def turns(self) -> Sequence[Message]:
         """The conversation that the completion answers."""
-        return self.conversation or (Message(role="user", content=self.prompt or ""),)
+        if self.conversation:
+            return read_conversation(self.conversation)
+        return (Message(role="user", content=self.prompt or ""),)
 
 
 class RewardRequest(Body):
