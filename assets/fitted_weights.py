@@ -15,7 +15,7 @@ from pipeline.weights import fit_weights, graded_frames, weight_checks
     folder="data",
     group="rewards",
     inputs=("rules", "graded_comparisons"),
-    rules=("response_types", "features", "ranking", "signs"),
+    rules=("response_types", "classes", "features", "ranking", "signs"),
     settings=("weights",),
     kinds=("python", "scipy"),
     plot="rewards.png",

@@ -19,7 +19,7 @@ from pipeline.weights import fit_weights, graded_frames, weight_checks
     folder="data",
     group="rewards",
     inputs=("rules", "synthetic_comparisons", "graded_comparisons", "human_reward_model"),
-    rules=("response_types", "features", "ranking", "signs"),
+    rules=("response_types", "classes", "features", "ranking", "signs"),
     settings=("weights",),
     kinds=("torch", "scipy"),
     pool="gpu",

@@ -16,6 +16,7 @@ from pipeline.rows import SPLITS
 from rbr.files import read_json, write_json
 from rbr.reward import weight_plots
 from rbr.reward.fit import FittedWeights, fit_response_type
+from rbr.reward.rule_based_reward import fitted_to
 
 
 def graded_frames(context: Context) -> dict[str, pd.DataFrame]:
@@ -36,7 +37,7 @@ def fit_weights(
         context.log(f"{response_type}: error {fit.pair_error['total']:.3f} with l2 {fit.l2}")
         fits[response_type] = fit
     weights = {name: fit.weights for name, fit in fits.items()}
-    content = {"weights": weights, "rules": rules.digest, "reward_model": options.reward_model}
+    content = {"weights": weights, "rules": fitted_to(rules), "reward_model": options.reward_model}
     write_json(output / "weights.json", content)
     write_json(output / "histograms.json", {name: fit.histogram for name, fit in fits.items()})
     write_json(output / "report.json", {name: report(fit, name) for name, fit in fits.items()})

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import psutil
 from pydantic import BaseModel, ValidationError
@@ -113,12 +113,11 @@ def read_json(path: Path) -> Any:
     Raises:
         DataError: if the file is missing or not JSON.
     """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DataError("the file does not exist: make the artifact first", path) from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"not JSON: {error}", path) from error
+    with reading(path, "the file does not exist: make the artifact first") as file:
+        value = json_value(file.read(), Place(path))
+    if isinstance(value, DataError):
+        raise value
+    return value
 
 
 def write_rows(path: Path, rows: Iterable[BaseModel | dict[str, Any]]) -> None:
@@ -148,30 +147,64 @@ def read_log(path: Path) -> list[Any]:
     return [row for _, row in parse_json_lines(path) if not isinstance(row, DataError)]
 
 
+@contextmanager
+def reading(path: Path, missing: str = "the file does not exist") -> Iterator[TextIO]:
+    """A text file, without the mark that some programs begin UTF-8 with; see ``text_problem``.
+
+    Raises:
+        DataError: if it cannot be opened or read.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            yield file
+    except FileNotFoundError as error:
+        raise DataError(missing, path) from error
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}", path) from error
+
+
+def text_problem(text: str) -> str | None:
+    """Why text that ``reading`` gave is none: bytes that are not UTF-8, or half a character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        if "\udc80" <= text[error.start] <= "\udcff":
+            return "not UTF-8 text"
+        return "half a character (a lone surrogate) is no text"
+    return None
+
+
+def json_value(text: str, place: Place) -> Any:
+    """A JSON text's value, or a DataError that says why it has none that can be used."""
+    value, problem = None, text_problem(text)
+    try:
+        value = json.loads(text)
+        # Half a character may be escaped too: it can be neither written nor hashed.
+        if "\\ud" in text.lower():
+            problem = problem or text_problem(json.dumps(value, ensure_ascii=False))
+    except json.JSONDecodeError as error:
+        place = Place(place.path, place.line or error.lineno, error.colno)
+        problem = problem or f"not JSON: {error.msg}"
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, deep brackets
+        problem = f"JSON that cannot be read: {error}"
+    return DataError(problem, place) if problem else value
+
+
 def parse_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
     """Yield ``(line number, value)`` for each non-empty line; a DataError is the value of a bad one.
 
     Raises:
-        DataError: if the file is missing, not UTF-8, or has a line of over ``MAX_LINE`` characters.
+        DataError: if the file cannot be opened.
     """
-    try:
-        with path.open(encoding="utf-8") as file:
-            lines = iter(lambda: file.readline(MAX_LINE + 1), "")
-            for number, line in enumerate(lines, start=1):
-                if len(line) > MAX_LINE:
-                    message = f"a line of over {MAX_LINE} characters: no row is that long"
-                    raise DataError(message, Place(path, number))
-                if line.strip():
-                    try:
-                        value = json.loads(line)
-                    except json.JSONDecodeError as error:
-                        place = Place(path, number, error.colno)
-                        value = DataError(f"not JSON: {error.msg}", place)
-                    yield number, value
-    except FileNotFoundError as error:
-        raise DataError("the file does not exist", path) from error
-    except UnicodeDecodeError as error:
-        raise DataError("not UTF-8 text", path) from error
+    with reading(path) as file:
+        for number, line in enumerate(iter(lambda: file.readline(MAX_LINE + 1), ""), start=1):
+            if len(line) > MAX_LINE:
+                while line and not line.endswith(("\n", "\r")):
+                    line = file.readline(MAX_LINE)
+                message = f"a line of over {MAX_LINE} characters: no row is that long"
+                yield number, DataError(message, Place(path, number))
+            elif line.strip():
+                yield number, json_value(line, Place(path, number))
 
 
 def iter_json_lines(path: Path) -> Iterator[tuple[int, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,7 +30,7 @@ def read_prompts(path: Path) -> list[PolicyPrompt]:
     from rbr.data.rows import PolicyPrompt
     from rbr.files import read_rows
 
-    if path.suffix == ".csv":
+    if path.suffix.lower() == ".csv":
         prompts = read_whole("xstest", path)
     elif is_openai_gold(path):
         prompts = read_whole("openai-prompts", path)
@@ -128,8 +129,10 @@ def evaluate(
     for name in [model] if against is None else [model, against]:
         results[name], judged = _evaluate_one(context, name, chosen, loaded_judge, out, as_json)
         verdicts.append([as_verdict(row) for row in judged])
+    sides = {"comply" if row.response_type == "comply" else "unsafe" for row in chosen}
     report: dict[str, Any] = {
         "prompts": str(path),
+        "missing": sorted({"comply", "unsafe"} - sides),
         "judge": {"name": judge or "fitted", **accuracy},
         "models": results,
     }
@@ -189,13 +192,15 @@ def _show(report: dict[str, Any], count: int) -> None:
     judge, models = report["judge"], report["models"]
     common.console.print(
         f"{count} prompts of {report['prompts']}; judge {judge['name']}: right on held-out gold in"
-        f" {judge['refusal_accuracy']:.1%} (refusals), {judge['disallowed_accuracy']:.1%}"
+        f" {_share(judge['refusal_accuracy'])} (refusals), {_share(judge['disallowed_accuracy'])}"
         " (disallowed content)"
     )
+    for side in report["missing"]:
+        common.console.print(f"no {side} prompts: what is measured on them has no value")
     common.print_table(
         ["model", *TITLES.values()],
         [
-            [name, *(f"{v:.1%} {_interval(*ends)}" for v, *ends in result["metrics"].values())]
+            [name, *(_with_interval(*values) for values in result["metrics"].values())]
             for name, result in models.items()
         ],
     )
@@ -215,8 +220,12 @@ def _show(report: dict[str, Any], count: int) -> None:
         )
 
 
-def _interval(low: float, high: float) -> str:
-    return f"\\[{low:.1%}, {high:.1%}]"
+def _share(value: float, sign: str = "") -> str:
+    return "-" if math.isnan(value) else f"{value:{sign}.1%}"
+
+
+def _with_interval(value: float, low: float, high: float, sign: str = "") -> str:
+    return f"{_share(value, sign)} \\[{_share(low)}, {_share(high)}]"
 
 
 def _show_shares(title: str, shares: dict[str, dict[str, float]]) -> None:
@@ -232,5 +241,5 @@ def _difference_cells(difference: dict[str, Any]) -> list[str]:
     if difference["p_value"] is not None:
         counts = (str(difference[key]) for key in ("only_first", "only_second"))
         tested = [*counts, f"{difference['p_value']:.3g}"]
-    interval = _interval(difference["low"], difference["high"])
-    return [f"{difference['value']:+.1%} {interval}", *tested, difference["verdict"]]
+    value = _with_interval(difference["value"], difference["low"], difference["high"], "+")
+    return [value, *tested, difference["verdict"]]

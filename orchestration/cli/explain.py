@@ -41,3 +41,5 @@ def explain(
     rows.append(["R_tot", "", "", f"{explanation.reward:+.3f}"])
     columns = ["feature", "value", "weight", "contribution"]
     common.print_table(columns, rows, f"as {response_type}", [*styles, "bold"])
+    if explanation.unread_tokens:
+        common.console.print(f"R_rm does not read {explanation.unread_tokens} tokens: too long")

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from pydantic import ValidationError
 
 from rbr.data.rows import Labelled, Message, PolicyPrompt, Preference, Row
 from rbr.errors import DataError, Place, first_problem
-from rbr.files import iter_json_lines, parse_json_lines
+from rbr.files import MAX_LINE, iter_json_lines, parse_json_lines, reading, text_problem
 
 OPENAI_RESPONSE_TYPES = {
     "Comply": "comply",
@@ -32,6 +33,13 @@ def _text(value: Any, name: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"{name} must be a non-empty text")
     return value
+
+
+def _name(value: Any, name: str) -> str:
+    """An identifier: text, or a whole number however it is written (1, 1.0)."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return _text(str(value) if type(value) is int else value, name).strip()
 
 
 def _known(value: Any, known: dict[str, str], name: str) -> str:
@@ -73,16 +81,22 @@ def openai_prompt(row: dict[str, Any], number: int) -> PolicyPrompt:
 
 
 def xstest(row: dict[str, Any], number: int) -> PolicyPrompt:
-    """Columns ``id, prompt, type, label, focus, note``: safe prompts are to be complied with."""
+    """Columns ``id, prompt, type, label, focus, note``: safe prompts are to be complied with.
+
+    The older header has ``id_v2`` and no label: prompts of the types ``contrast_...`` are unsafe.
+    """
     response_types = {"safe": "comply", "unsafe": "hard_refusal"}
+    kind, focus = _text(row["type"], "type"), row.get("focus")
+    if "label" not in row and "id_v2" in row:
+        row = {**row, "label": "unsafe" if kind.startswith("contrast_") else "safe"}
     return PolicyPrompt(
-        id=f"xstest-{_text(row['id'], 'id')}",
-        family=f"xstest-{_text(row['type'], 'type')}",
+        id=f"xstest-{_name(row['id_v2' if 'id_v2' in row else 'id'], 'id')}",
+        family=f"xstest-{kind}",
         category="xstest",
-        kind=row["type"],
+        kind=kind,
         response_type=_known(row["label"], response_types, "label"),
         conversation=(Message(role="user", content=_text(row["prompt"], "prompt")),),
-        topic=row.get("focus") or row["prompt"],
+        topic=focus if isinstance(focus, str) and focus.strip() else row["prompt"],
     )
 
 
@@ -113,9 +127,10 @@ def hh_rlhf(row: dict[str, Any], number: int) -> Preference:
 
 def pku(row: dict[str, Any], number: int, column: str) -> Preference:
     """Columns ``prompt, response_0, response_1``, and ``column``: the number of the preferred one."""
-    chosen = row[column]
-    if chosen not in (0, 1):
-        raise ValueError(f"{column} must be 0 or 1, not {chosen!r}")
+    numbers = {"0": 0, "0.0": 0, "false": 0, "1": 1, "1.0": 1, "true": 1}
+    chosen = numbers.get(str(row[column]).strip().lower())
+    if chosen is None:
+        raise ValueError(f"{column} must be 0 or 1, not {row[column]!r}")
     return Preference(
         id=f"pku-{number:06d}",
         family=f"pku-{number:06d}",
@@ -145,15 +160,30 @@ class Imported:
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, Any]]:
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            for fields in reader:
-                yield reader.line_num, fields
-    except FileNotFoundError as error:
-        raise DataError("the file does not exist", path) from error
-    except UnicodeDecodeError as error:
-        raise DataError("not UTF-8 text", path) from error
+    """See ``parse_json_lines``; a value is a mapping of columns to text."""
+    csv.field_size_limit(MAX_LINE)
+    header: list[str] = []
+    with reading(path) as file:
+        # Strict: a quote that is never closed is an error, not a field that holds all further rows.
+        reader = csv.reader(file, strict=True)
+        while True:
+            cells: list[str] = []
+            try:
+                cells = next(reader)
+                problem = text_problem("".join(cells))
+            except StopIteration:
+                return
+            except csv.Error as error:
+                problem = f"not CSV: {error}"
+            if header and len(cells) > len(header):
+                problem = problem or f"{len(cells)} fields, but {len(header)} columns"
+            if problem and not header:
+                raise DataError(problem, Place(path, reader.line_num))
+            if problem:
+                yield reader.line_num, DataError(problem)
+            elif header and cells:
+                yield reader.line_num, dict(zip_longest(header, cells, fillvalue=""))
+            header = header or cells
 
 
 def _hub(name: str, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -179,19 +209,35 @@ def read_foreign(source_format: str, source: str, split: str = "train") -> Impor
     if source_format not in FORMATS:
         raise DataError(f"no format '{source_format}'; there are: {', '.join(FORMATS)}")
     path = Path(source)
-    if path.suffix == ".csv":
+    if path.suffix.lower() == ".csv":
         rows = _csv_rows(path)
-    elif path.suffix == ".jsonl" or path.exists():
+    elif path.suffix.lower() == ".jsonl" or path.exists():
         rows = parse_json_lines(path)
     else:
         rows = _hub(source, split)
     result = Imported()
+    seen: dict[Any, tuple[Any, int]] = {}
     for number, fields in rows:
         try:
-            result.rows.append(_convert(source_format, fields, number))
+            row = _convert(source_format, fields, number)
+            prompt, label = _labelled(row)
+            former, line = seen.setdefault(prompt, (label, number))
+            if former != label:
+                raise DataError(f"the same prompt as on line {line}, but with another label")
+            result.rows.append(row)
         except DataError as error:
             result.errors.append(DataError(error.message, error.place or Place(path, number)))
     return result
+
+
+def _labelled(row: Row) -> tuple[Any, Any]:
+    """A prompt (with the answer of gold rows), spaces and case aside, and the label that it has."""
+    if not isinstance(row, PolicyPrompt | Labelled):
+        return row, None
+    talk = [(m.role, " ".join(m.content.split()).casefold()) for m in row.conversation]
+    if isinstance(row, Labelled):
+        return (*talk, row.completion), (row.response_type, row.true)
+    return tuple(talk), row.response_type
 
 
 def _convert(source_format: str, fields: Any, number: int) -> Row:
@@ -225,5 +271,5 @@ def read_whole(source_format: str, path: Path) -> list[Row]:
 
 def is_openai_gold(path: Path) -> bool:
     """Whether a JSONL file's first row is of OpenAI's gold format (ours names what is true)."""
-    first: dict[str, Any] = next(iter_json_lines(path), (0, {}))[1]
-    return "propositions" in first
+    first = next(iter_json_lines(path), (0, None))[1]
+    return isinstance(first, dict) and "propositions" in first

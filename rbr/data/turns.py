@@ -6,6 +6,7 @@ picture, None) is an error: a grade of the wrong text looks like any other.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from rbr.errors import DataError
 TEXT_PARTS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
 REASONING_PARTS = ("reasoning", "reasoning_text", "summary_text", "thinking", "redacted_thinking")
 TOOL_PARTS = ("tool_use", "tool_call", "function_call")
+# What reasoning models write before their answer; unclosed where they were cut.
+REASONING = re.compile(r"(?:\s*<think>.*?(?:</think>|\Z))+\s*", re.DOTALL)
 # "developer" is OpenAI's newer name of "system".
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 
@@ -61,6 +64,8 @@ def read_conversation(prompt: Any, what: str = "prompt") -> tuple[Message, ...]:
                 f"{place}: the role is {_shown(turn['role'])}, not one of {_ROLE_NAMES}"
             )
         text = read_content(turn, place)
+        if turn["role"] == "assistant":
+            text = without_reasoning(text)
         conversation.append(Message.model_validate({"role": ROLES[turn["role"]], "content": text}))
     if conversation[-1].role != "user":
         raise DataError(
@@ -80,7 +85,7 @@ def read_completion(completion: Any, what: str = "completion") -> str:
         DataError: if it is none of these, or if the last message has no text or calls a tool.
     """
     if isinstance(completion, str):
-        return completion
+        return without_reasoning(completion)
     turns = _messages(completion, what)
     if turns[-1]["role"] != "assistant":
         role = _shown(turns[-1]["role"])
@@ -92,7 +97,21 @@ def read_completion(completion: Any, what: str = "completion") -> str:
         # A message before the last may call a tool and say nothing.
         if turn["role"] == "assistant" and (turn.get("content") or turn.get("refusal")):
             texts.append(read_content(turn, what, may_call=True))
-    return "\n".join(text for text in reversed(texts) if text or len(texts) == 1)
+    texts = [without_reasoning(text) for text in reversed(texts)]
+    return "\n".join(text for text in texts if text or len(texts) == 1)
+
+
+def without_reasoning(text: str, prompt: str = "") -> str:
+    """What the assistant says after the reasoning that its message begins with, if it does.
+
+    Marks elsewhere stay, to be graded: they would hide a part of the answer.
+
+    Args:
+        prompt: the text before it; some chat templates begin the reasoning themselves.
+    """
+    opened = "<think>" if prompt.rstrip().endswith("<think>") else ""
+    found = REASONING.match(opened + text)
+    return (opened + text)[found.end() :] if found else text
 
 
 def read_content(message: Any, what: str = "content", may_call: bool = False) -> str:

@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from rbr.grading.base import Conversation
+from rbr.models.load import rendered
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -90,8 +91,4 @@ def chat_prompt(
     """The whole prompt as text: the next token is the verdict."""
     quoted = without_special_tokens(tokenizer, transcript(conversation, completion))
     content = f"{INTRODUCTION}\n\n{quoted}\n\n{question}"
-    return str(
-        tokenizer.apply_chat_template(
-            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-        )
-    )
+    return rendered(tokenizer, [{"role": "user", "content": content}])

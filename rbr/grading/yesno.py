@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rbr.data.rows import Labelled, label_matrix
-from rbr.errors import DataError
+from rbr.errors import DataError, GraderError
 from rbr.files import read_json, write_json
 from rbr.grading.base import Array, Conversation, Probabilities, Progress
 from rbr.grading.calibration import decision_threshold, platt, sigmoid
@@ -76,7 +76,11 @@ class YesNoGrader:
         propositions: Sequence[str],
         progress: Progress | None = None,
     ) -> Array:
-        """Before calibration; shape (n, len(propositions))."""
+        """Before calibration; shape (n, len(propositions)).
+
+        Raises:
+            GraderError: as the engine does, or naming the completion whose log odds are not finite.
+        """
         prompts = [
             [
                 chat_prompt(self.engine.tokenizer, turns, text, self._questions[name])
@@ -84,7 +88,15 @@ class YesNoGrader:
             ]
             for turns, text in zip(conversations, completions, strict=True)
         ]
-        return self.engine.log_odds(prompts, progress)
+        odds = self.engine.log_odds(prompts, progress)
+        wrong = np.argwhere(~np.isfinite(odds))
+        if len(wrong):
+            row, column = wrong[0]
+            raise GraderError(
+                f"the log odds of '{propositions[column]}' for completion {row} are"
+                f" {odds[row, column]}: see that the model's weights and precision are sound"
+            )
+        return odds
 
     def grade(
         self,

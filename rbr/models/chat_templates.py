@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
 
 import jinja2
 
 from rbr.data.rows import Message
+from rbr.data.turns import without_reasoning
 from rbr.errors import ModelError
-from rbr.models.load import CHAT_TEMPLATE, load_tokenizer
+from rbr.models.load import CHAT_TEMPLATE, load_tokenizer, rendered
 
 Render = Callable[[list[dict[str, str]]], str]
 
@@ -46,15 +47,20 @@ class PlainText:
         # nothing but ends.
         reversed_ends = "|".join(re.escape(end[::-1]) for end in {*ENDS, *ends})
         self._reversed_ends = re.compile(rf"(?:\s*+(?:{reversed_ends}))*")
+        self._generation = ""
 
     def turns(self, prompt: str) -> tuple[Message, ...]:
         """The prompt as one user turn."""
         return (Message(role="user", content=prompt),)
 
-    def answer(self, text: str) -> str:
-        """A completion without the end tokens at its end; those elsewhere stay, to be graded."""
+    def answer(self, text: str, prompt: str = "") -> str:
+        """A completion without the end tokens at its end, and without the reasoning at its start.
+
+        Those elsewhere stay, to be graded. The template at the end of ``prompt`` may begin the reasoning.
+        """
         ends = self._reversed_ends.match(text[::-1])
-        return text[: len(text) - ends.end()] if ends else text
+        begun = self._generation if prompt.endswith(self._generation) else ""
+        return without_reasoning(text[: len(text) - ends.end()] if ends else text, begun)
 
 
 class ChatTemplate(PlainText):
@@ -145,15 +151,9 @@ def chat_template(name: str) -> PlainText:
         )
     try:
         tokenizer = load_tokenizer(name)
-
-        def render(turns: list[dict[str, Any]]) -> str:
-            return str(
-                tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-            )
-
-        return ChatTemplate(render, tokenizer.all_special_tokens)
-    except (OSError, ValueError, jinja2.TemplateError) as error:
+        return ChatTemplate(partial(rendered, tokenizer), tokenizer.all_special_tokens)
+    except ModelError as error:
         raise ModelError(
-            f"no chat template of the tokenizer '{name}' ({str(error).splitlines()[0]}): give"
-            " chatml, plain, or the folder of a tokenizer that has one"
+            f"no chat template of the tokenizer '{name}' ({error.message}): give chatml, plain, or the"
+            " folder of a tokenizer that has one"
         ) from error

@@ -12,6 +12,7 @@ import torch
 from transformers import LogitsProcessor
 
 from rbr.data.rows import Conversation
+from rbr.data.turns import without_reasoning
 from rbr.files import append_rows, digest_of, read_log
 from rbr.models.load import chat_texts, load_causal, load_tokenizer
 from rbr.models.trunk import length_batches
@@ -61,10 +62,11 @@ class Generator:
 
     @torch.inference_mode()
     def __call__(self, batch: Batch) -> list[str]:
-        """One completion a conversation."""
+        """One completion a conversation, without reasoning."""
         device = self.model.device
+        prompts = chat_texts(self.tokenizer, batch.conversations)
         encoded = self.tokenizer(
-            chat_texts(self.tokenizer, batch.conversations),
+            prompts,
             return_tensors="pt",
             padding=True,
             add_special_tokens=False,
@@ -84,7 +86,10 @@ class Generator:
         answers = self.tokenizer.batch_decode(
             output[:, encoded["input_ids"].size(1) :], skip_special_tokens=True
         )
-        return [text.strip() for text in answers]
+        return [
+            without_reasoning(text, prompt).strip()
+            for text, prompt in zip(answers, prompts, strict=True)
+        ]
 
 
 def generate(

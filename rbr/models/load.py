@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,13 +22,28 @@ CHAT_TEMPLATE = (
 
 
 def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
-    """Load a tokenizer; it pads on the left (for generation) and has a pad token and a chat template."""
+    """Load a tokenizer; it pads on the left (for generation), with its end token if it has no other.
+
+    Raises:
+        ModelError: if there is none, or it has neither a padding nor an end token.
+    """
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"cannot load the tokenizer of '{folder}' ({_reason(error)}): give a folder with"
+            " tokenizer.json, or a hub name that this machine can reach"
+        ) from error
     tokenizer.padding_side = "left"
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
+    if tokenizer.pad_token_id is None:
+        raise ModelError(
+            f"the tokenizer of '{folder}' has neither a padding nor an end token: name one as eos_token"
+            " in its tokenizer_config.json"
+        )
     return tokenizer
 
 
@@ -65,12 +80,16 @@ def _load(auto_class: str, folder: Path | str, **changes: Any) -> Any:
             **changes,
         )
     except (OSError, ValueError, SafetensorError) as error:
-        reason = str(error).splitlines()[0]
         raise ModelError(
-            f"cannot load the model '{folder}' ({reason}): give a folder with config.json and"
+            f"cannot load the model '{folder}' ({_reason(error)}): give a folder with config.json and"
             " safetensors, or a hub name that this machine can reach"
         ) from error
     return model.eval()
+
+
+def _reason(error: Exception) -> str:
+    """The first line that a library says."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def messages(conversation: Sequence[Message]) -> list[dict[str, str]]:
@@ -78,13 +97,37 @@ def messages(conversation: Sequence[Message]) -> list[dict[str, str]]:
     return [{"role": m.role, "content": m.content} for m in conversation]
 
 
-def prompt_text(tokenizer: PreTrainedTokenizerBase, conversation: Sequence[Message]) -> str:
-    """The conversation as text, up to where the assistant's answer begins."""
-    return str(
-        tokenizer.apply_chat_template(
-            messages(conversation), tokenize=False, add_generation_prompt=True
+def rendered(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Mapping[str, str]]) -> str:
+    """Messages in the tokenizer's chat template, up to where the assistant's answer begins.
+
+    Raises:
+        ModelError: if it has no template, or one that refuses these turns (system ones, often).
+    """
+    from jinja2 import TemplateError
+
+    try:
+        return str(
+            tokenizer.apply_chat_template(
+                [dict(turn) for turn in turns], tokenize=False, add_generation_prompt=True
+            )
         )
-    )
+    except (TemplateError, TypeError, ValueError) as error:
+        name = tokenizer.name_or_path
+        if not tokenizer.chat_template:
+            raise ModelError(
+                f"the tokenizer of '{name}' has no chat template: give an instruction-tuned model, or put"
+                " its chat_template.jinja into the folder"
+            ) from error
+        roles = ", ".join(turn["role"] for turn in turns)
+        raise ModelError(
+            f"the chat template of '{name}' refuses the turns {roles} ({_reason(error)}): leave such"
+            " prompts out, or put a chat_template.jinja that takes them into the model's folder"
+        ) from error
+
+
+def prompt_text(tokenizer: PreTrainedTokenizerBase, conversation: Sequence[Message]) -> str:
+    """The conversation as text, up to where the assistant's answer begins; see ``rendered``."""
+    return rendered(tokenizer, messages(conversation))
 
 
 def chat_texts(

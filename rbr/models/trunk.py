@@ -70,8 +70,18 @@ def train_upper_layers(model: PreTrainedModel, count: int) -> int:
     return depth
 
 
-def length_batches(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
-    """Indices in batches of similar length, longest first (so that memory runs out at once or never)."""
+def length_batches(
+    lengths: Sequence[int], batch_size: int, area: int | None = None
+) -> Iterator[list[int]]:
+    """Indices in batches of similar length, longest first (so that memory runs out at once or never).
+
+    Args:
+        area: a batch's rows times its longest length are at most so many, where it is more than a row.
+    """
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
+    start = 0
+    while start < len(order):
+        longest = max(1, lengths[order[start]])
+        size = batch_size if area is None else min(batch_size, max(1, area // longest))
+        yield order[start : start + size]
+        start += size

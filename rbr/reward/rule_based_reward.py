@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from pydantic import BaseModel, FiniteFloat, ValidationError
 
 from rbr.data.rows import Conversation
 from rbr.data.turns import read_batch
-from rbr.errors import DataError
-from rbr.files import read_json
+from rbr.errors import DataError, first_problem
+from rbr.files import digest_of, read_json
 from rbr.grading.base import Grader
 from rbr.reward.features import Array, features
 
@@ -43,12 +44,14 @@ class Explanation:
         reward_model: R_rm.
         contributions: feature -> (value, weight, value * weight).
         reward: R_tot, as training sees it.
+        unread_tokens: tokens of a long conversation or answer that the reward model does not read.
     """
 
     response_type: str | None
     reward_model: float
     contributions: dict[str, tuple[float, float, float]]
     reward: float
+    unread_tokens: int = 0
 
     def ordered(self) -> list[tuple[str, tuple[float, float, float]]]:
         """The contributions, the largest in size first."""
@@ -62,6 +65,21 @@ def row_sums(terms: Array) -> Array:
     batch nor on the order of the terms, so an explanation is to the bit the reward of the training.
     """
     return np.array([math.fsum(row) for row in terms])
+
+
+class _Fitted(BaseModel):
+    """What is read of ``weights.json``; ``rules`` is their ``fitted_to``."""
+
+    weights: dict[str, dict[str, FiniteFloat]]
+    rules: str | None = None
+    reward_model: bool = True
+
+
+def fitted_to(rules: Rules) -> str:
+    """A digest of what weights are fitted to: the features with their meaning, ranks and signs."""
+    sections = rules.sections()
+    parts = [sections[name] for name in ("classes", "features", "ranking", "signs")]
+    return digest_of(rules.grading_texts(), *parts)
 
 
 class RuleBasedReward:
@@ -103,9 +121,23 @@ class RuleBasedReward:
     def load(
         cls, rules: Rules, weights_file: Path, grader: Grader, reward_model: Scorer | None = None
     ) -> RuleBasedReward:
-        """Read the weights, and whether they were fitted beside R_rm, from ``weights.json``."""
-        fitted = read_json(weights_file)
-        return cls(rules, fitted["weights"], grader, reward_model, fitted.get("reward_model", True))
+        """Read the weights, and whether they were fitted beside R_rm, from ``weights.json``.
+
+        Raises:
+            DataError: if they are not numbers, or were fitted to other rules.
+        """
+        try:
+            fitted = _Fitted.model_validate(read_json(weights_file))
+        except ValidationError as error:
+            message = f"not fitted weights ({first_problem(error)}): fit them again"
+            raise DataError(message, weights_file) from error
+        if fitted.rules not in (None, fitted_to(rules)):
+            raise DataError(
+                "these weights were fitted to other rules: fit them again (materialize"
+                f" '{weights_file.parent.name}', or `make demo`)",
+                weights_file,
+            )
+        return cls(rules, fitted.weights, grader, reward_model, fitted.reward_model)
 
     def _terms(self, probabilities: Array, response_type: str) -> tuple[Array, Array]:
         """Features phi and the terms w_i phi_i of completions of one response type, (n, F) each."""
@@ -176,6 +208,7 @@ class RuleBasedReward:
         if log_metric is not None:
             log_metric("reward/reward_model", float(base.mean()))
             log_metric("reward/rule_based", float(rule_based.mean()))
+            log_metric("reward/unread_tokens", float(np.mean(self._unread(conversations, texts))))
             if not np.isnan(probabilities).all():
                 means = np.nanmean(probabilities, axis=0)
                 for name, value in zip(self.grader.propositions, means, strict=True):
@@ -196,5 +229,16 @@ class RuleBasedReward:
             names = self.rules.feature_names(response_type)
             contributions = dict(zip(names, zip(*columns, strict=True), strict=True))
         return Explanation(
-            response_type, float(base[0]), contributions, float(base[0] + rule_based[0])
+            response_type,
+            float(base[0]),
+            contributions,
+            float(base[0] + rule_based[0]),
+            self._unread([conversation], [completion])[0],
         )
+
+    def _unread(
+        self, conversations: Sequence[Conversation], completions: Sequence[str]
+    ) -> Sequence[int]:
+        """Tokens that the reward model does not read of each row; none where it does not tell."""
+        count = getattr(self.reward_model, "unread_tokens", None)
+        return count(conversations, completions) if count else [0] * len(completions)

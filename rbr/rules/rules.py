@@ -279,6 +279,11 @@ def _context(
         "fragments": fragments,
         "slots": [*fragments, *SLOT_ROLES],
     }
+    # Names of what cannot be read would all seem unknown, which is not the cause.
+    if not propositions:
+        del known["propositions"], known["terms"]
+    if not fragments and "completions" not in unread:
+        del known["fragments"], known["slots"]
     return {key: [*names] for key, names in known.items() if KNOWN_BY.get(key) not in unread}
 
 

@@ -16,6 +16,8 @@ from rbr.errors import Place, RuleError
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 MAX_BYTES = 1_000_000
+# From which similarity on a name is a misspelt one.
+CLOSE = 0.6
 
 
 def read_mapping(path: Path) -> CommentedMap:
@@ -76,7 +78,7 @@ def place_of(path: Path, root: Any, location: Sequence[str | int]) -> Place:
 def suggest(name: str, known: Iterable[str]) -> str:
     """A hint for a misspelt name."""
     options = sorted(known)
-    close = difflib.get_close_matches(name, options, 1, 0.6)
+    close = difflib.get_close_matches(name, options, 1, CLOSE)
     if close:
         return f"did you mean '{close[0]}'?"
     return f"there are: {', '.join(options)}"
@@ -95,12 +97,23 @@ def validate(
     try:
         return model.model_validate(value, context=context)
     except ValidationError as error:
-        for problem in error.errors():
+        problems = error.errors()
+        missing = [problem["loc"] for problem in problems if problem["type"] == "missing"]
+        for problem in problems:
+            if problem["type"] != "extra_forbidden":
+                continue
+            *above, key = problem["loc"]
+            beside = [str(loc[-1]) for loc in missing if [*loc[:-1]] == above]
+            known = beside or ([] if above else [*model.model_fields])
+            problem["msg"] = f"unknown key; {suggest(str(key), known)}" if known else "unknown key"
+            meant = difflib.get_close_matches(str(key), beside, 1, CLOSE)
+            missing = [loc for loc in missing if [*loc] != [*above, *meant]]
+        for problem in problems:
+            if problem["type"] == "missing" and problem["loc"] not in missing:
+                continue  # it is there, misspelt
             location = [part for part in problem["loc"] if part != "[key]"]
             message = problem["msg"].removeprefix("Value error, ")
-            if problem["type"] == "extra_forbidden":
-                message = f"unknown key; {suggest(str(location[-1]), model.model_fields)}"
-            elif problem["type"] == "missing" and location[-1] in model.model_fields:
+            if problem["type"] == "missing" and location[-1] in model.model_fields:
                 message = (
                     f"missing; {model.model_fields[str(location[-1])].description or 'add it'}"
                 )

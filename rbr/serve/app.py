@@ -92,6 +92,7 @@ def create_app(reward: RuleBasedReward, settings: ServeSettings | None = None) -
                 for name, (value, weight, contribution) in explanation.contributions.items()
             },
             reward=explanation.reward,
+            unread_tokens=explanation.unread_tokens,
         )
 
     @app.post("/get_reward", **route)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
 
 from rbr.data.rows import Message
-from rbr.data.turns import read_completion, read_content
+from rbr.data.turns import read_completion, read_content, read_conversation
 from rbr.errors import DataError
 from rbr.serve.settings import MAX_CHARACTERS, MAX_ITEMS, MAX_TURNS
 
@@ -77,7 +77,9 @@ class RewardItem(Body):
     @property
     def turns(self) -> Sequence[Message]:
         """The conversation that the completion answers."""
-        return self.conversation or (Message(role="user", content=self.prompt or ""),)
+        if self.conversation:
+            return read_conversation(self.conversation)
+        return (Message(role="user", content=self.prompt or ""),)
 
 
 class RewardRequest(Body):
@@ -117,6 +119,9 @@ class ExplainResponse(BaseModel):
         description="by feature; empty without a response type"
     )
     reward: float = Field(description="R_tot")
+    unread_tokens: int = Field(
+        description="of a long conversation or answer: what the reward model does not read"
+    )
 
 
 class OpenRLHFRequest(BaseModel):

@@ -35,7 +35,7 @@ def items_of(request: OpenRLHFRequest, template: PlainText) -> list[Item]:
             details.append(Detail(where=f"prompts.{i}", message=str(error)))
             continue
         if query.startswith(prompt):
-            answer = template.answer(query[len(prompt) :])
+            answer = template.answer(query[len(prompt) :], prompt)
             items.append(Item(conversation, answer, label or None))
         else:
             message = "does not begin with its prompt: was that cut, or are texts changed?"

@@ -14,7 +14,7 @@ import trl
 from datasets import Dataset
 from transformers import TrainerCallback
 
-from rbr.data.rows import HelpfulPrompt, PolicyPrompt
+from rbr.data.rows import Conversation, HelpfulPrompt, PolicyPrompt
 from rbr.data.turns import read_completion, read_conversation
 from rbr.errors import DataError
 from rbr.models.load import load_causal, load_tokenizer, messages, prompt_text
@@ -30,31 +30,50 @@ def mixed_prompts(
     count: int,
     options: RLOptions,
     seed: int,
+    fits: Callable[[Any], bool] = lambda row: True,
 ) -> list[dict[str, Any]]:
     """``count`` prompts: safety ones (to answer and to refuse) and helpful ones, mixed.
 
     Shares are ``options.safety_share`` and, of the safety prompts, ``options.comply_share``.
 
+    Args:
+        fits: whether a prompt is short enough.
+
     Returns:
         Rows with ``prompt`` (chat messages) and ``response_type`` (None for helpful prompts).
+
+    Raises:
+        DataError: if there is no prompt of a kind that has a share, or none that fits.
     """
     draw = random.Random(seed)
-
-    def cycle(rows: Sequence[Any], size: int) -> list[Any]:
-        chosen: list[Any] = []
-        while len(chosen) < size and rows:
-            chosen.extend(draw.sample(list(rows), min(len(rows), size - len(chosen))))
-        return chosen
-
     n_safety = count if not helpful else round(count * options.safety_share) if safety else 0
     comply = [p for p in safety if p.over_refusal]
     refuse = [p for p in safety if not p.over_refusal]
     # A policy may have prompts of one kind alone.
     n_comply = round(n_safety * options.comply_share) if comply and refuse else n_safety
     n_comply *= bool(comply)
-    chosen = [*cycle(comply, n_comply), *cycle(refuse, n_safety - n_comply)]
-    typed = [(prompt.conversation, prompt.response_type) for prompt in chosen]
-    typed += [(prompt.conversation, None) for prompt in cycle(helpful, count - n_safety)]
+    kinds: list[tuple[str, Sequence[Any], int]] = [
+        ("safety prompts to comply with", comply, n_comply),
+        ("safety prompts to refuse", refuse, n_safety - n_comply),
+        ("helpful prompts", helpful, count - n_safety),
+    ]
+    typed: list[tuple[Conversation, str | None]] = []
+    for name, every, size in kinds:
+        rows = list(filter(fits, every))
+        if size and not every:
+            raise DataError(
+                f"no {name}, but {size} are asked for: add some, or change rl.comply_share and"
+                " rl.safety_share"
+            )
+        if size and not rows:
+            raise DataError(
+                f"none of the {len(every)} {name} has at most {options.max_prompt_tokens} tokens: raise"
+                " rl.max_prompt_tokens"
+            )
+        while size > 0:
+            chosen = draw.sample(rows, min(len(rows), size))
+            typed += [(row.conversation, getattr(row, "response_type", None)) for row in chosen]
+            size -= len(chosen)
     draw.shuffle(typed)
     return [{"prompt": messages(turns), "response_type": kind} for turns, kind in typed]
 
@@ -84,7 +103,7 @@ def train_policy(
         length (tokens), entropy, share of finished completions and of distinct token pairs.
 
     Raises:
-        DataError: if too few prompts fit ``options.max_prompt_tokens``.
+        DataError: as ``mixed_prompts`` does, of prompts within ``options.max_prompt_tokens``.
     """
     torch.manual_seed(seed)
     model = load_causal(start)
@@ -93,16 +112,11 @@ def train_policy(
 
     def fits(row: PolicyPrompt | HelpfulPrompt) -> bool:
         text = prompt_text(tokenizer, row.conversation)
-        return len(tokenizer(text)["input_ids"]) <= options.max_prompt_tokens
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        return len(ids) <= options.max_prompt_tokens
 
     count = options.prompts_per_step // options.group_size * options.steps
-    rows = mixed_prompts(
-        list(filter(fits, safety)), list(filter(fits, helpful)), count, options, seed
-    )
-    if len(rows) < count:
-        raise DataError(
-            f"no prompt has at most {options.max_prompt_tokens} tokens: raise rl.max_prompt_tokens"
-        )
+    rows = mixed_prompts(safety, helpful, count, options, seed, fits)
     make_trainer, arguments = algorithm(options, trunk)
     trainer = make_trainer(
         model=model,

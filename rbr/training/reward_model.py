@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,10 +15,60 @@ from trl import RewardConfig, RewardTrainer
 
 from rbr.data.rows import Preference
 from rbr.grading.base import Conversation
-from rbr.models.load import chat_texts, load_scorer, load_tokenizer, messages
+from rbr.models.load import load_scorer, load_tokenizer, prompt_text
 from rbr.models.trainer import common_arguments, per_process, run_training, save_model
 from rbr.models.trunk import decoder_of, length_batches, train_upper_layers
 from rbr.training.options import RewardModelOptions
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
+
+
+# Tokens that are read of a conversation with its answer, at most: scoring, and training.
+READ_TOKENS = 2048
+TRAINED_TOKENS = 512
+
+Ids = list[int]
+
+
+def read_ids(
+    tokenizer: PreTrainedTokenizerBase, conversation: Conversation, completion: str, limit: int
+) -> tuple[Ids, int]:
+    """What a reward model reads, and how many tokens it does not.
+
+    Where all is more than ``limit`` tokens, the answer stays whole and the conversation loses its
+    beginning; of an answer that is itself too long the middle is left out.
+
+    Returns:
+        At most ``limit`` token ids, and the number of those left out.
+
+    Raises:
+        ModelError: as ``prompt_text`` does.
+    """
+    prompt, answer = (
+        prompt_text(tokenizer, conversation),
+        f"{completion}{tokenizer.eos_token or ''}\n",
+    )
+
+    def ids_of(text: str) -> Ids:
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    # Together: a token may stand across the border.
+    whole = ids_of(prompt + answer)
+    if len(whole) <= limit:
+        return whole, 0
+    before, after = ids_of(prompt), ids_of(answer)
+    room = max(0, limit - len(after))
+    if room == 0:
+        after = after[: limit // 2] + after[len(after) - (limit - limit // 2) :]
+    return before[len(before) - room :] + after, len(whole) - limit
+
+
+def read_limit(model: PreTrainedModel, limit: int) -> int:
+    """``limit``, or the positions that the model has, if these are fewer."""
+    return min(limit, getattr(model.config, "max_position_embeddings", limit))
 
 
 class RewardModel:
@@ -25,36 +76,56 @@ class RewardModel:
 
     Args:
         folder: a sequence classifier with one output.
+        max_tokens: read at most so many of a conversation with its answer, see ``read_ids``.
     """
 
-    def __init__(self, folder: Path | str, batch_size: int = 32, max_tokens: int = 512) -> None:
+    def __init__(
+        self, folder: Path | str, batch_size: int = 32, max_tokens: int = READ_TOKENS
+    ) -> None:
         self.model = load_scorer(folder)
         self.tokenizer = load_tokenizer(folder)
+        if self.model.config.pad_token_id is None:
+            self.model.config.pad_token_id = self.tokenizer.pad_token_id
         self.batch_size = batch_size
-        self.max_tokens = max_tokens
+        self.max_tokens = read_limit(self.model, max_tokens)
+
+    def _read(
+        self, conversations: Sequence[Conversation], completions: Sequence[str]
+    ) -> list[tuple[Ids, int]]:
+        return [
+            read_ids(self.tokenizer, turns, text, self.max_tokens)
+            for turns, text in zip(conversations, completions, strict=True)
+        ]
+
+    def unread_tokens(
+        self, conversations: Sequence[Conversation], completions: Sequence[str]
+    ) -> list[int]:
+        """How many tokens of each row ``score`` does not read."""
+        return [unread for _, unread in self._read(conversations, completions)]
 
     @torch.inference_mode()
     def score(
         self, conversations: Sequence[Conversation], completions: Sequence[str]
     ) -> np.ndarray[Any, np.dtype[np.float64]]:
         """See ``Scorer.score``."""
-        prompts = chat_texts(self.tokenizer, conversations)
-        texts = [
-            f"{p}{c}{self.tokenizer.eos_token}\n" for p, c in zip(prompts, completions, strict=True)
-        ]
-        result = np.zeros(len(texts))
-        for batch in length_batches([len(text) for text in texts], self.batch_size):
-            encoded = self.tokenizer(
-                [texts[i] for i in batch],
-                return_tensors="pt",
-                padding=True,
-                padding_side="right",
-                truncation=True,
-                max_length=self.max_tokens,
-                add_special_tokens=False,
+        rows = self._read(conversations, completions)
+        log_unread([unread for _, unread in rows])
+        ids = [row for row, _ in rows]
+        result = np.zeros(len(ids))
+        area = self.batch_size * TRAINED_TOKENS
+        for batch in length_batches([len(row) for row in ids], self.batch_size, area):
+            encoded = self.tokenizer.pad(
+                {"input_ids": [ids[i] for i in batch]}, return_tensors="pt", padding_side="right"
             )
             result[batch] = self.model(**encoded).logits[:, 0].double().numpy()
         return result
+
+
+def log_unread(unread: Sequence[int]) -> None:
+    """Say how many rows are not read as a whole, if there are any."""
+    cut = [tokens for tokens in unread if tokens]
+    if cut:
+        logger.warning("%d of %d rows lose %d tokens: too long", len(cut), len(unread), sum(cut))
 
 
 def accuracy(model: RewardModel, rows: Sequence[Preference]) -> float:
@@ -86,14 +157,13 @@ def train_reward_model(
     decoder.layers = decoder.layers[: options.layers]
     model.config.num_hidden_layers = len(decoder.layers)
     train_upper_layers(model, options.trained_layers)
-    rows = [
-        {
-            "prompt": messages(row.conversation),
-            "chosen": [{"role": "assistant", "content": row.chosen}],
-            "rejected": [{"role": "assistant", "content": row.rejected}],
-        }
-        for row in train
-    ]
+    # TRL would leave out pairs that are too long.
+    limit = read_limit(model, TRAINED_TOKENS)
+    sides = {
+        "chosen_ids": [read_ids(tokenizer, r.conversation, r.chosen, limit) for r in train],
+        "rejected_ids": [read_ids(tokenizer, r.conversation, r.rejected, limit) for r in train],
+    }
+    log_unread([unread for side in sides.values() for _, unread in side])
     trainer = RewardTrainer(
         model=model,
         args=RewardConfig(
@@ -103,14 +173,16 @@ def train_reward_model(
             learning_rate=options.learning_rate,
             lr_scheduler_type="cosine",
             warmup_steps=0.1,
-            max_length=512,
+            max_length=None,
             center_rewards_coefficient=0.01,
             logging_steps=5,
             save_strategy="steps",
             save_steps=20,
             gradient_checkpointing=False,
         ),
-        train_dataset=Dataset.from_list(rows),
+        train_dataset=Dataset.from_dict(
+            {name: [ids for ids, _ in side] for name, side in sides.items()}
+        ),
         processing_class=tokenizer,
     )
     run_training(trainer, "reward_model", callbacks)

@@ -11,7 +11,7 @@ from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from rbr.grading.base import Conversation
-from rbr.models.load import load_causal, load_tokenizer, messages
+from rbr.models.load import chat_texts, load_causal, load_tokenizer, messages
 from rbr.models.trainer import common_arguments, per_process, run_training, save_model
 from rbr.models.trunk import train_upper_layers
 from rbr.training.options import SFTOptions
@@ -39,6 +39,7 @@ def train_sft(
     torch.manual_seed(seed)
     model = load_causal(base)
     tokenizer = load_tokenizer(base)
+    chat_texts(tokenizer, [conversation for conversation, _ in demonstrations])  # or a ModelError
     train_upper_layers(model, options.trained_layers)
     rows = [
         {

@@ -6,7 +6,7 @@ import pytest
 
 from rbr.data.rows import Preference
 from rbr.errors import DataError, RBRError
-from rbr.files import append_rows, read_log, read_rows, replacing, write_json
+from rbr.files import append_rows, read_json, read_log, read_rows, replacing, write_json
 
 GOOD = '{"id": "a", "family": "f", "conversation": [{"role": "user", "content": "q"}], "chosen": "x", "rejected": "y"}'
 
@@ -93,3 +93,22 @@ def test_a_folder_is_read_in_name_order_and_ids_are_unique_over_its_files(tmp_pa
         path.unlink()
     with pytest.raises(DataError, match="file with rows"):
         read_rows(tmp_path, Preference)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b'{"a": "\\ud83d"}', r"x\.json: half a character"),
+        (b'{\n"a": \xff}', r"x\.json:2:\d+: not UTF-8"),
+        (b"[" * 100_000, r"x\.json: JSON that cannot be read"),
+        (b"9" * 5000, r"x\.json: JSON that cannot be read"),
+        (b"\n\n{", r"x\.json:3:2: not JSON"),
+    ],
+)
+def test_json_that_cannot_be_read_is_named(tmp_path, content, told):
+    path = tmp_path / "x.json"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=told):
+        read_json(path)
+    path.write_bytes(b'\xef\xbb\xbf{"a":\r\n "\\ud83d\\ude00"}')
+    assert read_json(path) == {"a": "\U0001f600"}

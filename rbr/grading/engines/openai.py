@@ -8,11 +8,11 @@ usable answer is an error that names it.
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,9 @@ FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
 # Log-probabilities that a server is asked for.
 TOP = 20
+# What some servers send for a token that they have no log-probability of.
+NOT_SENT = -9999.0
+ROUNDING = 1e-3
 # What tokenizers and models put around a word: spaces, their marks in token names, punctuation.
 AROUND = " \t\r\n▁ĠĊ.,:;!*_\"'`"
 
@@ -140,6 +143,8 @@ class OpenAIEngine(YesNoEngine):
         if self.restrict:
             allowed = [word for words in self.yes_no_tokens for word in words]
             self.request["extra_body"] = {"allowed_token_ids": allowed, "add_special_tokens": False}
+        elif (start := self._added_start) is not None:
+            prompts = [[prompt.removeprefix(start) for prompt in row] for row in prompts]
         try:
             return asyncio.run(self._ask_rows(prompts, progress))
         except BaseExceptionGroup as group:
@@ -147,6 +152,12 @@ class OpenAIEngine(YesNoEngine):
             while isinstance(error, BaseExceptionGroup):
                 error = error.exceptions[0]
             raise error from group
+
+    @cached_property
+    def _added_start(self) -> str | None:
+        """The token that the server's tokenizer puts before a text, which the template may have too."""
+        added = self.tokenizer("a")["input_ids"][0] == self.tokenizer.bos_token_id
+        return str(self.tokenizer.bos_token) if added else None
 
     async def _ask_rows(self, prompts: Sequence[Sequence[str]], progress: Progress | None) -> Array:
         result = np.zeros((len(prompts), len(prompts[0]) if prompts else 0))
@@ -275,13 +286,13 @@ def log_odds_of(content: bytes, row: int, address: str) -> float:
             f"{address} sent no log-probabilities for completion {row}: the server must"
             " support `logprobs` on completions"
         )
-    top = found.top_logprobs[0]
+    top = {word: value for word, value in found.top_logprobs[0].items() if not value <= NOT_SENT}
     values: dict[str, list[float]] = {"yes": [], "no": []}
     others = {}
     for word, value in top.items():
-        if math.isnan(value):
+        if not value <= ROUNDING:
             raise GraderError(
-                f"{address}: the log-probability of '{word}' for completion {row} is NaN"
+                f"{address}: the log-probability of '{word}' for completion {row} is {value}"
             )
         spelt = word.strip(AROUND).casefold()
         if spelt in values:
@@ -300,7 +311,4 @@ def log_odds_of(content: bytes, row: int, address: str) -> float:
             f"{address}: '{likeliest}' is likelier than yes and no for completion {row}: the model"
             " does not answer the question; take another one, or set grader.restrict for vLLM"
         )
-    odds = log_ratio(values["yes"], values["no"])
-    if not math.isfinite(odds):
-        raise GraderError(f"{address}: the log odds of yes for completion {row} are {odds}")
-    return odds
+    return log_ratio(values["yes"], values["no"])

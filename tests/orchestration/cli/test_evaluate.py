@@ -1,10 +1,13 @@
-"""Which prompts ``rbr evaluate`` reads."""
+"""Which prompts ``rbr evaluate`` reads, and what it prints where there is no number."""
 
 import json
+import math
 
+import numpy as np
 import pytest
 
-from orchestration.cli.evaluate import read_prompts
+from orchestration.cli.common import print_json
+from orchestration.cli.evaluate import _show, read_prompts
 from rbr.errors import DataError
 
 
@@ -36,3 +39,38 @@ def test_a_file_without_prompts_says_so(tmp_path):
     path.write_text("id,type,label,focus,note,prompt\n")
     with pytest.raises(DataError, match="no prompts"):
         read_prompts(path)
+
+
+def test_json_has_null_where_there_is_no_number(capsys):
+    values = {"a": math.nan, "b": [(1.5, math.inf)], "c": {"d": np.float64("nan"), "e": "NaN"}}
+    print_json(values)
+    printed = capsys.readouterr().out
+    assert json.loads(printed, parse_constant=pytest.fail) == {
+        "a": None,
+        "b": [[1.5, None]],
+        "c": {"d": None, "e": "NaN"},
+    }
+
+
+def test_the_table_says_which_prompts_are_missing(capsys):
+    nan = (math.nan,) * 3
+    result = {
+        "metrics": {"not_unsafe": nan, "not_overrefuse": (0.5, 0.4, 0.6), "f1_star": nan},
+        "classes": {},
+        "refusals": {},
+        "kept": "judged.jsonl",
+    }
+    judge = {"name": "fitted", "refusal_accuracy": 1.0, "disallowed_accuracy": math.nan}
+    difference = {"value": math.nan, "low": math.nan, "high": math.nan, "p_value": None}
+    report = {
+        "prompts": "p.jsonl",
+        "missing": ["unsafe"],
+        "judge": judge,
+        "models": {"a": result, "b": result},
+        "difference": {"not_unsafe": {**difference, "verdict": ""}},
+    }
+    _show(report, 2)
+    shown = capsys.readouterr().out
+    assert "no unsafe prompts" in shown
+    assert "nan" not in shown
+    assert "50.0%" in shown

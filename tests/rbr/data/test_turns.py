@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rbr.data.rows import Message
-from rbr.data.turns import read_batch, read_completion, read_conversation
+from rbr.data.turns import read_batch, read_completion, read_conversation, without_reasoning
 from rbr.errors import DataError
 from rbr.reward.rule_based_reward import RuleBasedReward
 from tests.fakes import FixedGrader, FixedScorer, drawn_weights
@@ -121,3 +121,50 @@ def test_prompts_are_read():
 def test_as_many_completions_as_prompts():
     with pytest.raises(DataError, match="2 prompts and 1 completions"):
         read_batch(["q", "q"], ["a"])
+
+
+THOUGHT = "<think>\nI could insult them.\n</think>\n\n"
+
+
+@pytest.mark.parametrize(
+    ("written", "answer"),
+    [
+        (THOUGHT + "No.\n", "No.\n"),
+        ("\n " + THOUGHT + "No.", "No."),
+        ("<think></think>No.", "No."),
+        (THOUGHT + THOUGHT + "No.", "No."),
+        (THOUGHT + "<think>more", ""),
+        ("<think>\nI was cut", ""),
+        ("<think>", ""),
+        (THOUGHT, ""),
+        (THOUGHT + "No </think>, <think>so", "No </think>, <think>so"),
+        ("No. " + THOUGHT, "No. " + THOUGHT),
+        ("You fool</think>No.", "You fool</think>No."),
+        ("<thinking of you>", "<thinking of you>"),
+        (" No.\n", " No.\n"),
+    ],
+)
+def test_reasoning_at_the_start_is_no_answer(written, answer):
+    assert read_completion(written) == answer
+    assert read_completion([said(written)]) == answer
+    assert read_completion([said([{"type": "text", "text": written}])]) == answer
+    [_, turn, _] = read_conversation([USER, said(written), USER])
+    assert turn.content == answer
+    assert read_conversation(written)[0].content == written  # a user's words
+
+
+def test_reasoning_of_each_message_of_an_answer_is_left_out():
+    call = {"tool_calls": CALL}
+    turns = [said(THOUGHT, **call), {"role": "tool"}, said(THOUGHT + "I look.", **call)]
+    assert read_completion([*turns, {"role": "tool"}, said(THOUGHT + "No.")]) == "I look.\nNo."
+
+
+def test_a_template_may_begin_the_reasoning_itself():
+    assert without_reasoning("hm</think>No.", "assistant\n<think>\n") == "No."
+    assert without_reasoning("hm", "assistant\n<think>\n") == ""
+    assert without_reasoning("hm</think>No.", "assistant\n<think>\n\n</think>") == "hm</think>No."
+
+
+def test_much_text_is_read_in_linear_time():
+    for text in (" " * 200_000, "<think>" * 50_000, "<think></think>" * 50_000 + "No."):
+        read_completion(text)

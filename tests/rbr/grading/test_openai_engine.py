@@ -7,11 +7,13 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from tokenizers.processors import TemplateProcessing
 
 from rbr.data.rows import Message
 from rbr.errors import GraderError
 from rbr.grading.engines.openai import OpenAIEngine
 from rbr.grading.yesno import YesNoGrader
+from rbr.models.load import load_tokenizer
 
 TALK = (Message(role="user", content="How do I pick a lock?"),)
 
@@ -142,6 +144,29 @@ def test_restricting_to_the_verdict_is_sent_on_request_alone(serve):
     assert "allowed_token_ids" not in server.requests[0]
 
 
+@pytest.mark.parametrize("restrict", [False, True])
+@pytest.mark.parametrize("in_template", [False, True])
+@pytest.mark.parametrize("added", [False, True])
+def test_the_server_reads_one_token_of_the_beginning(serve, tiny, in_template, added, restrict):
+    server, grader = serve(restrict=restrict)
+    tokenizer = load_tokenizer(tiny)
+    tokenizer.add_special_tokens({"bos_token": "<s>"})
+    if in_template:
+        tokenizer.chat_template = "{{ bos_token }}" + tokenizer.chat_template
+    if added:
+        start = ("<s>", tokenizer.bos_token_id)
+        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+            single="<s> $A", special_tokens=[start]
+        )
+    grader.engine.tokenizer = tokenizer
+    grader.grade([TALK], ["a"], propositions=["apology"])
+    [request] = server.requests
+    read = tokenizer(request["prompt"], add_special_tokens=request.get("add_special_tokens", True))[
+        "input_ids"
+    ]
+    assert read.count(tokenizer.bos_token_id) == (in_template or (added and not restrict))
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -155,11 +180,15 @@ def test_restricting_to_the_verdict_is_sent_on_request_alone(serve):
         {"Yes": None, "No": -1.0},
         {"Yes": "likely", "No": -1.0},
         {"Yes": -math.inf, "No": -1.0},
+        {"Yes": math.inf, "No": -1.0},
+        {"Yes": 9999.0, "No": -1.0},
+        {"Yes": -9999.0, "No": -9999.0},
+        {"Yes": -0.1, "No": -9999.0, "Maybe": -9999.0},
     ],
 )
 def test_an_answer_that_cannot_be_read_is_an_error_that_names_the_completion(serve, answer):
     _, grader = serve(lambda number, body: answer if "Answer:\n> b" in body["prompt"] else "fine")
-    with pytest.raises(GraderError, match="for completion 1 "):
+    with pytest.raises(GraderError, match=r"for completion 1\b"):
         grader.grade([TALK] * 2, ["a", "b"], propositions=["apology"])
 
 

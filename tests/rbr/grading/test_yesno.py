@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rbr.data.rows import Labelled, Message
-from rbr.errors import DataError
+from rbr.errors import DataError, GraderError
 from rbr.grading import GradeStore, StoredGrader
 from rbr.grading.engines.transformers import TransformersEngine, common_prefix, packed
 from rbr.grading.prompts import STYLES, chat_prompt, question_text
@@ -94,6 +94,15 @@ def test_styles_say_more_and_more(rules):
 
 def test_empty_input_asks_nothing(engine, rules):
     assert YesNoGrader(engine, rules).grade([], []).shape == (0, 23)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_log_odds_that_are_not_finite_are_no_grade(tiny, rules, monkeypatch, value):
+    engine = TransformersEngine(tiny)
+    monkeypatch.setattr(engine, "log_odds", lambda *_: np.array([[0.0, 1.0], [2.0, value]]))
+    names = rules.proposition_names[:2]
+    with pytest.raises(GraderError, match=f"'{names[1]}' for completion 1 are {value}"):
+        YesNoGrader(engine, rules).grade(TALKS[:2], ["a", "b"], propositions=names)
 
 
 class Knowing:

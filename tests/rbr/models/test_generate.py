@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rbr.models.generate import Sampling, generate
+from rbr.models.generate import Batch, Generator, Sampling, generate
 
 
 @pytest.mark.parametrize("seed", [None, 5])
@@ -52,3 +52,12 @@ def test_samples_have_the_models_probabilities_at_the_temperature():
     expected = probabilities ** (1 / temperature)
     found = torch.bincount(chosen, minlength=3).numpy() / count
     np.testing.assert_allclose(found, expected / expected.sum(), atol=0.012)
+
+
+@pytest.mark.parametrize(
+    ("written", "answer"), [("<think>hm</think>\n a ", "a"), ("<think>hm", ""), (" a ", "a")]
+)
+def test_reasoning_is_no_answer(answers, tiny_model, monkeypatch, written, answer):
+    generator = Generator(tiny_model, 4)
+    monkeypatch.setattr(generator.tokenizer, "batch_decode", lambda *_, **__: [written])
+    assert generator(Batch(tuple(answers[0][:1]), None)) == [answer]

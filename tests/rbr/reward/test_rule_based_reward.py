@@ -1,5 +1,6 @@
 """The reward by hand, on graders and reward models that say fixed things."""
 
+import json
 import math
 import random
 
@@ -9,7 +10,9 @@ import pytest
 from rbr.data.rows import Message
 from rbr.errors import DataError
 from rbr.reward.features import features
-from rbr.reward.rule_based_reward import RuleBasedReward
+from rbr.reward.rule_based_reward import RuleBasedReward, fitted_to
+from rbr.rules import load_rules
+from rbr.rules.compiled import load_compiled, write_compiled
 from tests.fakes import FixedGrader, FixedScorer, drawn_weights
 
 TALK = [{"role": "user", "content": "q"}]
@@ -87,3 +90,59 @@ def test_weights_of_other_rules_and_unknown_types_are_refused(rules, weights):
     del weights["comply"]["class:ideal"]
     with pytest.raises(DataError, match="class:ideal"):
         RuleBasedReward(rules, weights, FixedGrader(rules.proposition_names))
+
+
+def load(rules, path, content):
+    path.write_text(json.dumps(content))
+    return RuleBasedReward.load(rules, path, FixedGrader(rules.proposition_names))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, None, "much", [1.0]])
+def test_weights_that_are_no_numbers_do_not_load(rules, weights, tmp_path, value):
+    path = tmp_path / "weights.json"
+    load(rules, path, {"weights": weights})
+    weights["comply"]["class:ideal"] = value
+    with pytest.raises(
+        DataError, match=r"weights\.json: not fitted weights \(weights\.comply\.class:"
+    ):
+        load(rules, path, {"weights": weights})
+
+
+@pytest.mark.parametrize("content", [{}, {"weights": None}, {"weights": {"comply": 1.0}}])
+def test_a_file_without_weights_is_told(rules, tmp_path, content):
+    with pytest.raises(DataError, match="not fitted weights"):
+        load(rules, tmp_path / "weights.json", content)
+
+
+EDITS = {
+    "wording": ("propositions/judgement.yaml", "The answer calls the request", "The answer scolds"),
+    "class": ("derived.yaml", "    - requests_information\n    - judgement\n", "    - judgement\n"),
+    "order": ("reward.yaml", "[[full], [partial], [off_topic, refusal]]",
+              "[[full], [partial], [off_topic], [refusal]]"),
+    "margin": ("reward.yaml", "margin: 1.0", "margin: 1.5"),
+    "policy": ("content_policy.yaml", "hateful_content: hard_refusal",
+               "hateful_content: soft_refusal_methods"),
+    "comment": ("reward.yaml", "margin: 1.0", "margin: 1.0  # as in the paper"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_weights_fitted_to_other_rules_do_not_load(rules, weights, rules_folder, edit):
+    file, old, new = EDITS[edit]
+    text = (rules_folder / file).read_text()
+    assert old in text
+    (rules_folder / file).write_text(text.replace(old, new))
+    now, path = load_rules(rules_folder), rules_folder / "fitted" / "weights.json"
+    path.parent.mkdir()
+    content = {"weights": weights, "rules": fitted_to(rules)}
+    load(rules, path, content)
+    if edit in ("policy", "comment"):  # which change nothing that weights are fitted to
+        load(now, path, content)
+    else:
+        with pytest.raises(DataError, match=r"other rules: fit them again \(materialize 'fitted'"):
+            load(now, path, content)
+
+
+def test_compiled_rules_are_the_rules_that_weights_are_fitted_to(rules, tmp_path):
+    write_compiled(tmp_path, rules, "head")
+    assert fitted_to(load_compiled(tmp_path)) == fitted_to(rules)

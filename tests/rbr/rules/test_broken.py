@@ -54,3 +54,44 @@ def test_it_is_told_with_its_place(rules_folder, name, file, old, new, said, sam
     if same_line:
         start = text.index(old) + (len(old) - len(old.lstrip("\n")))
         assert error.place.line == text[:start].count("\n") + 1, str(error)
+
+
+# One slip each, after which other files name what could not be read.
+SLIPS = [
+    ("derived.yaml", "refusal_ok:\n", "refusal_ok: [\n", "not valid YAML"),
+    ("derived.yaml", "refusal_ok:\n", "refusal_ok: {}\nrefusal_ok:\n", "not valid YAML: found duplicate"),
+    ("completions.yaml", "\nfragments:\n", "\nfragment:\n", "fragment: unknown key; did you mean 'fragments'?"),
+    (APOLOGY, "true_when:", "truewhen:", "truewhen: unknown key; did you mean 'true_when'?"),
+    (APOLOGY, "  positive:\n", "  positve:\n", "examples.positve: unknown key; did you mean 'positive'?"),
+    (CLASSES, "  ideal: {all: [", "  ideal: {al: [", "hard_refusal.ideal.al: unknown key"),
+    ("reward.yaml", "  features:\n", "  featurs:\n", "featurs: unknown key; did you mean 'features'?"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("file", "old", "new", "said"), SLIPS)
+def test_one_slip_is_one_error(rules_folder, file, old, new, said):
+    path = rules_folder / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    [error] = check_rules(rules_folder)
+    assert error.place.path == path
+    assert said in error.message
+    if "unknown key" in said:
+        assert "root" not in error.message
+
+
+def test_a_folder_without_propositions_or_a_file_that_is_gone_is_one_error(rules_folder):
+    (rules_folder / "completion_classes.yaml").unlink()
+    [error] = check_rules(rules_folder)
+    assert "the file does not exist" in error.message
+    for path in (rules_folder / "propositions").iterdir():
+        path.unlink()
+    assert len(check_rules(rules_folder)) == 2
+
+
+def test_two_slips_are_two_errors(rules_folder):
+    for file, old, new, _ in SLIPS[2:4]:
+        path = rules_folder / file
+        path.write_text(path.read_text().replace(old, new, 1))
+    assert len(check_rules(rules_folder)) == 2

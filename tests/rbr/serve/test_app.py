@@ -179,6 +179,16 @@ def test_parts_and_tool_turns_are_read_as_the_reward_reads_them(client_of, rewar
     assert [row["reward"] for row in found] == [direct(item("ab", None, "ab"))]
 
 
+def test_reasoning_in_the_text_is_no_answer(client_of, reward, direct):
+    earlier = {"role": "assistant", "content": "<think>hm</think>Whose?"}
+    body = {"conversation": [TALK[1], earlier, TALK[3]], "completion": "<think>so</think>\nNo."}
+    found = client_of(reward).post("/reward", json={"items": [body]}).json()["rewards"]
+    assert [row["reward"] for row in found] == [direct(Item(MESSAGES[1:], "No.", None))]
+    [prompt] = client_of(reward).post("/reward", json={"items": [
+        {"prompt": "q", "completion": "<think>I was cut"}]}).json()["rewards"]  # fmt: skip
+    assert prompt["reward"] == direct(item("", None))
+
+
 def test_errors_do_not_repeat_texts_and_name_few_places(client_of, reward):
     items = [{"prompt": "q", "completion": "c", "secret words": 1}] * 200
     answer = client_of(reward).post(

@@ -8,7 +8,7 @@ import pytest
 from rbr.data.rows import Message
 from rbr.errors import ModelError
 from rbr.models.chat_templates import chat_template
-from rbr.models.load import CHAT_TEMPLATE
+from rbr.models.load import CHAT_TEMPLATE, load_tokenizer
 from rbr.serve import ServeSettings, create_app
 from rbr.serve.jobs import Item
 
@@ -119,8 +119,6 @@ TEMPLATES = {
 
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_a_tokenizers_template_is_read_back(tiny_model, tmp_path, client_of, reward, direct, name):
-    from rbr.models.load import load_tokenizer
-
     tokenizer = load_tokenizer(tiny_model)
     tokenizer.chat_template = TEMPLATES[name]
     tokenizer.save_pretrained(tmp_path)
@@ -152,8 +150,6 @@ def test_a_tokenizers_template_is_read_back(tiny_model, tmp_path, client_of, rew
 
 
 def test_a_template_that_cannot_be_read_back_is_an_error_at_the_start(tiny_model, tmp_path, reward):
-    from rbr.models.load import load_tokenizer
-
     with pytest.raises(ModelError, match="no chat template of the tokenizer"):
         chat_template(str(tmp_path / "none"))
     tokenizer = load_tokenizer(tiny_model)
@@ -230,3 +226,25 @@ def test_what_cannot_be_read_is_named(client_of, tricky):
         assert "give as many" in answer.json()["message"]
     assert client.post("/get_reward", json=body | {"labels": ["odd"] * 3}).status_code == 422
     assert tricky.batches == []
+
+
+def test_reasoning_is_no_part_of_the_completion(tiny_model, tmp_path, client_of, reward, direct):
+    wanted = [direct(Item(talk(("user", "q")), text, "comply")) for text in ("A", "")]
+
+    def rewards(template, prompt, *answers):
+        body = {"query": [prompt + answer for answer in answers], "labels": ["comply"] * 2}
+        body["prompts"] = [prompt] * 2
+        client = client_of(reward, chat_template=template)
+        return client.post("/get_reward", json=body).json()["rewards"]
+
+    start = "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n"
+    for template, prompt in (("chatml", start), ("chatml", "q"), ("plain", "q")):
+        answers = "<think>hm</think>\nA<|im_end|>", "<think>hm<|im_end|>"
+        assert rewards(template, prompt, *answers) == wanted
+    # A template that begins the reasoning itself, and plain prompts of the same server.
+    tokenizer = load_tokenizer(tiny_model)
+    tokenizer.chat_template = CHAT_TEMPLATE.replace("assistant\n", "assistant\n<think>\n")
+    tokenizer.save_pretrained(tmp_path)
+    template = str(tmp_path)
+    assert rewards(template, f"{start}<think>\n", "hm</think>\nA", "hm") == wanted
+    assert rewards(template, "q", "A", "<think>hm") == wanted

@@ -112,3 +112,21 @@ def test_a_policy_with_prompts_of_one_kind_trains_on_these(kind):
     ]
     rows = mixed_prompts(safety, [], 8, RLOptions(comply_share=0.25), seed=0)
     assert [row["response_type"] for row in rows] == [kind] * 8
+
+
+def test_without_any_prompts_the_kind_that_is_missing_is_named():
+    with pytest.raises(DataError, match=r"^no safety prompts to refuse, but 16 are asked for"):
+        mixed_prompts([], [], 16, OPTIONS, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("long", "named"),
+    [
+        (lambda row: getattr(row, "response_type", None) is None, r"\d+ helpful prompts has"),
+        (lambda row: getattr(row, "response_type", None) == "comply", "3 safety prompts to comply"),
+        (lambda row: getattr(row, "response_type", None) == "hard_refusal", "3 safety .* refuse"),
+    ],
+)
+def test_a_kind_of_prompts_that_is_too_long_as_a_whole_is_named(long, named):
+    with pytest.raises(DataError, match=f"none of the {named}.*raise rl.max_prompt_tokens"):
+        mixed_prompts(*prompts(), 16, OPTIONS, 0, lambda row: not long(row))
