@@ -18,7 +18,7 @@ from rbr.rules.rules import Rules
     folder="models",
     group="grading",
     inputs=("rules", "base_model", "gold_propositions"),
-    rules=("names", "relations", "asked"),
+    rules=("names", "roles", "asked"),
     settings=("grader",),
     kinds=("torch", "huggingface"),
     pool="grader",

@@ -20,7 +20,7 @@ from rbr.grading.consistency import ConsistentGrader
     folder="models",
     group="evaluation",
     inputs=("rules", "judge_model", "gold_propositions"),
-    rules=("names", "response_types", "roles", "relations"),
+    rules=("names", "response_types", "roles"),
     settings=("models", "judge"),
     kinds=("torch", "huggingface"),
     pool="gpu",
