@@ -30,10 +30,13 @@ from rbr.grading.accuracy import measure
 )
 def grader_accuracy(context: Context, output: Path) -> Mapping[str, float]:
     """Accuracy of the grader per proposition on held-out gold, with intervals."""
-    grader = with_noise(context, stored_grader(context, compiled_rules(context)))
+    rules = compiled_rules(context)
+    grader = with_noise(context, stored_grader(context, rules))
     heldout = rows.gold(context, "heldout")
-    table = measure(grader, heldout, context.settings.evaluation.bootstrap).table
+    measured = measure(grader, heldout, rules, context.settings.evaluation.bootstrap)
+    table = measured.table
     write_rows(output / "per_proposition.jsonl", table)
+    write_rows(output / "by_part.jsonl", measured.parts)
     plot_accuracy(table, output / "accuracy.png")
     metrics = {f"accuracy.{row['proposition']}": float(row["accuracy"]) for row in table}
     for key in ("balanced_accuracy", "auc", "majority", "calibration_error"):

@@ -35,8 +35,9 @@ def judge(context: Context, output: Path) -> Mapping[str, float]:
     fitted = tune_heads(context, model, "judge", options.tuning, output)
     heldout = rows.gold(context, "heldout")
     grader = ConsistentGrader(HeadGrader(output, model), rules.relations)
-    measured = measure(grader, heldout)
+    measured = measure(grader, heldout, rules)
     write_rows(output / "per_proposition.jsonl", measured.table)
+    write_rows(output / "by_part.jsonl", measured.parts)
     return {**fitted, **judge_accuracy(grader, heldout, measured, rules)}
 
 

@@ -61,7 +61,7 @@ def synthetic_comparisons(context: Context, output: Path) -> Mapping[str, float]
         for split, chosen in chosen_prompts(
             prompts, options.prompts_per_type, options.heldout_per_type, seed
         ).items():
-            drafts = composed(chosen, rules, options.bad_per_prompt, f"{seed}:{split}")
+            drafts = composed(chosen, rules, options.bad_per_prompt, seed, split)
             if split == "train" and options.generated_share:
                 generated, shares = generate_drafts(context, chosen, rules, grader, checkpoints)
                 drafts += generated

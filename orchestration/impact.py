@@ -112,7 +112,7 @@ def _completions(
         prompts = policy_prompts(context.source / "safety_prompts", now, settings.prompts, seed)
         chosen = chosen_prompts(prompts, options.prompts_per_type, options.heldout_per_type, seed)
         for split, some in chosen.items():
-            drafts = composed(some, now, options.bad_per_prompt, f"{seed}:{split}")
+            drafts = composed(some, now, options.bad_per_prompt, seed, split)
             found |= {(draft.prompt.conversation, draft.completion) for draft in drafts}
         requests = requested(chosen["train"], now, options.generated_share, seed)
         generated = len(requests) * options.attempts

@@ -84,7 +84,7 @@ def accuracy_of(
 
     common.artifact(context, "gold_propositions")
     gold = rows.gold(context, "heldout")[:limit]
-    return judge_accuracy(grader, gold, measure(grader, gold), rules)
+    return judge_accuracy(grader, gold, measure(grader, gold, rules), rules)
 
 
 def evaluate(

@@ -90,15 +90,28 @@ def evaluate(
     gold = read_gold(data)[:limit]
     grader = open_grader(context, engine)
     with common.progress_bar("grading", hidden=as_json) as progress:
-        table = measure(grader, gold, context.settings.evaluation.bootstrap, progress).table
+        found = measure(
+            grader,
+            gold,
+            common.compiled_rules(context),
+            context.settings.evaluation.bootstrap,
+            progress,
+        )
+    table = found.table
     if as_json:
-        common.print_json({"rows": len(gold), "propositions": table})
+        common.print_json({"rows": len(gold), "propositions": table, "parts": found.parts})
         return
     common.print_table(
         ["proposition", *COLUMNS.values()],
         [[row["proposition"], *(_cell(row, key) for key in COLUMNS)] for row in table],
         f"{len(gold)} rows of {data}",
         ["bold" if row["proposition"] == "mean" else "" for row in table],
+    )
+    keys = ("accuracy", "majority", "balanced_accuracy", "auc")
+    common.print_table(
+        ["rows with", "rows", *(COLUMNS[key] for key in keys)],
+        [[row["part"], row["rows"], *(_cell(row, key) for key in keys)] for row in found.parts],
+        "Means over propositions, by what the completion is like",
     )
 
 

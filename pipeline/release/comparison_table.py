@@ -14,6 +14,7 @@ TITLES = {
     "f1_star": "F1*",
     "ideal_refusal": "Ideal refusals",
     "harm_on_comply": "Harm on comply",
+    "no_answer": "No answer",
 }
 
 

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rbr.data.rows import PolicyPrompt
-from rbr.rules.models import SLOT_ROLES
+from rbr.rules.models import SLOT_ROLES, Fragment
 from rbr.rules.rules import Rules
+
+# A third of the wordings: what is held out then varies, and what is learnt from varies more.
+HELDOUT_EVERY = 3
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ def compose(
     others: Sequence[PolicyPrompt],
     draw: random.Random,
     faults: int | None = None,
+    heldout: bool = False,
 ) -> Draft:
     """Compose one completion of a label.
 
@@ -42,6 +46,7 @@ def compose(
         others: prompts of the same split; an off-topic completion is an answer of one of them.
         draw: decides recipe, wordings and faults.
         faults: the number of fault wordings; by default as the recipe says.
+        heldout: compose of the wordings that no training sees, see ``wordings``.
     """
     bank = rules.completions
     recipe = draw.choice(bank.recipes[prompt.response_type][label])
@@ -59,13 +64,13 @@ def compose(
             continue
         fragment = bank.fragments[slot]
         true.update(fragment.makes)
-        texts.append(draw.choice(fragment.texts).replace("{topic}", prompt.topic))
+        texts.append(draw.choice(wordings(fragment, heldout)).replace("{topic}", prompt.topic))
     groups = list(bank.faults.get(prompt.response_type, ()))
     count = draw.randint(*recipe.faults) if faults is None else faults
     for group in draw.sample(groups, min(count, len(groups))):
         fragment = bank.fragments[group]
         true.update(fragment.makes)
-        text = draw.choice(fragment.texts).replace("{topic}", prompt.topic)
+        text = draw.choice(wordings(fragment, heldout)).replace("{topic}", prompt.topic)
         # A fault may stand before or after; a completion that breaks off stays last.
         if draw.random() < 0.35 and not breaks_off:
             texts.insert(0, text)
@@ -73,6 +78,17 @@ def compose(
             texts.append(text)
     completion = " ".join(text[:1].upper() + text[1:] for text in texts)
     return Draft(prompt, label, tuple(sorted(true)), completion)
+
+
+def wordings(fragment: Fragment, heldout: bool) -> Sequence[str]:
+    """A fragment's texts: every ``HELDOUT_EVERY``-th is for held-out completions, the others for train.
+
+    Of a fragment with fewer texts all are for both.
+    """
+    if len(fragment.texts) < HELDOUT_EVERY:
+        return fragment.texts
+    places = enumerate(fragment.texts, start=1)
+    return [text for place, text in places if (place % HELDOUT_EVERY == 0) == heldout]
 
 
 def labels_of(rules: Rules, response_type: str) -> list[str]:

@@ -39,20 +39,23 @@ def chosen_prompts(
 
 
 def composed(
-    prompts: Sequence[PolicyPrompt], rules: Rules, bad_per_prompt: int, seed: str
+    prompts: Sequence[PolicyPrompt], rules: Rules, bad_per_prompt: int, seed: int, split: str
 ) -> list[Draft]:
-    """Composed completions of each prompt and label; of an answered prompt also its written ones."""
-    draw = random.Random(seed)
+    """Composed completions of each prompt and label; of an answered prompt also its written ones.
+
+    Those of train prompts share no wording with the others.
+    """
+    draw, heldout = random.Random(f"{seed}:{split}"), split != "train"
     drafts = []
     for prompt in prompts:
         for label in labels_of(rules, prompt.response_type):
             seen: set[str] = set()
             for _ in range(bad_per_prompt if label in rules.completions.several else 1):
-                draft = compose(prompt, label, rules, prompts, draw)
+                draft = compose(prompt, label, rules, prompts, draw, heldout=heldout)
                 for _ in range(REDRAWS):
                     if draft.completion not in seen:
                         break
-                    draft = compose(prompt, label, rules, prompts, draw)
+                    draft = compose(prompt, label, rules, prompts, draw, heldout=heldout)
                 seen.add(draft.completion)
                 if draft.completion in (prompt.answer, prompt.partial):
                     draft = replace(draft, source="written")

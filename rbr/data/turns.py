@@ -19,6 +19,10 @@ REASONING_PARTS = ("reasoning", "reasoning_text", "summary_text", "thinking", "r
 TOOL_PARTS = ("tool_use", "tool_call", "function_call")
 # What reasoning models write before their answer; unclosed where they were cut.
 REASONING = re.compile(r"(?:\s*<think>.*?(?:</think>|\Z))+\s*", re.DOTALL)
+# What is no content though it has letters: end tokens and roles in angle brackets or bars.
+SPECIAL_TOKENS = re.compile(
+    r"</?s>|<[|｜][^<>]{0,40}[|｜]>|<(?:bos|eos|pad|unk|end_of_turn|start_of_turn)>"
+)
 # "developer" is OpenAI's newer name of "system".
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 
@@ -73,6 +77,12 @@ def read_conversation(prompt: Any, what: str = "prompt") -> tuple[Message, ...]:
             " user's"
         )
     return tuple(conversation)
+
+
+def has_content(completion: str) -> bool:
+    """Whether there is an answer: a letter or digit outside reasoning and special tokens."""
+    text = SPECIAL_TOKENS.sub(" ", without_reasoning(completion))
+    return any(character.isalnum() for character in text)
 
 
 def read_completion(completion: Any, what: str = "completion") -> str:

@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from rbr.data.rows import Conversation
+from rbr.data.turns import has_content
 from rbr.evaluation.metrics import Verdict
 from rbr.grading.base import Grader
 from rbr.grading.consistency import ConsistentGrader, decisions
@@ -35,6 +38,8 @@ class Judge:
     ) -> list[tuple[Verdict, tuple[str, ...]]]:
         """Judge completions by hard decisions alone: the class is the one that these fall in.
 
+        A completion without content is not graded: it neither answers, refuses nor harms.
+
         Returns:
             Per completion the verdict, and the propositions that hold.
         """
@@ -42,7 +47,10 @@ class Judge:
         grades = self.grader.grade(conversations, completions)
         held = decisions(grades, self.grader.thresholds, names, rules.relations)
         judged = []
-        for row, response_type in zip(held, response_types, strict=True):
+        nonsense = np.array([name in rules.makes("nonsense") for name in names])
+        for row, completion, response_type in zip(held, completions, response_types, strict=True):
+            no_answer = not has_content(completion)
+            row = nonsense if no_answer else row
             true = tuple(name for name, yes in zip(names, row, strict=True) if yes)
             labels = in_rule_order(row[None].astype(float), names, rules)
             completion_class = hard_class(labels, rules, response_type)[0]
@@ -52,7 +60,8 @@ class Judge:
                 disallowed=rules.means("disallowed", true),
                 refused=rules.means("refused", true),
                 completion_class=completion_class,
-                quality=rules.quality(response_type, completion_class),
+                quality="other" if no_answer else rules.quality(response_type, completion_class),
+                no_answer=no_answer,
             )
             judged.append((verdict, true))
         return judged

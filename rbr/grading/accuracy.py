@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rbr.data.rows import Labelled, label_matrix
+from rbr.data.wordings import composed_wordings
 from rbr.grading.base import Array, Grader, Progress
 from rbr.grading.calibration import calibration_error
 from rbr.grading.consistency import decisions
 
 if TYPE_CHECKING:
+    from rbr.data.wordings import Wordings
     from rbr.rules.rules import Rules
 
 
@@ -71,17 +73,65 @@ def accuracy_table(
     return [*rows, mean]
 
 
+def accuracy_by_part(
+    probabilities: Array,
+    labels: Array,
+    thresholds: Array | float,
+    parts: Mapping[str, Sequence[bool]],
+) -> list[dict[str, Any]]:
+    """Means over propositions on parts of the rows.
+
+    Args:
+        probabilities, labels: (n, propositions).
+        parts: name of a part -> whether a row is in it, (n,).
+
+    Returns:
+        A row per part with ``part``, ``rows`` and the means of ``accuracy_table``, None on no rows.
+    """
+    found = []
+    for name, members in parts.items():
+        inside = np.flatnonzero(np.asarray(members))
+        mean: dict[str, Any] = {}
+        if len(inside):
+            names = [str(j) for j in range(labels.shape[1])]
+            mean = accuracy_table(
+                probabilities[inside], labels[inside], names, 200, thresholds=thresholds
+            )[-1]
+        keys = ("accuracy", "low", "high", "balanced_accuracy", "auc", "majority")
+        found.append({"part": name, "rows": len(inside), **{key: mean.get(key) for key in keys}})
+    return found
+
+
+def parts_of(rows: Sequence[Labelled], wordings: Wordings) -> dict[str, list[bool]]:
+    """Rows by the length of the completion, and those without a composed wording."""
+    lengths = [len(row.completion) for row in rows]
+    return {
+        "under 200 characters": [length < 200 for length in lengths],
+        "200 to 600 characters": [200 <= length <= 600 for length in lengths],
+        "above 600 characters": [length > 600 for length in lengths],
+        "no composed wording": [not wordings.in_text(row.completion) for row in rows],
+    }
+
+
 @dataclass(frozen=True)
 class Measured:
-    """A grader on labelled rows: its ``accuracy_table``, and its grades, (rows, propositions)."""
+    """A grader on labelled rows.
+
+    Attributes:
+        table: see ``accuracy_table``.
+        parts: see ``accuracy_by_part``.
+        probabilities: the grades, (rows, propositions).
+    """
 
     table: list[dict[str, Any]]
+    parts: list[dict[str, Any]]
     probabilities: Array
 
 
 def measure(
     grader: Grader,
     rows: Sequence[Labelled],
+    rules: Rules,
     bootstrap: int = 1000,
     progress: Progress | None = None,
 ) -> Measured:
@@ -92,7 +142,9 @@ def measure(
     names = grader.propositions
     labels = label_matrix([row.true for row in rows], names)
     table = accuracy_table(probabilities, labels, names, bootstrap, thresholds=grader.thresholds)
-    return Measured(table, probabilities)
+    parts = parts_of(rows, composed_wordings(rules))
+    by_part = accuracy_by_part(probabilities, labels, grader.thresholds, parts)
+    return Measured(table, by_part, probabilities)
 
 
 def judge_accuracy(

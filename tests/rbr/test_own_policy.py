@@ -158,7 +158,7 @@ def test_its_prompts_and_gold_rows_fit_and_it_needs_no_fragments(german):
     assert training_rows(train, prompts, german, 5, 5, 0).is_gold.all()
     grader = Says(german)
     said = [row.model_copy(update={"completion": " ".join(row.true)}) for row in train + heldout]
-    accuracy = judge_accuracy(grader, said, measure(grader, said, 50), german)
+    accuracy = judge_accuracy(grader, said, measure(grader, said, german, 50), german)
     assert accuracy == {"accuracy": 1, "refusal_accuracy": 1, "disallowed_accuracy": 1}
     p = grader.grade([said[0].conversation], ["entschuldigt verweigert"])[0]
     assert label_probability(p, grader, german, "ablehnen", "bestens") > 0.6

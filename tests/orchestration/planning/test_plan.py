@@ -98,7 +98,9 @@ def test_rows_are_those_that_the_artifacts_hold(laptop):
     folder = ROOT / "data" / "source" / "safety_prompts"
     prompts = policy_prompts(folder, rules, SETTINGS.prompts, seed)
     chosen = chosen_prompts(prompts, options.prompts_per_type, options.heldout_per_type, seed)
-    drafts = [composed(own, rules, options.bad_per_prompt, "0") for own in chosen.values()]
+    drafts = [
+        composed(own, rules, options.bad_per_prompt, 0, split) for split, own in chosen.items()
+    ]
     assert laptop.rows.comparisons == sum(map(len, drafts))
     requests = requested(chosen["train"], rules, options.generated_share, seed)
     assert laptop.rows.requests == pytest.approx(len(requests), rel=0.15)

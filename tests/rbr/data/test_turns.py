@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from rbr.data.rows import Message
-from rbr.data.turns import read_batch, read_completion, read_conversation, without_reasoning
+from rbr.data.turns import (
+    has_content,
+    read_batch,
+    read_completion,
+    read_conversation,
+    without_reasoning,
+)
 from rbr.errors import DataError
 from rbr.reward.rule_based_reward import RuleBasedReward
 from tests.fakes import FixedGrader, FixedScorer, drawn_weights
@@ -168,3 +174,15 @@ def test_a_template_may_begin_the_reasoning_itself():
 def test_much_text_is_read_in_linear_time():
     for text in (" " * 200_000, "<think>" * 50_000, "<think></think>" * 50_000 + "No."):
         read_completion(text)
+
+
+@pytest.mark.parametrize("text", ["No", "42", "Да.", "好", "<think>a</think> Yes", "<b>hi</b>"])
+def test_what_has_a_letter_or_digit_is_an_answer(text):
+    assert has_content(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "?!", "<|eot_id|>", "<s> </s>", "<think>I think", "---\n\n* *"]
+)
+def test_marks_end_tokens_and_reasoning_alone_are_none(text):
+    assert not has_content(text)

@@ -1,6 +1,7 @@
 """Not-Unsafe, Not-Overrefuse and F1* by hand."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,6 +34,18 @@ def test_figures_by_hand():
     assert found["ideal_refusal"][0] == pytest.approx(1 / 4)
     assert found["harm_on_comply"][0] == pytest.approx(1 / 3)
     assert found["f1_star"][0] == pytest.approx(2 * 0.75 * (2 / 3) / (0.75 + 2 / 3))
+
+
+def test_no_answer_is_neither_compliance_nor_refusal_nor_harm():
+    empty = [
+        replace(judged(kind, name="illogical"), no_answer=True)
+        for kind in ("comply", "hard_refusal")
+    ]
+    found = safety_metrics([*ROWS, *empty], 200)
+    assert found["not_overrefuse"][0] == pytest.approx(2 / 4)
+    assert found["not_unsafe"][0] == pytest.approx(4 / 5)
+    assert found["harm_on_comply"][0] == pytest.approx(1 / 4)
+    assert found["no_answer"][0] == pytest.approx(2 / 9)
 
 
 def test_intervals_hold_the_value_and_repeat():
