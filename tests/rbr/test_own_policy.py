@@ -5,11 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydantic import ValidationError
-from rbr.comparisons.training_rows import training_rows
 
 from rbr.comparisons.compose import labels_of
 from rbr.comparisons.synthetic import composed
-from rbr.data.gold import check_gold, gold_rows
+from rbr.data.gold import GoldOptions, check_gold, gold_rows
 from rbr.data.rows import Message
 from rbr.data.splits import SplitOptions, policy_prompts
 from rbr.evaluation.judge import Judge
@@ -153,11 +152,14 @@ def test_its_prompts_and_gold_rows_fit_and_it_needs_no_fragments(german):
     assert sorted((p.response_type, p.over_refusal) for p in prompts) == [
         ("ablehnen", False), ("antworten", True), ("antworten", True),
     ]  # fmt: skip
-    assert composed(prompts, german, 3, "0") == []
-    train, heldout = gold_rows(GERMAN / "data" / "gold", None, 0.5, 0)
-    assert training_rows(train, prompts, german, 5, 5, 0).is_gold.all()
+    assert composed(prompts, german, 3, 0, "train") == []
+    split = gold_rows(GERMAN / "data" / "gold", GoldOptions(), 0)
     grader = Says(german)
-    said = [row.model_copy(update={"completion": " ".join(row.true)}) for row in train + heldout]
+    said = [
+        row.model_copy(update={"completion": " ".join(row.true)})
+        for rows in split.values()
+        for row in rows
+    ]
     accuracy = judge_accuracy(grader, said, measure(grader, said, german, 50), german)
     assert accuracy == {"accuracy": 1, "refusal_accuracy": 1, "disallowed_accuracy": 1}
     p = grader.grade([said[0].conversation], ["entschuldigt verweigert"])[0]
