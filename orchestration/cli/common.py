@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rbr.rules.rules import Rules
 
 console = Console(highlight=False)
+error_console = Console(highlight=False, stderr=True)
 
 RootOption = Annotated[
     Path | None,
@@ -127,21 +128,24 @@ def print_table(
     rows: Iterable[Sequence[object]],
     title: str | None = None,
     styles: Iterable[str] = (),
+    left: bool = False,
+    target: Console = console,
 ) -> None:
     """Print a table; titled columns after the first hold numbers, and are aligned to the right.
 
     Args:
         styles: of the first rows.
+        left: all columns hold text.
     """
     from rich.table import Table
 
     table = Table(title=title)
     for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number and column else "left")
+        table.add_column(column, justify="right" if number and column and not left else "left")
     style = iter(styles)
     for row in rows:
         table.add_row(*map(str, row), style=next(style, None))
-    console.print(table)
+    target.print(table)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -44,6 +45,27 @@ def import_(
     target = out or common.find_root(root) / "data" / "imported" / name
     write_rows(target, found.rows)
     common.console.print(f"{len(found.rows)} rows, {len(found.errors)} left out: {target}")
+
+
+@app.command()
+def template(
+    name: Annotated[str, typer.Argument(metavar="FORMAT", help="prompts, gold or preferences.")],
+    root: common.RootOption = None,
+) -> None:
+    """Print an example row with the names of your rules; what the fields mean goes to stderr."""
+    from rich.markup import escape
+
+    from orchestration.cli.template import template as make
+
+    found = make(name, common.written_rules(root))
+    print(json.dumps(found.row.model_dump(exclude_none=True), ensure_ascii=False), flush=True)
+    common.print_table(
+        ["field", "what to write"],
+        [[field, escape(text)] for field, text in found.fields.items()],
+        f"{found.place}: one row a line",
+        left=True,
+        target=common.error_console,
+    )
 
 
 @app.command()
