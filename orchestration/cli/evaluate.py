@@ -129,7 +129,8 @@ def evaluate(
     for name in [model] if against is None else [model, against]:
         results[name], judged = _evaluate_one(context, name, chosen, loaded_judge, out, as_json)
         verdicts.append([as_verdict(row) for row in judged])
-    sides = {"comply" if row.response_type == "comply" else "unsafe" for row in chosen}
+    over_refusal = loaded_judge.rules.over_refusal
+    sides = {"comply" if over_refusal(row.response_type) else "unsafe" for row in chosen}
     report: dict[str, Any] = {
         "prompts": str(path),
         "missing": sorted({"comply", "unsafe"} - sides),

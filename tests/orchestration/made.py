@@ -16,6 +16,7 @@ from pipeline.context import Context
 from pipeline.profile import Settings, read_settings
 from pipeline.release.champion import Champion
 from pipeline.variants import MAIN
+from rbr.data.gold import ROLES
 from rbr.rules import Rules, load_rules
 from rbr.rules.compiled import write_compiled
 
@@ -26,10 +27,9 @@ GATES = {
     "prompts_min": 18,
     "eval_prompts_min": 6,
     "lookalike_share_min": 0.7,
-    "gold_rows_min": 12,
-    "gold_train_support": 4,
-    "gold_heldout_support": 2,
-    "gold_rare_train_support": 3,
+    "gold_rows_min": 16,
+    "gold_support": 4,
+    "gold_rare_support": 3,
 }
 
 
@@ -114,11 +114,12 @@ def artifacts(rules: Rules) -> dict[str, dict[str, Any]]:
     }
     return {
         "safety_prompts": jsonl({split: prompts(split) for split in SPLITS}),
-        "gold_propositions": jsonl({split: gold(split) for split in ("train", "heldout")})
+        "gold_propositions": jsonl({role: gold(role) for role in ROLES})
         | {
             "metrics.json": {
-                **{f"train_support.{name}": 9 for name in names},
-                **{f"heldout_support.{name}": 5 for name in names},
+                f"{role}_support.{name}": 9 if role == "grader" else 5
+                for role in ROLES
+                for name in names
             }
         },
         "helpful_preferences": jsonl(pairs),
