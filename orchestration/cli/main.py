@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from orchestration.cli import data, grader, models, release, rules
+from orchestration.cli import data, grader, models, new, release, rules
 from orchestration.cli.evaluate import evaluate
 from orchestration.cli.explain import explain
 from orchestration.cli.plan import plan
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(rules.app, name="rules")
+app.add_typer(new.app, name="new")
 app.add_typer(grader.app, name="grader")
 app.add_typer(release.app, name="release")
 app.command()(evaluate)

@@ -23,7 +23,7 @@ def check(
     ] = None,
     root: common.RootOption = None,
 ) -> None:
-    """Check form, names and classes, that prompts and gold rows fit the policy, and gold support."""
+    """Check form, names and classes, that all is used, that rows fit the policy, and gold support."""
     from rbr.rules.check import check_rules
     from rbr.rules.rules import load_rules
 
@@ -43,12 +43,11 @@ def check(
 
 
 def _unfit(project: Path, place: Path) -> Sequence[RBRError]:
-    """Prompts and gold rows that do not fit the rules, or features that too few gold rows support."""
-    from pipeline.profile import read_settings
-    from rbr.data.gold import ROLES, gold_errors
-    from rbr.data.rows import Labelled
+    """Rows that do not fit the rules, what no row or rule uses, and features with too few gold rows."""
+    from rbr.data.gold import gold_errors
+    from rbr.data.rows import Labelled, Prompt
     from rbr.data.splits import prompt_errors
-    from rbr.data.stats import support_errors
+    from rbr.data.stats import support_errors, unused_errors
     from rbr.files import read_rows
     from rbr.rules.rules import load_rules
 
@@ -59,10 +58,23 @@ def _unfit(project: Path, place: Path) -> Sequence[RBRError]:
     ]
     if errors:
         return errors
-    gates = read_settings(project)[1].gates
+    prompts, gold = (
+        read_rows(source / "safety_prompts", Prompt),
+        read_rows(source / "gold", Labelled),
+    )
+    return [
+        *unused_errors(place, rules, prompts),
+        *support_errors(place, rules, gold, least_support(project)),
+    ]
+
+
+def least_support(project: Path) -> int:
+    """How many gold rows a feature must be true of."""
+    from pipeline.profile import read_settings
+    from rbr.data.gold import ROLES
+
     # One row for each role is the least that can be fitted and measured.
-    least = max(1, gates.gold_rare_support) * len(ROLES)
-    return support_errors(place, rules, read_rows(source / "gold", Labelled), least)
+    return max(1, read_settings(project)[1].gates.gold_rare_support) * len(ROLES)
 
 
 @app.command()

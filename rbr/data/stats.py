@@ -13,6 +13,7 @@ from rbr.data.gold import GoldOptions, split_gold
 from rbr.data.rows import Labelled, Prompt, label_matrix
 from rbr.data.splits import SplitOptions, near_duplicates, split_prompts
 from rbr.errors import DataError, RuleError
+from rbr.rules.check import propositions_used
 from rbr.rules.rules import Rules
 from rbr.rules.yaml import place_of, read_mapping
 
@@ -172,3 +173,54 @@ def support_errors(
             )
             errors.append(RuleError(text, place_of(path, raw, [response_type, "features", i])))
     return errors
+
+
+def unused_errors(folder: Path, rules: Rules, prompts: Sequence[Prompt]) -> list[RuleError]:
+    """Propositions that nothing in the rules uses; categories and response types without a prompt.
+
+    Args:
+        folder: of the rules, which the errors name places of.
+        prompts: the written ones, of categories and kinds that the policy knows.
+    """
+    terms = [name for rule in rules.derived.values() for name in (*rule.all, *rule.none)]
+    used = {*terms, *rules.roles.model_dump().values()}
+    for name in rules.response_types:
+        used.update(rules.reward[name].features, propositions_used(rules, name))
+    categories = {p.category for p in prompts}
+    types = {rules.response_type(p.category, p.kind) for p in prompts}
+    found = [
+        *(
+            (
+                f"propositions/{name}.yaml",
+                "id",
+                f"'{name}' is used nowhere: add it to features in reward.yaml, or to derived.yaml or"
+                " completion_classes.yaml",
+            )
+            for name in rules.proposition_names
+            if name not in used
+        ),
+        *(
+            (
+                "content_policy.yaml",
+                name,
+                f"no prompt of category '{name}': add some to data/source/safety_prompts (`rbr data"
+                " template prompts` prints one), or drop it",
+            )
+            for name in rules.policy
+            if name not in categories
+        ),
+        *(
+            (
+                "response_types.yaml",
+                name,
+                f"no prompt gets '{name}': give it to a kind in content_policy.yaml that has prompts,"
+                " or drop it",
+            )
+            for name in rules.response_types
+            if name not in types
+        ),
+    ]
+    return [
+        RuleError(text, place_of(folder / file, read_mapping(folder / file), [key]))
+        for file, key, text in found
+    ]

@@ -1,8 +1,10 @@
-"""Checking a folder of rules: form, names, cycles, and that each completion is of one class."""
+"""Checking a folder of rules: form, names, cycles, placeholders, and that each completion is of one class."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +14,8 @@ from rbr.rules.rules import Rules, load_with_errors
 from rbr.rules.yaml import place_of, read_mapping
 
 MAX_PROPOSITIONS = 22
+# What a text that is still to be written begins with (`rbr new`).
+PLACEHOLDER = "TODO "
 
 
 def propositions_used(rules: Rules, response_type: str) -> list[str]:
@@ -59,10 +63,39 @@ def partition_error(rules: Rules, response_type: str) -> str | None:
     return None
 
 
+def unwritten(folder: Path) -> Iterator[RuleError]:
+    """The propositions' texts that are placeholders."""
+    for path in sorted((folder / "propositions").glob("*.yaml")):
+        if PLACEHOLDER.encode() not in path.read_bytes():
+            continue
+        try:
+            raw = read_mapping(path)
+        except RuleError:
+            continue  # loading reports it
+        for place, text in _texts(raw):
+            if text.startswith(PLACEHOLDER):
+                name, what = ".".join(map(str, place)), text.removeprefix(PLACEHOLDER)
+                yield RuleError(
+                    f"{name}: not written yet; write {what}", place_of(path, raw, place)
+                )
+
+
+def _texts(value: Any, *place: str | int) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    if isinstance(value, str):
+        yield place, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _texts(item, *place, key)
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            yield from _texts(item, *place, i)
+
+
 def check_rules(folder: Path) -> list[RuleError]:
     """Everything that is wrong with the rules of a folder; an empty list if nothing is."""
     rules, errors = load_with_errors(folder)
-    if rules is None:
+    errors += unwritten(folder)
+    if rules is None or errors:
         return errors
     path = folder / "completion_classes.yaml"
     raw = read_mapping(path)
