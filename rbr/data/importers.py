@@ -231,13 +231,14 @@ def read_foreign(source_format: str, source: str, split: str = "train") -> Impor
 
 
 def _labelled(row: Row) -> tuple[Any, Any]:
-    """A prompt (with the answer of gold rows), spaces and case aside, and the label that it has."""
-    if not isinstance(row, PolicyPrompt | Labelled):
+    """A prompt, spaces and case aside, and the label that it has.
+
+    Of other rows none: people may label one answer twice, and not alike.
+    """
+    if not isinstance(row, PolicyPrompt):
         return row, None
-    talk = [(m.role, " ".join(m.content.split()).casefold()) for m in row.conversation]
-    if isinstance(row, Labelled):
-        return (*talk, row.completion), (row.response_type, row.true)
-    return tuple(talk), row.response_type
+    talk = tuple((m.role, " ".join(m.content.split()).casefold()) for m in row.conversation)
+    return talk, row.response_type
 
 
 def _convert(source_format: str, fields: Any, number: int) -> Row:

@@ -255,5 +255,6 @@ def test_a_prompt_has_one_label(rules, tmp_path):
     )
     gold = [openai_row(rules), openai_row(rules, apology=True), openai_row(rules, "Comply")]
     path = lines(tmp_path / "g.jsonl", [*gold, openai_row(rules)])
-    assert [e.place.line for e in read_foreign("openai-gold", path).errors] == [2, 3]
+    # Two people may label one answer, and not alike.
+    assert len(read_foreign("openai-gold", path).rows) == 4
     assert [e.place.line for e in read_foreign("openai-prompts", path).errors] == [3]
