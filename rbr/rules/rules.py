@@ -271,7 +271,8 @@ def _context(
     propositions: list[str], raw: Mapping[Path, Any], folder: Path, unread: Collection[str]
 ) -> dict[str, Any]:
     """The names that validators know; those of a file that cannot be read are not missed elsewhere."""
-    fragments = _keys(_keys(raw, folder / "completions.yaml"), "fragments")
+    completions = _keys(raw, folder / "completions.yaml")
+    fragments = _keys(completions, "fragments")
     known = {
         "response_types": _keys(raw, folder / "response_types.yaml"),
         "propositions": propositions,
@@ -282,8 +283,8 @@ def _context(
     # Names of what cannot be read would all seem unknown, which is not the cause.
     if not propositions:
         del known["propositions"], known["terms"]
-    if not fragments and "completions" not in unread:
-        del known["fragments"], known["slots"]
+    if not fragments and completions.keys() - Completions.model_fields.keys():
+        del known["fragments"], known["slots"]  # its key is misspelt
     return {key: [*names] for key, names in known.items() if KNOWN_BY.get(key) not in unread}
 
 

@@ -90,6 +90,14 @@ def test_a_folder_without_propositions_or_a_file_that_is_gone_is_one_error(rules
     assert len(check_rules(rules_folder)) == 2
 
 
+def test_a_slot_is_checked_where_a_policy_has_no_fragments(rules_folder):
+    (rules_folder / "completions.yaml").write_text(
+        "recipes:\n  comply:\n    full: [{slots: [answr]}]\n"
+    )
+    errors = [str(error) for error in check_rules(rules_folder)]
+    assert any("did you mean 'answer'" in error for error in errors), errors
+
+
 def test_two_slips_are_two_errors(rules_folder):
     for file, old, new, _ in SLIPS[2:4]:
         path = rules_folder / file
