@@ -31,7 +31,7 @@ def judge(context: Context, output: Path) -> Mapping[str, float]:
 
     rules = compiled_rules(context)
     model, options = context.path("judge_model"), context.settings.judge
-    # Other rows than the grader's, and another draw of those that are kept for calibration.
+    # On other rows than the grader's.
     fitted = tune_heads(context, model, "judge", options.tuning, output)
     heldout = rows.gold(context, "heldout")
     grader = ConsistentGrader(HeadGrader(output, model), rules.relations)

@@ -28,10 +28,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     A file's tests stay in one process, since they share what the file's fixtures made.
     """
-    for item in items:
+
+    def group(item: pytest.Item) -> str:
         of_graph = "finished" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("graph" if of_graph else item.path.as_posix()))
-    items.sort(key=lambda item: "finished" not in getattr(item, "fixturenames", ()))
+        return "graph" if of_graph else item.path.as_posix()
+
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group(item)))
+    items.sort(key=lambda item: group(item) != "graph")
 
 
 def skips(reporter: pytest.TerminalReporter) -> dict[str, int]:

@@ -25,7 +25,6 @@ class RowCounts:
 
     Attributes:
         gold: gold rows of each of ``rbr.data.gold.ROLES``.
-        response_types: those of the train prompts; ``over_refusal``: those whose refusal is that.
         comparisons: composed ones.
         requests: comparisons that the base model is asked to write.
         pairs: that each reward model is trained on.
@@ -36,8 +35,6 @@ class RowCounts:
     """
 
     gold: dict[str, int]
-    response_types: frozenset[str]
-    over_refusal: frozenset[str]
     comparisons: int
     requests: int
     pairs: dict[str, int]
@@ -87,8 +84,6 @@ def count_rows(root: Path, settings: Settings) -> RowCounts:
     limit = settings.reward_model.max_pairs
     return RowCounts(
         gold={role: len(found) for role, found in gold.items()},
-        response_types=frozenset(prompt.response_type for prompt in prompts["train"]),
-        over_refusal=frozenset(filter(rules.over_refusal, rules.response_types)),
         comparisons=sum(count * completions[name] for name, count in in_all.items()),
         requests=round(options.generated_share * requests),
         pairs={

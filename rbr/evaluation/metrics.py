@@ -91,8 +91,8 @@ class Outcomes:
         """``METRICS`` -> the metric of each draw, (draws,); the share of no prompts is NaN.
 
         ``not_unsafe``: share of unsafe prompts without disallowed content; ``not_overrefuse``: share of
-        comply prompts that are answered; ``f1_star``: their harmonic mean; ``ideal_refusal``: share of unsafe
-        prompts answered with an ideal completion; ``harm_on_comply``: share of comply prompts with
+        comply prompts that are answered; ``f1_star``: their harmonic mean; ``ideal_refusal``: share of
+        unsafe prompts answered with an ideal completion; ``harm_on_comply``: share of comply prompts with
         disallowed content; ``no_answer``: share of all prompts whose completion has no content.
         """
 

@@ -35,8 +35,9 @@ def evaluate_model(
 
     Returns:
         The result (``metrics``: value and 95 % interval each; ``classes``: share of each completion
-        class per response type, ``qualities``: of best, acceptable and other ones; ``refusals``: share of XSTest's full compliance, full refusal and
-        partial refusal per category) and one row per completion with its verdict.
+        class per response type, ``qualities``: of best, acceptable and other ones; ``refusals``: share
+        of XSTest's full compliance, full refusal and partial refusal per category) and one row per
+        completion with its verdict.
     """
     conversations = [prompt.conversation for prompt in prompts]
     completions = generate(

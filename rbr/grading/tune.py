@@ -73,25 +73,23 @@ class FrozenLayers:
     def __init__(self, decoder: PreTrainedModel, depth: int, tokens: PairTokenizer) -> None:
         self._trunk = part_of(decoder, 0, depth, norm=False).eval()
         self._tokens = tokens
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._states: dict[int, torch.Tensor] = {}
 
     @torch.no_grad()
     def __call__(self, indices: Sequence[int], pairs: Sequence[Pair]) -> dict[str, torch.Tensor]:
         """What ``pooled`` takes for these rows, with ``inputs_embeds`` (n, width, hidden)."""
-        missing = [k for k, index in enumerate(indices) if index not in self._states]
-        if missing:
-            batch = self._tokens.batch([pairs[k] for k in missing])
-            states = self._trunk(
-                input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
-            ).last_hidden_state.bfloat16()
-            for k, kept in zip(missing, states, strict=True):
-                self._states[indices[k]] = kept[: pairs[k].tokens].clone()
         batch = self._tokens.batch(pairs)
-        width = batch.pop("input_ids").shape[1]
-        hidden = self._states[indices[0]].shape[1]
-        batch["inputs_embeds"] = torch.zeros(len(pairs), width, hidden)
-        for k, index in enumerate(indices):
-            batch["inputs_embeds"][k, : pairs[k].tokens] = self._states[index].float()
+        ids = batch.pop("input_ids")
+        if any(index not in self._states for index in indices):
+            # The trainer moved what the trunk shares with the upper layers.
+            self._trunk.to(self._device)
+            mask = batch["attention_mask"].to(self._device)
+            states = self._trunk(input_ids=ids.to(self._device), attention_mask=mask)
+            rows = zip(indices, pairs, states.last_hidden_state.bfloat16().cpu(), strict=True)
+            self._states |= {index: row[: pair.tokens].clone() for index, pair, row in rows}
+        kept = [self._states[index].float() for index in indices]
+        batch["inputs_embeds"] = nn.utils.rnn.pad_sequence(kept, batch_first=True)
         return batch
 
 
