@@ -75,7 +75,7 @@ def test_through_dagster_a_failed_gate_blocks_and_is_not_recorded(workspace):
     line = one_line(workspace.demo())
     assert "safety_prompts: gate does not pass" in line
     assert "families >= 5000" in line
-    assert not (workspace.root / "models" / "grader").exists()
+    assert not (workspace.root / "data" / "synthetic_comparisons").exists()
     kept = yaml.safe_load((workspace.root / "dvc.lock").read_text())["stages"]
     assert "rules" in kept
     assert "safety_prompts" not in kept

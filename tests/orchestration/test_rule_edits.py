@@ -111,7 +111,6 @@ EDITS = {
     class_definition: {*COMPARISONS_ONWARD, *SAFETY_EVALS},
     category: {
         "safety_prompts",
-        *GRADER_AND_JUDGE,
         *COMPARISONS_ONWARD,
         *HUMAN_PREFERENCES_ONWARD,
         *SAFETY_EVALS,
