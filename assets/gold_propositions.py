@@ -22,7 +22,8 @@ from pipeline.gates import (
     split_files,
     unique,
 )
-from rbr.data.gold import ROLES, check_gold, gold_rows
+from rbr.data.gold import LEARNING, ROLES, check_gold, gold_rows
+from rbr.data.planting import read_sentences, split_sentences
 from rbr.files import write_rows
 
 
@@ -40,6 +41,8 @@ def gold_propositions(context: Context, output: Path) -> Mapping[str, float]:
     folder = context.source / "gold"
     check_gold(folder, rules)
     found: dict[str, float] = {}
+    for role, sentences in split_sentences(read_sentences(folder, rules), LEARNING).items():
+        write_rows(output / f"{role}_sentences.jsonl", sentences)
     for role, gold in gold_rows(folder, options, context.settings.seed).items():
         write_rows(output / f"{role}.jsonl", gold)
         found[f"{role}_rows"] = len(gold)

@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rbr.data.rows import Comparison, HelpfulPrompt, Labelled, PolicyPrompt, Preference
+from rbr.data.rows import Comparison, HelpfulPrompt, Labelled, PolicyPrompt, Preference, Sentence
 from rbr.files import read_rows
 
 if TYPE_CHECKING:
@@ -29,6 +29,12 @@ def evaluated_prompts(context: Context) -> list[PolicyPrompt]:
 
 def gold(context: Context, split: str) -> list[Labelled]:
     return read_rows(context.path("gold_propositions") / f"{split}.jsonl", Labelled)
+
+
+def sentences(context: Context, role: str) -> list[Sentence]:
+    """Those that are planted in a role's gold answers."""
+    path = context.path("gold_propositions") / f"{role}_sentences.jsonl"
+    return read_rows(path, Sentence)
 
 
 def comparisons(context: Context, split: str) -> list[Comparison]:

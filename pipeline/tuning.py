@@ -26,7 +26,9 @@ def tune_heads(
     from rbr.models.trainer import MetricsCallback
 
     rules, gold, seed = compiled_rules(context), rows.gold(context, role), context.settings.seed
+    sentences = rows.sentences(context, role)
     labels = [[row.id, row.completion, row.true] for row in gold]
+    labels += [[row.id, row.text, row.true] for row in sentences]
     context.log(f"tuning {options.layers} layers on {len(gold)} rows")
     with context.checkpoints(options, seed, model_identity(model), labels) as checkpoints:
         tuned = fine_tune(
@@ -38,6 +40,7 @@ def tune_heads(
             seed,
             [MetricsCallback(context.run.metrics, "tuning")],
             rules.relations,
+            sentences,
         )
         tuned.save(output, {"engine": "head", "layers": options.layers})
     return tuned.metrics

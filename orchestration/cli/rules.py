@@ -45,6 +45,7 @@ def check(
 def _unfit(project: Path, place: Path) -> Sequence[RBRError]:
     """Rows that do not fit the rules, what no row or rule uses, and features with too few gold rows."""
     from rbr.data.gold import gold_errors
+    from rbr.data.planting import sentence_errors
     from rbr.data.rows import Labelled, Prompt
     from rbr.data.splits import prompt_errors
     from rbr.data.stats import support_errors, unused_errors
@@ -55,6 +56,7 @@ def _unfit(project: Path, place: Path) -> Sequence[RBRError]:
     errors = [
         *prompt_errors(source / "safety_prompts", rules),
         *gold_errors(source / "gold", rules),
+        *sentence_errors(source / "gold", rules),
     ]
     if errors:
         return errors

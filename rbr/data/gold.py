@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 # What a row is for: the reward's grader and the judge learn from different ones, and are both measured
 # on those that neither saw.
-ROLES = ("grader", "judge", "heldout")
+LEARNING = ("grader", "judge")
+ROLES = (*LEARNING, "heldout")
 
 
 class GoldOptions(Options):

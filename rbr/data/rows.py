@@ -95,6 +95,18 @@ class Labelled(Row):
         return self
 
 
+class Sentence(Row):
+    """A sentence to plant in gold answers: it makes ``true`` hold, and leaves ``unknown`` unlabelled.
+
+    One without ``true`` looks like a proposition's and is not.
+    """
+
+    id: Slug
+    text: Text
+    true: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+
 class Preference(Row):
     """A preference pair. ``source`` says who preferred; ``simulated`` marks simulated annotators."""
 

@@ -29,6 +29,11 @@ class TuningOptions(Options):
         ge=0,
         description="GiB for the output of the frozen layers, which is then computed once a row",
     )
+    planted: float = Field(
+        0.0,
+        ge=0,
+        description="answers with planted sentences (rbr.data.planting) a gold row that is trained on",
+    )
     balance: float = Field(
         0.0,
         ge=0,

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from transformers import Trainer, TrainingArguments
 
+from rbr.data.planting import plant
 from rbr.data.rows import label_matrix
 from rbr.grading.encoder import (
     POOLED,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from transformers import PreTrainedModel, TrainerCallback
 
-    from rbr.data.rows import Labelled
+    from rbr.data.rows import Labelled, Sentence
     from rbr.grading.options import TuningOptions
 
 
@@ -56,10 +57,14 @@ class PairClassifier(nn.Module):
         nn.init.constant_(self.head.bias, -2.0)
 
     def forward(self, labels: torch.Tensor, **inputs: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Scores (n, propositions) and the cross-entropy; ``inputs`` as ``pooled`` takes them."""
+        """Scores (n, propositions) and the cross-entropy; ``inputs`` as ``pooled`` takes them.
+
+        Labels that are NaN are unknown, and count for nothing.
+        """
         states = pooled(self.backbone, **inputs)
         scores = self.head(self.dropout(states).to(self.head.weight.dtype)).float()
-        loss = nn.functional.binary_cross_entropy_with_logits(scores, labels)
+        known = ~labels.isnan()
+        loss = nn.functional.binary_cross_entropy_with_logits(scores[known], labels[known])
         return {"loss": loss, "logits": scores}
 
 
@@ -164,12 +169,14 @@ def fine_tune(
     seed: int,
     callbacks: Sequence[TrainerCallback] = (),
     relations: Relations = UNRELATED,
+    sentences: Sequence[Sentence] = (),
 ) -> Tuned:
     """Tune the first ``options.layers`` layers of a model together with one head a proposition.
 
     Args:
         checkpoints: folder from which an interrupted training resumes.
         relations: see ``rbr.grading.head.calibrated``.
+        sentences: planted in ``options.planted`` copies of each row that is trained on.
 
     Returns:
         The tuned backbone and heads, calibrated on rows that are kept from training. Losses and
@@ -183,11 +190,20 @@ def fine_tune(
     if options.trained_layers is not None:
         for layer in layers_of(backbone)[: -options.trained_layers]:
             layer.requires_grad_(False)
-    conversations, completions = (
-        [row.conversation for row in rows],
-        [row.completion for row in rows],
+    held_out = validation_part(rows, options.validation_fraction, seed)
+    train, validation = np.flatnonzero(~held_out).tolist(), np.flatnonzero(held_out).tolist()
+    planted = plant(
+        [rows[i] for i in train], sentences, round(options.planted * len(train)), relations, seed
     )
-    labels = label_matrix([row.true for row in rows], propositions)
+    train += range(len(rows), len(rows) + len(planted))
+    every = [*rows, *planted]
+    conversations, completions = (
+        [row.conversation for row in every],
+        [row.completion for row in every],
+    )
+    labels = label_matrix([row.true for row in every], propositions)
+    for place, row in enumerate(planted, start=len(rows)):
+        labels[place, [propositions.index(name) for name in row.unknown]] = np.nan
     pairs = tokens(conversations, completions)
     frozen = frozen_layers(backbone, options, pairs, tokens)
     upper = backbone
@@ -195,8 +211,6 @@ def fine_tune(
         count = len(layers_of(backbone))
         upper = part_of(backbone, count - (options.trained_layers or count), count, norm=True)
     net = PairClassifier(upper, len(propositions)).train()
-    held_out = validation_part(rows, options.validation_fraction, seed)
-    train, validation = np.flatnonzero(~held_out).tolist(), np.flatnonzero(held_out).tolist()
     order = training_order(train, [pair.tokens for pair in pairs], options, seed)
 
     def collate(examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
@@ -246,7 +260,8 @@ def fine_tune(
     losses = np.logaddexp(0, scores) - labels * scores
     correct = (scores > 0) == (labels > 0.5)
     metrics = {
-        "rows": float(len(train)),
+        "rows": float(len(train) - len(planted)),
+        "planted_rows": float(len(planted)),
         "validation_rows": float(len(validation)),
         "validation_loss": float(losses.mean()),
         "validation_accuracy": float(correct.mean()),

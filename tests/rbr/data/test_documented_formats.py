@@ -14,12 +14,14 @@ from rbr.data.rows import (
     Labelled,
     Preference,
     Prompt,
+    Sentence,
 )
 from rbr.data.splits import prompt_errors
 
 SECTIONS = {
     "Safety prompts": Prompt,
     "Gold rows": Labelled,
+    "Planted sentences": Sentence,
     "Helpful preferences": Preference,
     "Helpful prompts": HelpfulPrompt,
     "Capability items": CapabilityItem,

@@ -1,0 +1,122 @@
+"""Sentences planted in gold answers, so that a grader learns a proposition apart from its usual company.
+
+People's answers say certain things together: who refuses apologises, who comforts names a helpline. Heads that
+learn from them alone read one proposition off another.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rbr.data.rows import Labelled, Sentence
+from rbr.errors import DataError
+from rbr.files import placed_rows, read_rows
+from rbr.rules.yaml import suggest
+
+if TYPE_CHECKING:
+    from rbr.rules.models import Relations
+    from rbr.rules.rules import Rules
+
+# Where a sentence may stand: between sentences, between paragraphs.
+GAPS = re.compile(r"\n\n+|(?<=[.!?])\s+")
+MOST = 2
+# Of the sentences' files, in the folder of the gold rows.
+FOLDER = "sentences"
+
+
+class Planted(Labelled):
+    """A gold answer with planted sentences; of ``unknown`` nobody knows whether they hold."""
+
+    unknown: tuple[str, ...] = ()
+
+
+def sentence_errors(folder: Path, rules: Rules) -> Iterator[DataError]:
+    """The sentences under a folder of gold rows that do not fit the rules, by file and line.
+
+    Raises:
+        DataError: on the first row that is not of the format.
+    """
+    names: Sequence[str] = rules.proposition_names
+    if not (folder / FOLDER).is_dir():
+        return
+    for place, row in placed_rows(folder / FOLDER, Sentence):
+        for field in ("true", "unknown"):
+            for name in getattr(row, field):
+                if name not in names:
+                    hint = suggest(name, names)
+                    yield DataError(f"{field}: no proposition '{name}'; {hint}", place)
+        problem = rules.relations.contradiction(row.true)
+        if problem:
+            yield DataError(f"true: {problem}", place)
+
+
+def read_sentences(folder: Path, rules: Rules) -> list[Sentence]:
+    """The sentences under a folder of gold rows; none where it has no such folder.
+
+    Raises:
+        DataError: naming the file and line of the first one at fault.
+    """
+    for error in sentence_errors(folder, rules):
+        raise error
+    return read_rows(folder / FOLDER, Sentence) if (folder / FOLDER).is_dir() else []
+
+
+def split_sentences(rows: Sequence[Sentence], roles: Sequence[str]) -> dict[str, list[Sentence]]:
+    """Sentences by role, in turn: no two roles learn from the same wording."""
+    return {role: list(rows[place :: len(roles)]) for place, role in enumerate(roles)}
+
+
+def plant(
+    rows: Sequence[Labelled],
+    sentences: Sequence[Sentence],
+    count: int,
+    relations: Relations,
+    seed: int,
+) -> list[Planted]:
+    """Gold answers with one or two sentences planted, each proposition as often as the others.
+
+    Rows take turns. A sentence whose labels would contradict the answer's is left out, and an answer in
+    which none was planted too: fewer than ``count`` may come back.
+
+    Returns:
+        At most ``count`` rows, whose ids begin with those of the rows that they are made of.
+    """
+    draw = random.Random(seed)
+    bank: dict[str, list[Sentence]] = {}
+    for sentence in sentences:
+        for name in sentence.true or ("",):
+            bank.setdefault(name, []).append(sentence)
+    if not bank or not rows:
+        return []
+    names, made = sorted(bank), []
+    order = [
+        i for _ in range(-(-count // len(rows))) for i in draw.sample(range(len(rows)), len(rows))
+    ]
+    for turn, i in enumerate(order[:count]):
+        row = rows[i]
+        text, true, unknown = row.completion, set(row.true), set[str]()
+        for _ in range(draw.randint(1, MOST)):
+            sentence = draw.choice(bank[draw.choice(names)])
+            if relations.contradiction(true.union(sentence.true)):
+                continue
+            true.update(sentence.true)
+            unknown.update(sentence.unknown)
+            text = _inserted(text, sentence.text, draw)
+        if text != row.completion:
+            fields = {**dict(row), "id": f"{row.id}-planted-{turn}", "completion": text}
+            labels = {"true": tuple(sorted(true)), "unknown": tuple(sorted(unknown - true))}
+            made.append(Planted(**{**fields, **labels}))
+    return made
+
+
+def _inserted(text: str, sentence: str, draw: random.Random) -> str:
+    """``text`` with a sentence before it, after it, or in a gap."""
+    gaps = [(0, 0), (len(text), len(text)), *(gap.span() for gap in GAPS.finditer(text))]
+    start, end = draw.choice([gaps[0], gaps[1], draw.choice(gaps)])
+    before, after, apart = text[:start], text[end:], text[start:end]
+    apart = apart or draw.choice([" ", " ", "\n\n"])
+    return apart.join(part for part in (before, sentence, after) if part)

@@ -1,0 +1,93 @@
+"""Planted sentences: labels follow what is planted, roles share no wording, contradictions are left out."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rbr.data.gold import LEARNING
+from rbr.data.planting import plant, read_sentences, split_sentences
+from rbr.data.rows import Labelled, Message, Sentence
+from rbr.data.wordings import composed_wordings
+from rbr.errors import DataError
+from rbr.rules.models import Relations
+from rbr.rules.rules import load_rules
+
+ROOT = Path(__file__).parents[3]
+RELATIONS = Relations(excludes=(("full", "no"),))
+SENTENCES = [
+    Sentence(id="s1", text="Sorry for that.", true=("sorry",), unknown=("more",)),
+    Sentence(id="s2", text="I will not do it.", true=("no",)),
+    Sentence(id="s3", text="A sorry sight."),
+]
+
+
+def answers(count=40):
+    asked = (Message(role="user", content="How tall is it?"),)
+    fields = {"response_type": "comply", "conversation": asked, "true": ("full", "more")}
+    text = "It is tall. It is taller than the other.\n\nIt was measured twice."
+    return [Labelled(id=f"r{i}", completion=text, **fields) for i in range(count)]
+
+
+def test_labels_are_those_of_the_answer_and_of_what_was_planted():
+    made = plant(answers(), SENTENCES, 60, Relations(), 0)
+    assert made
+    for row in made:
+        assert ("sorry" in row.true) == ("Sorry for that." in row.completion)
+        assert ("no" in row.true) == ("I will not do it." in row.completion)
+        # It held before: what is planted leaves no doubt about it.
+        assert "more" in row.true and not row.unknown
+        for part in answers(1)[0].completion.split(". "):
+            assert part.split("\n")[0] in row.completion
+
+
+def test_what_a_sentence_leaves_open_is_unknown():
+    bare = [row.model_copy(update={"true": ()}) for row in answers()]
+    for row in plant(bare, SENTENCES, 40, Relations(), 0):
+        assert row.unknown == (("more",) if "sorry" in row.true else ())
+
+
+def test_nothing_is_planted_that_contradicts_the_answer():
+    made = plant(answers(), SENTENCES, 60, RELATIONS, 0)
+    assert {name for row in made for name in row.true} == {"full", "more", "sorry"}
+
+
+def test_planting_is_seeded_and_ids_are_unique():
+    made = plant(answers(10), SENTENCES, 30, RELATIONS, 3)
+    assert made == plant(answers(10), SENTENCES, 30, RELATIONS, 3)
+    assert made != plant(answers(10), SENTENCES, 30, RELATIONS, 4)
+    assert len({row.id for row in made}) == len(made)
+
+
+def test_without_sentences_or_rows_nothing_is_made():
+    assert plant(answers(), [], 5, RELATIONS, 0) == plant([], SENTENCES, 5, RELATIONS, 0) == []
+
+
+def test_the_shipped_sentences_reach_every_role_and_share_no_wording():
+    rules = load_rules(ROOT / "rules")
+    every = read_sentences(ROOT / "data" / "source" / "gold", rules)
+    assert len({row.text.casefold() for row in every}) == len(every)
+    composed = composed_wordings(rules)
+    assert not [row.text for row in every if composed.in_text(row.text)]
+    split = split_sentences(every, LEARNING)
+    for rows in split.values():
+        support = {name: sum(name in row.true for row in rows) for name in rules.proposition_names}
+        # What only a whole answer can be is never planted.
+        assert sorted(support.values())[-18:] >= [5] * 18
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"true": ["apologgy"]}, r"no proposition 'apologgy'; did you mean 'apology'"),
+        ({"unknown": ["additional"]}, "unknown: no proposition 'additional'"),
+        ({"true": ["fully_complies"]}, "fully_complies implies partially_complies"),
+    ],
+)
+def test_a_sentence_that_does_not_fit_the_rules_is_named(tmp_path, row, said):
+    (tmp_path / "sentences").mkdir()
+    path = tmp_path / "sentences" / "mine.jsonl"
+    path.write_text(json.dumps({"id": "s-1", "text": "So be it.", **row}) + "\n")
+    with pytest.raises(DataError, match=said) as caught:
+        read_sentences(tmp_path, load_rules(ROOT / "rules"))
+    assert "mine.jsonl:1" in str(caught.value)
