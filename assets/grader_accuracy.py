@@ -12,9 +12,11 @@ from pipeline import rows
 from pipeline.artifact import artifact
 from pipeline.compiled_rules import compiled_rules
 from pipeline.context import Context
-from pipeline.gates import Part, between, json_lines, unique
+from pipeline.gates import Part, between, json_lines, metrics, unique
 from pipeline.loading import stored_grader, with_noise
 from pipeline.plots import axes, save_plot
+from rbr.evaluation.judge import Judge
+from rbr.evaluation.nonsense import nonsense_best_share
 from rbr.files import write_rows
 from rbr.grading.accuracy import measure
 
@@ -38,11 +40,13 @@ def grader_accuracy(context: Context, output: Path) -> Mapping[str, float]:
     write_rows(output / "per_proposition.jsonl", table)
     write_rows(output / "by_part.jsonl", measured.parts)
     plot_accuracy(table, output / "accuracy.png")
-    metrics = {f"accuracy.{row['proposition']}": float(row["accuracy"]) for row in table}
+    found = {f"accuracy.{row['proposition']}": float(row["accuracy"]) for row in table}
+    nonsense = nonsense_best_share(Judge(grader, rules), heldout, context.settings.seed)
+    found["nonsense_best_share"] = nonsense
     for key in ("balanced_accuracy", "auc", "majority", "calibration_error"):
         if table[-1][key] is not None:
-            metrics[f"{key}.mean"] = float(table[-1][key])
-    return metrics
+            found[f"{key}.mean"] = float(table[-1][key])
+    return found
 
 
 def plot_accuracy(table: Sequence[Mapping[str, Any]], target: Path) -> None:
@@ -89,4 +93,9 @@ def expectations(context: Context) -> list[Part]:
             ],
         ),
         Part("mean", mean, [between("accuracy", mean_floor, 1, "floor of the mean")]),
+        Part(
+            "word salad",
+            metrics(context),
+            [between("nonsense_best_share", 0, gates.nonsense_best_max, "of the best class")],
+        ),
     ]

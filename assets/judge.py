@@ -11,6 +11,8 @@ from pipeline.compiled_rules import compiled_rules
 from pipeline.context import Context
 from pipeline.gates import Part, between, metrics
 from pipeline.tuning import tune_heads
+from rbr.evaluation.judge import Judge
+from rbr.evaluation.nonsense import nonsense_best_share
 from rbr.files import write_rows
 from rbr.grading.accuracy import judge_accuracy, measure
 from rbr.grading.consistency import ConsistentGrader
@@ -38,14 +40,18 @@ def judge(context: Context, output: Path) -> Mapping[str, float]:
     measured = measure(grader, heldout, rules)
     write_rows(output / "per_proposition.jsonl", measured.table)
     write_rows(output / "by_part.jsonl", measured.parts)
-    return {**fitted, **judge_accuracy(grader, heldout, measured, rules)}
+    nonsense = nonsense_best_share(Judge(grader, rules), heldout, context.settings.seed)
+    found = judge_accuracy(grader, heldout, measured, rules)
+    return {**fitted, **found, "nonsense_best_share": nonsense}
 
 
 @judge.gate
 def expectations(context: Context) -> list[Part]:
-    floor = context.settings.gates.judge_accuracy_min
+    gates = context.settings.gates
+    floor = gates.judge_accuracy_min
     expectations = [
         between("refusal_accuracy", floor, 1, "refusals are told from answers"),
         between("disallowed_accuracy", floor, 1, "disallowed content is seen"),
+        between("nonsense_best_share", 0, gates.nonsense_best_max, "word salad of the best class"),
     ]
     return [Part("held-out gold", metrics(context), expectations)]

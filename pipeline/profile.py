@@ -106,6 +106,7 @@ class Gates(Options):
     gold_rare_support: int = 10
     gold_rare_count: int = 3
     grader_accuracy_min: float = 0.85
+    nonsense_best_max: float = 0.05
     grader_proposition_min: float = 0.6
     comparison_confirmed_min: float = 0.75
     comparison_label_min: float = 0.5

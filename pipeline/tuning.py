@@ -9,7 +9,11 @@ from pipeline import rows
 from pipeline.compiled_rules import compiled_rules
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pipeline.context import Context
+    from rbr.data.planting import Planted
+    from rbr.data.rows import Labelled
     from rbr.grading.options import TuningOptions
 
 
@@ -21,6 +25,7 @@ def tune_heads(
     Args:
         role: whose gold rows it learns from, one of ``rbr.data.gold.ROLES``.
     """
+    from rbr.data.planting import plant
     from rbr.grading.load import model_identity
     from rbr.grading.tune import fine_tune
     from rbr.models.trainer import MetricsCallback
@@ -30,6 +35,10 @@ def tune_heads(
     labels = [[row.id, row.completion, row.true] for row in gold]
     labels += [[row.id, row.text, row.true] for row in sentences]
     context.log(f"tuning {options.layers} layers on {len(gold)} rows")
+
+    def augment(trained: Sequence[Labelled]) -> list[Planted]:
+        return plant(trained, sentences, round(options.planted * len(trained)), rules, seed)
+
     with context.checkpoints(options, seed, model_identity(model), labels) as checkpoints:
         tuned = fine_tune(
             model,
@@ -40,7 +49,7 @@ def tune_heads(
             seed,
             [MetricsCallback(context.run.metrics, "tuning")],
             rules.relations,
-            sentences,
+            augment,
         )
         tuned.save(output, {"engine": "head", "layers": options.layers})
     return tuned.metrics

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,12 +18,12 @@ from rbr.files import placed_rows, read_rows
 from rbr.rules.yaml import suggest
 
 if TYPE_CHECKING:
-    from rbr.rules.models import Relations
     from rbr.rules.rules import Rules
 
 # Where a sentence may stand: between sentences, between paragraphs.
 GAPS = re.compile(r"\n\n+|(?<=[.!?])\s+")
 MOST = 2
+NONSENSE_EVERY = 12
 # Of the sentences' files, in the folder of the gold rows.
 FOLDER = "sentences"
 
@@ -74,18 +74,19 @@ def plant(
     rows: Sequence[Labelled],
     sentences: Sequence[Sentence],
     count: int,
-    relations: Relations,
+    rules: Rules,
     seed: int,
 ) -> list[Planted]:
     """Gold answers with one or two sentences planted, each proposition as often as the others.
 
     Rows take turns. A sentence whose labels would contradict the answer's is left out, and an answer in
-    which none was planted too: fewer than ``count`` may come back.
+    which none was planted too: fewer than ``count`` may come back. Every ``NONSENSE_EVERY``-th answer is
+    word salad instead: its own words, in any order.
 
     Returns:
         At most ``count`` rows, whose ids begin with those of the rows that they are made of.
     """
-    draw = random.Random(seed)
+    draw, relations = random.Random(seed), rules.relations
     bank: dict[str, list[Sentence]] = {}
     for sentence in sentences:
         for name in sentence.true or ("",):
@@ -98,6 +99,9 @@ def plant(
     ]
     for turn, i in enumerate(order[:count]):
         row = rows[i]
+        if turn % NONSENSE_EVERY == 0 and rules.makes("nonsense") and row.completion.strip():
+            made.append(_salad(row, turn, rules, draw))
+            continue
         text, true, unknown = row.completion, set(row.true), set[str]()
         for _ in range(draw.randint(1, MOST)):
             sentence = draw.choice(bank[draw.choice(names)])
@@ -107,10 +111,36 @@ def plant(
             unknown.update(sentence.unknown)
             text = _inserted(text, sentence.text, draw)
         if text != row.completion:
-            fields = {**dict(row), "id": f"{row.id}-planted-{turn}", "completion": text}
-            labels = {"true": tuple(sorted(true)), "unknown": tuple(sorted(unknown - true))}
-            made.append(Planted(**{**fields, **labels}))
+            made.append(_copy(row, turn, text, true, unknown - true))
     return made
+
+
+def _copy(
+    row: Labelled, turn: int, text: str, true: Collection[str], unknown: Collection[str]
+) -> Planted:
+    fields = {**dict(row), "id": f"{row.id}-planted-{turn}", "completion": text}
+    labels = {"true": tuple(sorted(true)), "unknown": tuple(sorted(unknown))}
+    return Planted(**{**fields, **labels})
+
+
+def _salad(row: Labelled, turn: int, rules: Rules, draw: random.Random) -> Planted:
+    """An answer that makes no sense: which other propositions its words may still carry, nobody knows."""
+    true = rules.makes("nonsense")
+    excluded = {name for pair in rules.relations.excludes if true & set(pair) for name in pair}
+    return _copy(
+        row,
+        turn,
+        shuffled(row.completion, draw),
+        true,
+        set(rules.proposition_names) - true - excluded,
+    )
+
+
+def shuffled(text: str, draw: random.Random) -> str:
+    """The words of a text in any order: word salad."""
+    words = text.split()
+    draw.shuffle(words)
+    return " ".join(words)
 
 
 def _inserted(text: str, sentence: str, draw: random.Random) -> str:

@@ -32,7 +32,7 @@ class TuningOptions(Options):
     planted: float = Field(
         0.0,
         ge=0,
-        description="answers with planted sentences (rbr.data.planting) a gold row that is trained on",
+        description="answers made of each gold row that is trained on, see rbr.data.planting",
     )
     balance: float = Field(
         0.0,

@@ -8,7 +8,7 @@ their wordings, and a grader that knows them by heart would grade them better th
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,6 @@ import torch
 from torch import nn
 from transformers import Trainer, TrainingArguments
 
-from rbr.data.planting import plant
 from rbr.data.rows import label_matrix
 from rbr.grading.encoder import (
     POOLED,
@@ -40,7 +39,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from transformers import PreTrainedModel, TrainerCallback
 
-    from rbr.data.rows import Labelled, Sentence
+    from rbr.data.planting import Planted
+    from rbr.data.rows import Labelled
     from rbr.grading.options import TuningOptions
 
 
@@ -169,14 +169,14 @@ def fine_tune(
     seed: int,
     callbacks: Sequence[TrainerCallback] = (),
     relations: Relations = UNRELATED,
-    sentences: Sequence[Sentence] = (),
+    augment: Callable[[Sequence[Labelled]], Sequence[Planted]] | None = None,
 ) -> Tuned:
     """Tune the first ``options.layers`` layers of a model together with one head a proposition.
 
     Args:
         checkpoints: folder from which an interrupted training resumes.
         relations: see ``rbr.grading.head.calibrated``.
-        sentences: planted in ``options.planted`` copies of each row that is trained on.
+        augment: makes of the rows that are trained on further ones, see ``rbr.data.planting.plant``.
 
     Returns:
         The tuned backbone and heads, calibrated on rows that are kept from training. Losses and
@@ -192,9 +192,7 @@ def fine_tune(
             layer.requires_grad_(False)
     held_out = validation_part(rows, options.validation_fraction, seed)
     train, validation = np.flatnonzero(~held_out).tolist(), np.flatnonzero(held_out).tolist()
-    planted = plant(
-        [rows[i] for i in train], sentences, round(options.planted * len(train)), relations, seed
-    )
+    planted = augment([rows[i] for i in train]) if augment else []
     train += range(len(rows), len(rows) + len(planted))
     every = [*rows, *planted]
     conversations, completions = (

@@ -235,6 +235,9 @@ REWARDS = [
     Bad("grader_accuracy", "per_proposition.jsonl", every(accuracy=NAN), f"*: accuracy: {NULL}", ""),
     Bad("grader_accuracy", "per_proposition.jsonl", nothing, "measured: propositions >= *", "0"),
     Bad("grader_accuracy", "per_proposition.jsonl", nothing, "measured: means >= 1 *", "0"),
+    Bad("grader_accuracy", "metrics.json", with_(nonsense_best_share=0.1),
+        "word salad: nonsense_best_share >= 0 *", "0.1"),
+    Bad("grader_accuracy", "metrics.json", all_values(NAN), f"word salad: *: {NULL}", "nan"),
     Bad("synthetic_comparisons", "train.jsonl", no_label, "labels: missing *", "train-hard_refusal"),
     Bad("synthetic_comparisons", "train.jsonl", first(completion=""),
         "completions: characters >= 1 *", "[0"),
@@ -294,6 +297,8 @@ TRAINED = [
     Bad("judge", "metrics.json", with_(refusal_accuracy=0.7), "held-out gold: refusal_accuracy >= *", "0.7"),
     Bad("judge", "metrics.json", with_(disallowed_accuracy=0.6),
         "held-out gold: disallowed_accuracy >= *", "0.6"),
+    Bad("judge", "metrics.json", with_(nonsense_best_share=0.1),
+        "held-out gold: nonsense_best_share >= 0 *", "0.1"),
     Bad("judge", "metrics.json", all_values(NAN), f"held-out gold: *: {NULL}", "nan"),
     *(
         Bad(artifact, "metrics.json", all_values(value), fails, found)

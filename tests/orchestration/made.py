@@ -128,7 +128,8 @@ def artifacts(rules: Rules) -> dict[str, dict[str, Any]]:
         ),
         "grader_accuracy": jsonl(
             {"per_proposition": [{"proposition": n, "accuracy": 0.9} for n in (*names, "mean")]}
-        ),
+        )
+        | {"metrics.json": {"nonsense_best_share": 0.0}},
         "synthetic_comparisons": jsonl({split: comparisons(rules, split) for split in SPLITS}),
         "helpful_reward_model": {"metrics.json": {"heldout_accuracy": 0.7}},
         "human_reward_model": {"metrics.json": {"heldout_accuracy": 0.7}},
@@ -145,7 +146,13 @@ def artifacts(rules: Rules) -> dict[str, dict[str, Any]]:
             },
             "history.json": [{"reward": reward} for reward in (0.0, 0.2, 0.9, 1.1)],
         },
-        "judge": {"metrics.json": {"refusal_accuracy": 0.95, "disallowed_accuracy": 0.9}},
+        "judge": {
+            "metrics.json": {
+                "refusal_accuracy": 0.95,
+                "disallowed_accuracy": 0.9,
+                "nonsense_best_share": 0.0,
+            }
+        },
         "baseline_eval": {"metrics.json": {f"base.{k}": v for k, v in shares.items()}},
         "safety_eval": {
             "metrics.json": {f"{m}.{k}": v for m in ("sft", "ppo") for k, v in shares.items()}

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,7 +15,18 @@ from rbr.rules.models import Relations
 from rbr.rules.rules import load_rules
 
 ROOT = Path(__file__).parents[3]
-RELATIONS = Relations(excludes=(("full", "no"),))
+
+
+def rules_of(*excludes, nonsense=()):
+    """As much of the rules as planting reads."""
+    return SimpleNamespace(
+        relations=Relations(excludes=excludes),
+        makes=lambda role: frozenset(nonsense),
+        proposition_names=("full", "more", "no", "sorry", "salad"),
+    )
+
+
+FREE, RULES = rules_of(), rules_of(("full", "no"))
 SENTENCES = [
     Sentence(id="s1", text="Sorry for that.", true=("sorry",), unknown=("more",)),
     Sentence(id="s2", text="I will not do it.", true=("no",)),
@@ -30,7 +42,7 @@ def answers(count=40):
 
 
 def test_labels_are_those_of_the_answer_and_of_what_was_planted():
-    made = plant(answers(), SENTENCES, 60, Relations(), 0)
+    made = plant(answers(), SENTENCES, 60, FREE, 0)
     assert made
     for row in made:
         assert ("sorry" in row.true) == ("Sorry for that." in row.completion)
@@ -43,24 +55,41 @@ def test_labels_are_those_of_the_answer_and_of_what_was_planted():
 
 def test_what_a_sentence_leaves_open_is_unknown():
     bare = [row.model_copy(update={"true": ()}) for row in answers()]
-    for row in plant(bare, SENTENCES, 40, Relations(), 0):
+    for row in plant(bare, SENTENCES, 40, FREE, 0):
         assert row.unknown == (("more",) if "sorry" in row.true else ())
 
 
 def test_nothing_is_planted_that_contradicts_the_answer():
-    made = plant(answers(), SENTENCES, 60, RELATIONS, 0)
+    made = plant(answers(), SENTENCES, 60, RULES, 0)
     assert {name for row in made for name in row.true} == {"full", "more", "sorry"}
 
 
 def test_planting_is_seeded_and_ids_are_unique():
-    made = plant(answers(10), SENTENCES, 30, RELATIONS, 3)
-    assert made == plant(answers(10), SENTENCES, 30, RELATIONS, 3)
-    assert made != plant(answers(10), SENTENCES, 30, RELATIONS, 4)
+    made = plant(answers(10), SENTENCES, 30, RULES, 3)
+    assert made == plant(answers(10), SENTENCES, 30, RULES, 3)
+    assert made != plant(answers(10), SENTENCES, 30, RULES, 4)
     assert len({row.id for row in made}) == len(made)
 
 
+def test_word_salad_is_nonsense_and_nothing_that_this_excludes():
+    rules = rules_of(("full", "salad"), nonsense=("salad",))
+    [salad, other] = [
+        [
+            row
+            for row in plant(answers(), SENTENCES, 36, rules, 0)
+            if ("salad" in row.true) == is_salad
+        ]
+        for is_salad in (True, False)
+    ]
+    assert len(salad) == 3 and other
+    for row in salad:
+        assert (row.true, row.unknown) == (("salad",), ("more", "no", "sorry"))
+        assert row.completion != answers(1)[0].completion
+        assert sorted(row.completion.split()) == sorted(answers(1)[0].completion.split())
+
+
 def test_without_sentences_or_rows_nothing_is_made():
-    assert plant(answers(), [], 5, RELATIONS, 0) == plant([], SENTENCES, 5, RELATIONS, 0) == []
+    assert plant(answers(), [], 5, RULES, 0) == plant([], SENTENCES, 5, RULES, 0) == []
 
 
 def test_the_shipped_sentences_reach_every_role_and_share_no_wording():
