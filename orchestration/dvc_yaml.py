@@ -20,7 +20,8 @@ from rbr.errors import RBRError
 from rbr.files import replacing
 
 HEADER = (
-    "# Made by `python -m orchestration.dvc_yaml` from the declarations in assets/: change those.\n"
+    "# Made by `python -m orchestration.dvc_yaml` from the declarations of the artifacts (assets/ in the\n"
+    "# code) and the profile's variants.\n"
 )
 CODE = "code"
 
