@@ -119,3 +119,5 @@ def diff(
         f"changed wordings: {count} proposition{'' if count == 1 else 's'};"
         f" grades made again: {changes.grades}"
     )
+    if changes.note:
+        common.console.print(changes.note)
