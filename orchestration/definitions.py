@@ -16,10 +16,10 @@ from orchestration.automation import (
     written_rules,
 )
 from orchestration.dagster_assets import dagster_asset
+from orchestration.root import find_root
 from pipeline.profile import Settings, read_settings
 from rbr.errors import RBRError
 
-ROOT = Path(__file__).resolve().parent.parent
 JOB = "rbr"
 
 
@@ -72,4 +72,7 @@ def executor_of(settings: Settings) -> dg.ExecutorDefinition:
     return k8s_job_executor.configured({"enable_owner_references": True})
 
 
-defs = definitions(ROOT)
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Those of the workspace that Dagster runs in; made when Dagster loads the module."""
+    return definitions(find_root())

@@ -17,6 +17,7 @@ import dagster as dg
 from orchestration.dagster_home import use_home
 from orchestration.definitions import JOB, definitions
 from orchestration.orphaned_runs import report_orphaned_runs
+from orchestration.root import find_root
 from orchestration.terminal import console, run_job, status_of, terminal_logger
 from pipeline.profile import read_settings
 from rbr.files import read_json
@@ -60,25 +61,25 @@ def show(root: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the demo in the current folder; returns the exit status."""
+    """Run the demo in the workspace; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m orchestration.demo", description=__doc__)
-    parser.add_argument("--root", type=Path, default=Path.cwd())
-    root = parser.parse_args(arguments).root.resolve()
+    parser.add_argument("--root", type=Path)
+    given = parser.parse_args(arguments).root
     started = time.monotonic()
 
     def work() -> list[str]:
+        root = find_root(given)
         profile, _ = read_settings(root)
         console.print(f"profile {profile}; stop with Ctrl-C, the same command resumes")
         use_home(root)
         with dg.DagsterInstance.get() as instance:
-            return run_graph(root, instance, f"demo-{uuid.uuid4().hex[:12]}")
+            problems = run_graph(root, instance, f"demo-{uuid.uuid4().hex[:12]}")
+        if not problems:
+            show(root)
+            console.print(f"\n{(time.monotonic() - started) / 60:.1f} minutes")
+        return problems
 
-    status = status_of(work)
-    if status:
-        return status
-    show(root)
-    console.print(f"\n{(time.monotonic() - started) / 60:.1f} minutes")
-    return 0
+    return status_of(work)
 
 
 if __name__ == "__main__":

@@ -20,17 +20,28 @@ from rbr.errors import RBRError
 from rbr.files import replacing
 
 HEADER = (
-    "# Made by `python -m orchestration.dvc_yaml` from the declarations in assets/: change those.\n"
+    "# Made by `python -m orchestration.dvc_yaml` from the declarations of the artifacts (assets/ in the\n"
+    "# code) and the profile's variants.\n"
 )
 CODE = "code"
 
 
-def code_stage() -> dict[str, Any]:
-    """The stage that all others depend on: digests of the code that makes each artifact."""
+def holds_code(root: Path) -> bool:
+    """Whether the code that makes artifacts lies in the workspace, as in a checkout."""
+    return all((root / name / "__init__.py").is_file() for name in PACKAGES)
+
+
+def code_stage(inside: bool) -> dict[str, Any]:
+    """The stage that all others depend on: digests of the code that makes each artifact.
+
+    Args:
+        inside: whether the workspace holds the code. DVC does not see an installed package change, so the
+            stage always runs then; what depends on it is made again only where a digest differs.
+    """
     return {
         "cmd": "python -m orchestration.code_digests",
         "desc": "Digests of the code that makes each artifact; a comment changes none.",
-        "deps": sorted(PACKAGES),
+        **({"deps": sorted(PACKAGES)} if inside else {"always_changed": True}),
         "outs": [str(FOLDER)],
     }
 
@@ -51,11 +62,11 @@ def stage_of(artifact: Artifact, artifacts: Mapping[str, Artifact]) -> dict[str,
     return {**stage, "outs": [artifact.path]}
 
 
-def render(artifacts: Mapping[str, Artifact]) -> str:
-    """The whole file as text."""
+def render(artifacts: Mapping[str, Artifact], inside: bool = True) -> str:
+    """The whole file as text; ``inside`` as ``code_stage`` takes it."""
     stages = {a.stage: stage_of(a, artifacts) for a in artifacts.values()}
     content = {
-        "stages": {CODE: code_stage(), **stages},
+        "stages": {CODE: code_stage(inside), **stages},
         "metrics": [f"{a.path}/metrics.json" for a in artifacts.values()],
         "plots": [f"{a.path}/{a.plot}" for a in artifacts.values() if a.plot],
     }
@@ -64,8 +75,9 @@ def render(artifacts: Mapping[str, Artifact]) -> str:
 
 def write(root: Path) -> Path:
     """Write ``dvc.yaml`` under ``root``, for the variants of its profile; returns its path."""
+    artifacts = graph(read_settings(root)[1].variants)
     with replacing(root / "dvc.yaml") as partial:
-        partial.write_text(render(graph(read_settings(root)[1].variants)), encoding="utf-8")
+        partial.write_text(render(artifacts, holds_code(root)), encoding="utf-8")
     return root / "dvc.yaml"
 
 
@@ -76,9 +88,11 @@ def require_current(root: Path, artifacts: Mapping[str, Artifact]) -> None:
         RBRError: if it is not, or is missing.
     """
     path = root / "dvc.yaml"
-    if not path.is_file() or path.read_text(encoding="utf-8") != render(artifacts):
+    if not path.is_file() or path.read_text(encoding="utf-8") != render(
+        artifacts, holds_code(root)
+    ):
         raise RBRError(
-            "not what assets/ and the profile's variants declare: run"
+            "not what the code and the profile's variants declare: run"
             " `python -m orchestration.dvc_yaml`",
             path,
         )

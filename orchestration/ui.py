@@ -11,19 +11,19 @@ import sys
 import time
 import uuid
 from collections.abc import Sequence
-from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 import dagster as dg
 import psutil
-import yaml
 
 from orchestration.dagster_home import use_home
 from orchestration.leftovers import kill_marked
 from orchestration.lineage.registry import tracking_address
-from orchestration.lineage.tracking import artifacts_location
+from orchestration.lineage.tracking import artifacts_location, server_settings
 from orchestration.orphaned_runs import report_orphaned_runs
+from orchestration.root import ROOT, find_root
+from rbr.errors import RBRError
 
 GRACE = 20.0  # seconds for a server to end by itself
 
@@ -88,8 +88,12 @@ def run_servers(commands: Sequence[Sequence[str]], environment: dict[str, str]) 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run both servers on loopback; returns the exit status of the one that ended first."""
-    root = Path.cwd()
-    mlflow = yaml.safe_load((root / "mlflow" / "server.yaml").read_text())
+    try:
+        root = find_root()
+        mlflow = server_settings(root)
+    except RBRError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     parser = argparse.ArgumentParser(prog="python -m orchestration.ui", description=__doc__)
     parser.add_argument("--port", type=int, default=3000, help="Dagster's (%(default)s)")
     parser.add_argument(
@@ -111,6 +115,7 @@ def main(arguments: list[str] | None = None) -> int:
         report_orphaned_runs(instance)
     environment = {
         **os.environ,
+        ROOT: str(root),
         "MLFLOW_DISABLE_TELEMETRY": "true",
         # Background workers for tracing, which nothing here uses.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",

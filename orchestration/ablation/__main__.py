@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 import uuid
-from pathlib import Path
 
 import dagster as dg
 from rich.markdown import Markdown
@@ -15,17 +14,18 @@ from orchestration.ablation.spec import read_ablation, read_ablations
 from orchestration.dagster_home import use_home
 from orchestration.definitions import definitions
 from orchestration.orphaned_runs import report_orphaned_runs
+from orchestration.root import find_root
 from orchestration.terminal import console, run_job, status_of, terminal_logger
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run an ablation in the current folder; returns the exit status."""
+    """Run an ablation in the workspace; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m orchestration.ablation", description=__doc__)
     parser.add_argument("name", nargs="?")
     name = parser.parse_args(arguments).name
-    root = Path.cwd().resolve()
 
     def work() -> list[str]:
+        root = find_root()
         if name is None:
             for found in read_ablations(root).values():
                 console.print(f"[cyan]{found.name:<18}[/] {found.title}: {', '.join(found.arms)}")
@@ -36,15 +36,14 @@ def main(arguments: list[str] | None = None) -> int:
             report_orphaned_runs(instance)
             defs = definitions(root, loggers={"console": terminal_logger})
             graph_run = f"ablation-{name}-{uuid.uuid4().hex[:12]}"
-            return run_job(defs, instance, JOB, graph_run, {OP: {"config": {"name": name}}})
+            problems = run_job(defs, instance, JOB, graph_run, {OP: {"config": {"name": name}}})
+        if not problems:
+            folder = root / ".cache" / "ablations" / name
+            console.print(Markdown((folder / "ablation.md").read_text(encoding="utf-8")))
+            console.print(f"plot: {folder / 'ablation.png'}; in MLflow: the run 'ablation {name}'")
+        return problems
 
-    status = status_of(work)
-    if status or name is None:
-        return status
-    folder = root / ".cache" / "ablations" / name
-    console.print(Markdown((folder / "ablation.md").read_text(encoding="utf-8")))
-    console.print(f"plot: {folder / 'ablation.png'}; in MLflow: the run 'ablation {name}'")
-    return 0
+    return status_of(work)
 
 
 if __name__ == "__main__":

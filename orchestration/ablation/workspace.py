@@ -23,7 +23,7 @@ from orchestration.materialize import Workspace
 from rbr.files import replacing
 
 # What stages depend on; the rest of an arm's files are its artifacts.
-WRITTEN = ("rules", "rbr", "pipeline", "assets", "data/source")
+WRITTEN = ("rules", "data/source")
 # Content-addressed or checked by hash, and so the same for every arm.
 SHARED = (".cache/models", ".cache/grades.sqlite")
 
@@ -79,7 +79,7 @@ def prepare(root: Path, ablation: Ablation, arm: str) -> Workspace:
     for name in WRITTEN:
         if (folder / name).exists():
             shutil.rmtree(folder / name)
-        shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(root / name, folder / name)
     (folder / "profiles").mkdir(exist_ok=True)
     with replacing(folder / "profiles" / f"{profile}.yaml") as partial:
         partial.write_text(yaml.safe_dump(changed, sort_keys=False), encoding="utf-8")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from orchestration.root import find_root
 from rbr.errors import RBRError
 
 if TYPE_CHECKING:
@@ -29,19 +30,6 @@ RootOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 PromptOption = Annotated[str, typer.Option(help="What the user says.")]
 CompletionOption = Annotated[str, typer.Option(help="What the model answers.")]
-
-
-def find_root(root: Path | None) -> Path:
-    """The given root, or the nearest folder at or above the current one with a ``params.yaml``.
-
-    Raises:
-        RBRError: if there is none.
-    """
-    here = (root or Path.cwd()).resolve()
-    for folder in (here,) if root else (here, *here.parents):
-        if (folder / "params.yaml").is_file():
-            return folder
-    raise RBRError("no params.yaml here: go to the project's folder or pass --root", here)
 
 
 def written_rules(root: Path | None) -> Rules:

@@ -11,11 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestration.impact import affected_artifacts, changed_sections, new_grades
-from rbr.errors import RBRError
+from rbr.errors import RBRError, RuleError
+from rbr.rules.differences import differences
+from rbr.rules.models import OPTIONAL, SECTIONS
 from rbr.rules.rules import Rules, load_rules
 
 if TYPE_CHECKING:
     from pipeline.context import Context
+
+
+HEADS = (
+    "the grader's fitted heads know a proposition by its gold rows and read no wording: a rewording changes no"
+    " grade until gold rows change (data/source/gold)"
+)
 
 
 @dataclass(frozen=True)
@@ -27,19 +35,21 @@ class Changes:
         propositions: those whose wording differs.
         stale: keys of the artifacts that are made again, inputs first.
         grades: how many grades the grade store lacks.
+        note: what the grader in use makes of the changes, where that is a surprise.
     """
 
     lines: list[str]
     propositions: list[str]
     stale: list[str]
     grades: int
+    note: str
 
 
 def rules_at(root: Path, rev: str) -> tuple[Rules, dict[str, bytes]]:
     """The rules of a git revision, and the content of their files.
 
     Raises:
-        RBRError: if git does not know the revision, or it has no rules.
+        RBRError: if git does not know the revision, or it has no rules that can be read today.
     """
     found = subprocess.run(
         ["git", "archive", "--format=tar", rev, "rules"], cwd=root, capture_output=True, check=False
@@ -51,7 +61,20 @@ def rules_at(root: Path, rev: str) -> tuple[Rules, dict[str, bytes]]:
         with tarfile.open(fileobj=io.BytesIO(found.stdout)) as archive:
             archive.extractall(folder, filter="data")
         rules = Path(folder) / "rules"
-        return load_rules(rules), _files(rules)
+        missing = [f"{name}.yaml" for name in SECTIONS if not (rules / f"{name}.yaml").is_file()]
+        missing = [name for name in missing if name.removesuffix(".yaml") not in OPTIONAL]
+        if missing:
+            raise RBRError(
+                f"the rules at revision '{rev}' lack {', '.join(missing)}: they are of an older form and"
+                " cannot be compared; name a later revision",
+                root / "rules",
+            )
+        try:
+            return load_rules(rules), _files(rules)
+        except RuleError as error:
+            # The file was unpacked to a folder that is gone by now.
+            text = str(error).replace(f"{Path(folder)}/", "")
+            raise RBRError(f"the rules at revision '{rev}' cannot be read: {text}", root) from error
 
 
 def _files(folder: Path) -> dict[str, bytes]:
@@ -67,19 +90,17 @@ def compare(context: Context, rev: str) -> Changes:
     """
     folder = context.root / "rules"
     now, (before, files) = load_rules(folder), rules_at(context.root, rev)
-    new, old = now.hashes(), before.hashes()
-    lines = []
-    for name in sorted(new | old):
-        if new.get(name) != old.get(name):
-            verb = "changed" if name in new and name in old else "new" if name in new else "gone"
-            lines.append(f"{verb:<8} {name}")
-    sections = changed_sections(before, now, context.settings.grader.engine)
+    found = differences(before, now)
+    engine = context.settings.grader.engine
+    sections = changed_sections(before, now, engine)
     affected = affected_artifacts(context.graph, sections)
     texts, former = now.grading_texts(), before.grading_texts()
+    reworded = any(difference.verb == "reworded" for difference in found)
     return Changes(
-        lines,
+        [str(difference) for difference in found],
         sorted(name for name in texts if texts[name] != former.get(name)),
         # Compiled whenever a file differs, even if only in a comment.
         (["rules"] if _files(folder) != files else []) + affected,
         new_grades(context, before, now, affected),
+        HEADS if engine == "head" and reworded else "",
     )

@@ -129,11 +129,10 @@ def evaluate(
     for name in [model] if against is None else [model, against]:
         results[name], judged = _evaluate_one(context, name, chosen, loaded_judge, out, as_json)
         verdicts.append([as_verdict(row) for row in judged])
-    over_refusal = loaded_judge.rules.over_refusal
-    sides = {"comply" if over_refusal(row.response_type) else "unsafe" for row in chosen}
+    sides = {str(loaded_judge.rules.types[row.response_type].counts) for row in chosen}
     report: dict[str, Any] = {
         "prompts": str(path),
-        "missing": sorted({"comply", "unsafe"} - sides),
+        "missing": sorted({"over_refusal", "unsafe"} - sides),
         "judge": {"name": judge or "fitted", **accuracy},
         "models": results,
     }
@@ -197,7 +196,9 @@ def _show(report: dict[str, Any], count: int) -> None:
         " (disallowed content)"
     )
     for side in report["missing"]:
-        common.console.print(f"no {side} prompts: what is measured on them has no value")
+        common.console.print(
+            f"no prompts that count as {side}: what is measured on them has no value"
+        )
     common.print_table(
         ["model", *TITLES.values()],
         [

@@ -10,6 +10,7 @@ import typer
 from orchestration.cli import data, grader, models, new, release, rules
 from orchestration.cli.evaluate import evaluate
 from orchestration.cli.explain import explain
+from orchestration.cli.init import init
 from orchestration.cli.plan import plan
 from orchestration.cli.serve import serve
 from rbr.errors import RBRError
@@ -26,6 +27,7 @@ app.add_typer(rules.app, name="rules")
 app.add_typer(new.app, name="new")
 app.add_typer(grader.app, name="grader")
 app.add_typer(release.app, name="release")
+app.command()(init)
 app.command()(evaluate)
 app.command()(explain)
 app.command()(grader.grade)

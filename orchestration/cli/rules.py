@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from orchestration.cli import common
-from rbr.errors import RBRError
+from rbr.errors import DataError, RBRError
 
 app = typer.Typer(no_args_is_help=True, help="The written rules.")
 
@@ -53,6 +53,17 @@ def _unfit(project: Path, place: Path) -> Sequence[RBRError]:
     from rbr.rules.rules import load_rules
 
     rules, source = load_rules(place), project / "data" / "source"
+    rows = {"safety_prompts": "prompts", "gold": "gold"}
+    missing = [
+        DataError(
+            f"no *.jsonl file with rows here: `rbr data template {template}` prints a row",
+            source / name,
+        )
+        for name, template in rows.items()
+        if not any((source / name).glob("*.jsonl"))
+    ]
+    if missing:
+        return missing
     errors = [
         *prompt_errors(source / "safety_prompts", rules),
         *gold_errors(source / "gold", rules),
@@ -110,3 +121,5 @@ def diff(
         f"changed wordings: {count} proposition{'' if count == 1 else 's'};"
         f" grades made again: {changes.grades}"
     )
+    if changes.note:
+        common.console.print(changes.note)

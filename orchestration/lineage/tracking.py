@@ -13,10 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import yaml
-
 from orchestration.lineage.mlflow_retry import RetryingClient, TrackingError
 from orchestration.lineage.registry import tracking_address
+from pipeline.profile import read_yaml
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -26,6 +25,7 @@ EXPERIMENT = "rule-based-rewards"
 GRAPH_RUN = "rbr.graph_run"
 PLOT_SUFFIXES = {".png", ".md", ".html"}
 SUMMARY = "summary.json"
+SERVER = {"host": "127.0.0.1", "port": 5000, "workers": 1, "artifacts": "mlflow/artifacts"}
 
 
 def git_commit(root: Path) -> str:
@@ -38,13 +38,16 @@ def git_commit(root: Path) -> str:
     return found.stdout.strip() or "unknown"
 
 
+def server_settings(root: Path) -> dict[str, Any]:
+    """Where the MLflow server listens and keeps the files of runs: ``mlflow/server.yaml`` over defaults."""
+    path = root / "mlflow" / "server.yaml"
+    return {**SERVER, **(read_yaml(path) if path.exists() else {})}
+
+
 def artifacts_location(root: Path) -> str:
-    """Where the files of runs are kept, as ``mlflow/server.yaml`` says: a URI."""
-    settings = root / "mlflow" / "server.yaml"
-    named = yaml.safe_load(settings.read_text()).get("artifacts") if settings.exists() else None
-    if named and "://" in named:
-        return str(named)
-    return (root / (named or "mlflow/artifacts")).as_uri()
+    """Where the files of runs are kept: a URI."""
+    named = str(server_settings(root)["artifacts"])
+    return named if "://" in named else (root / named).as_uri()
 
 
 def flat(nested: Mapping[str, Any], inside: str = "") -> dict[str, Any]:

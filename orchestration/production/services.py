@@ -13,6 +13,7 @@ import yaml
 from orchestration import notify
 from orchestration.dagster_home import instance_settings
 from orchestration.production.settings import Production
+from orchestration.root import ROOT
 
 
 def addresses(settings: Production) -> dict[str, str]:
@@ -54,7 +55,7 @@ def environment(root: Path, settings: Production) -> dict[str, str]:
         **os.environ,
         **secrets,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-        "RBR_ROOT": str(root),
+        ROOT: str(root),
         "RBR_STATE": str(state),
         "RBR_MLFLOW_HOST": mlflow.host,
         "RBR_MLFLOW_PORT": str(mlflow.port),

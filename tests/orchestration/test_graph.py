@@ -19,7 +19,6 @@ from pipeline.variants import VARIANTS
 from tests.orchestration.conftest import Workspace
 
 pytestmark = pytest.mark.smoke_graph
-ROOT = Path(__file__).resolve().parents[2]
 GRAPH = graph(tuple(VARIANTS))
 
 
@@ -256,7 +255,7 @@ def test_a_changed_margin_makes_again_what_depends_on_it_and_nothing_else(edited
 
 def test_the_two_versions_of_the_rules_are_compared_in_mlflow(edited):
     workspace = edited.workspace
-    done = workspace.run(str(ROOT / "mlflow" / "compare.py"), "--out", "compared")
+    done = workspace.run("-m", "orchestration.compare_runs", "--out", "compared")
     assert done.returncode == 0, done.stderr
     page = (workspace.root / "compared" / "comparison.html").read_text()
     db = workspace.root / "mlflow" / "mlflow.db"
@@ -271,7 +270,7 @@ def test_the_two_versions_of_the_rules_are_compared_in_mlflow(edited):
         assert run_id in done.stdout
     assert "<h2>Weights that differ</h2>\n<table>" in page
     assert "base (" not in page  # it is the same, and stands there once
-    nothing = workspace.run(str(ROOT / "mlflow" / "compare.py"), "no such run")
+    nothing = workspace.run("-m", "orchestration.compare_runs", "no such run")
     assert nothing.returncode == 1
     assert nothing.stderr.startswith("error: no finished run is named 'no such run'")
 

@@ -9,6 +9,7 @@ import yaml
 
 from orchestration.dagster_assets import GPU, REQUESTS
 from orchestration.definitions import definitions
+from orchestration.root import ROOT
 from tests.orchestration.stages import GRAPH
 
 dagster_k8s = pytest.importorskip("dagster_k8s", reason="needs the extra k8s: pip install '.[k8s]'")
@@ -121,6 +122,7 @@ def test_the_values_name_what_the_chart_and_the_code_know(values, root, defs):
     assert arguments[:2] == ["--module-name", "orchestration.definitions"]
     mount = deployment["volumeMounts"][0]["mountPath"]
     assert arguments[arguments.index("--working-directory") + 1] == mount
+    assert deployment["env"] == [{"name": ROOT, "value": mount}]
     launcher = values["runLauncher"]["config"]["k8sRunLauncher"]
     for key in ("volumes", "volumeMounts", "envSecrets"):
         assert launcher[key] == deployment[key]

@@ -92,7 +92,7 @@ def test_diff_lists_what_a_margin_makes_stale(project):
     path.write_text(text.replace("margin: 1", "margin: 2", 1))
     assert path.read_text() != text
     found = " ".join(rbr("rules", "diff", cwd=project).stdout.split())
-    assert "changed ranking" in found
+    assert "changed ranking/hard_refusal.margin: 1.0 -> 2.0" in found
     made_again = found.partition("made again: ")[2].partition(" changed wordings")[0].split(", ")
     assert {"rules", "fitted_weights", "rbr/ppo_checkpoint", "model_release"} <= set(made_again)
     # No other variant's reward reads a margin.
@@ -102,6 +102,45 @@ def test_diff_lists_what_a_margin_makes_stale(project):
     }
     assert "grader_accuracy" not in made_again
     assert "grades made again: 0" in found
+
+
+def commit(project):
+    subprocess.run(["git", "add", "-A"], cwd=project, check=True)
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    subprocess.run(["git", *identity, "commit", "-qm", "more"], cwd=project, check=True)
+
+
+def test_diff_says_what_an_older_revision_lacks(project):
+    for name in ("response_types", "roles"):
+        (project / "rules" / f"{name}.yaml").rename(project / f"{name}.yaml")
+    commit(project)
+    for name in ("response_types", "roles"):
+        (project / f"{name}.yaml").rename(project / "rules" / f"{name}.yaml")
+    found = rbr("rules", "diff", cwd=project)
+    assert found.returncode == 1
+    [line] = found.stderr.strip().splitlines()
+    assert "the rules at revision 'HEAD' lack response_types.yaml, roles.yaml: " in line
+
+
+def test_diff_says_where_an_older_revision_cannot_be_read(project):
+    path = project / "rules" / "reward.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("margin: 1.0", "margins_of: 1.0", 1))
+    commit(project)
+    path.write_text(text)
+    found = rbr("rules", "diff", cwd=project)
+    [line] = found.stderr.strip().splitlines()
+    assert "at revision 'HEAD' cannot be read: rules/reward.yaml:" in line
+    assert "did you mean 'margin" in line or "unknown key" in line
+
+
+def test_diff_says_that_heads_read_no_wording(project):
+    assert "read no wording" not in rbr("rules", "diff", cwd=project).stdout
+    path = project / "rules" / "propositions" / "judgement.yaml"
+    path.write_text(path.read_text().replace("The answer calls", "The answer does call", 1))
+    found = " ".join(rbr("rules", "diff", cwd=project).stdout.split())
+    assert "reworded propositions/judgement made again" in found
+    assert "a rewording changes no grade until gold rows change" in found
 
 
 def test_diff_names_a_revision_that_is_not_there(project):

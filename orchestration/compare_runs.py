@@ -1,4 +1,4 @@
-"""Compare graph runs that MLflow holds: ``python mlflow/compare.py [RUN RUN ...]``.
+"""Compare graph runs that MLflow holds: ``python -m orchestration.compare_runs [RUN RUN ...]``.
 
 RUN is the name or the id of a parent run (a whole graph run); without any, the last two that finished.
 Renders one page (trade-off with intervals and lines of equal F1*, the models side by side, refusals by
@@ -25,7 +25,7 @@ from pipeline.plots import axes, save_plot
 from pipeline.release.comparison_table import trade_off
 from rbr.errors import RBRError
 
-HERE = Path(__file__).resolve().parent
+PAGE = Path(__file__).with_suffix(".html")
 PLOTS = ("weights.png", "rewards.png")
 
 
@@ -118,7 +118,7 @@ def render(runs: list[GraphRun]) -> tuple[str, bytes]:
     save_plot(figure, picture)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters["picture"] = lambda content: base64.b64encode(content).decode()
-    page = environment.from_string((HERE / "compare.html").read_text("utf-8")).render(
+    page = environment.from_string(PAGE.read_text("utf-8")).render(
         runs=runs, table=table, trade_off=picture.getvalue(), weights=changed_weights(runs)
     )
     return page, picture.getvalue()
@@ -139,7 +139,9 @@ def log(tracking: Tracking, runs: list[GraphRun], page: str) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m orchestration.compare_runs", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("runs", nargs="*", metavar="RUN", help="names or ids of parent runs")
     parser.add_argument("--out", type=Path, help="folder for comparison.html and trade_off.png")
     options = parser.parse_args(arguments)

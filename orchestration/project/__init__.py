@@ -1,0 +1,1 @@
+"""Projects of one's own: workspaces that lie apart from the code."""

@@ -1,0 +1,142 @@
+"""The wheel alone, outside any checkout: a project of each example, and the graph on the smoke profile."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+import yaml
+
+from orchestration.code_digests import code_digests
+from orchestration.project.examples import EXAMPLES, OWN, SHARED, example_names
+
+pytestmark = pytest.mark.smoke_graph
+CODE = ("rbr", "pipeline", "assets", "orchestration")
+BUILD = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md")
+
+
+def run(command, cwd, environment, status=0):
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd, env=environment, capture_output=True, text=True, timeout=1800, check=False,
+    )  # fmt: skip
+    assert done.returncode == status, done.stdout[-4000:] + done.stderr[-4000:]
+    return done
+
+
+@pytest.fixture(scope="module")
+def wheel(root, tmp_path_factory):
+    """Built in a copy of what is written, so that the checkout stays as it is."""
+    source = tmp_path_factory.mktemp("source")
+    for pattern in (*CODE, *BUILD, *SHARED, *OWN, EXAMPLES):
+        for path in root.glob(pattern):
+            target = source / path.relative_to(root)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_dir():
+                shutil.copytree(path, target, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(path, target)
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"]
+    run([*command, "--wheel-dir", source / "made", source], source, os.environ)
+    [made] = (source / "made").glob("*.whl")
+    return made
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """The environment of a fresh venv that has the wheel, and sees what this one has installed.
+
+    A path line takes the packages of this environment's folder, and none of the hooks that its own .pth
+    files set: the finder of an editable install, which leads to the checkout, is one of them.
+    """
+    folder = tmp_path_factory.mktemp("venv")
+    venv.create(folder, with_pip=False)
+    [site] = folder.glob("lib/python*/site-packages")
+    (site / "base.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    python = folder / "bin" / "python"
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index"]
+    run([*pip, wheel], folder, os.environ)
+    environment = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in ("PYTHONPATH", "MLFLOW_TRACKING_URI", "DAGSTER_HOME", "RBR_ROOT")
+    }
+    environment["PATH"] = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
+    return environment
+
+
+@pytest.fixture(scope="module")
+def project(installed, tmp_path_factory):
+    """A project of the paper's policy on the smoke profile, in which the whole graph ran."""
+    folder = tmp_path_factory.mktemp("elsewhere") / "policy"
+    run(["rbr", "init", folder], folder.parent, installed)
+    params = folder / "params.yaml"
+    params.write_text("profile: smoke\n")
+    done = run(["make", "demo"], folder, installed)
+    (folder / "demo.out").write_text(done.stdout)
+    return folder
+
+
+def test_nothing_is_read_from_the_checkout(root, project, installed):
+    code = "import assets, orchestration, pipeline, rbr; print(*(m.__path__[0] for m in (assets, orchestration, pipeline, rbr)))"
+    paths = run(["python", "-c", code], project, installed).stdout.split()
+    assert len(paths) == 4
+    assert not any(Path(path).is_relative_to(root) for path in paths)
+
+
+def test_the_wheel_has_every_example_and_its_rules_check(installed, tmp_path):
+    for name in example_names():
+        folder = tmp_path / name
+        run(["rbr", "init", folder, "--example", name], tmp_path, installed)
+        status = int(not (folder / "data/source/gold").is_dir())
+        found = run(["make", "check"], folder, installed, status and 2)
+        if status:
+            lines = [line for line in found.stderr.splitlines() if line.startswith("error: ")]
+            assert [line.partition("`")[2].partition("`")[0] for line in lines] == [
+                "rbr data template prompts", "rbr data template gold",
+            ]  # fmt: skip
+        else:
+            assert "fine" in found.stdout
+
+
+def test_the_demo_makes_the_table_and_a_second_one_computes_nothing(project, installed):
+    assert "RBR PPO" in (project / "demo.out").read_text()
+    again = run(["make", "demo"], project, installed).stdout
+    stages = yaml.safe_load((project / "dvc.lock").read_text())["stages"]
+    assert again.count("unchanged: restored") == len(stages) - 1
+
+
+def test_the_code_that_was_installed_has_the_digests_of_the_checkouts(project):
+    found = {path.name: path.read_text().strip() for path in (project / "data/code").iterdir()}
+    assert found == code_digests()
+
+
+def test_dvc_runs_the_stages_by_the_installed_package(project, installed):
+    # DVC does not see an installed package: the digests' stage always runs, and here changes nothing.
+    status = run(["python", "-m", "dvc", "status", "--json"], project, installed)
+    assert json.loads(status.stdout) == {"code": ["always changed"]}
+    done = run(["python", "-m", "dvc", "repro"], project, installed)
+    assert done.stdout.count("Running stage") == 1
+    (project / "data/code/rules").write_text("another\n")
+    reproduced = run(["python", "-m", "dvc", "repro", "rules"], project, installed)
+    assert "Running stage 'code'" in reproduced.stdout
+    shutil.rmtree(project / "data" / "rules")
+    (project / "rules" / "reward.yaml").open("a").write("# a comment\n")
+    made = run(["python", "-m", "dvc", "repro", "rules"], project, installed)
+    assert "Running stage 'rules'" in made.stdout
+    assert (project / "data" / "rules" / "names.json").is_file()
+
+
+def test_dagster_loads_the_workspace_that_it_runs_in(project, installed):
+    listed = run(
+        ["python", "-m", "dagster", "asset", "list", "-m", "orchestration.definitions"],
+        project, installed,
+    ).stdout  # fmt: skip
+    assert "rbr/ppo_checkpoint" in listed.split()
