@@ -21,7 +21,16 @@ from rbr.models.load import load_causal, load_tokenizer, messages, prompt_text
 from rbr.models.trainer import common_arguments, per_process, run_training, save_model
 from rbr.models.trunk import train_upper_layers
 from rbr.training.options import RLOptions
+from rbr.training.overlap import GradesAhead
 from rbr.training.ppo import PPOTrainer
+
+
+class GRPOTrainer(GradesAhead, trl.GRPOTrainer):  # type: ignore[misc]
+    """TRL's, whose answers are graded as they are finished."""
+
+
+class RLOOTrainer(GradesAhead, trl.RLOOTrainer):  # type: ignore[misc]
+    """TRL's, whose answers are graded as they are finished."""
 
 
 def mixed_prompts(
@@ -145,8 +154,8 @@ def algorithm(options: RLOptions, trunk: int) -> tuple[Callable[..., Any], Calla
         trainer = partial(PPOTrainer, options=options, trunk_layers=trunk)
         return trainer, partial(trl.GRPOConfig, beta=0.0)
     trainer, config = {
-        "grpo": (trl.GRPOTrainer, trl.GRPOConfig),
-        "rloo": (trl.RLOOTrainer, trl.RLOOConfig),
+        "grpo": (GRPOTrainer, trl.GRPOConfig),
+        "rloo": (RLOOTrainer, trl.RLOOConfig),
     }[options.algorithm]
     return trainer, partial(config, beta=options.kl_coefficient)
 
