@@ -102,7 +102,9 @@ def test_rows_are_those_that_the_artifacts_hold(laptop):
         composed(own, rules, options.bad_per_prompt, 0, split) for split, own in chosen.items()
     ]
     assert laptop.rows.comparisons == sum(map(len, drafts))
-    requests = requested(chosen["train"], rules, options.generated_share, seed)
+    requests = requested(
+        chosen["train"], rules, options.generated_share, options.bad_per_prompt, seed
+    )
     assert laptop.rows.requests == pytest.approx(len(requests), rel=0.15)
     assert laptop.rows.episodes == SETTINGS.rl.steps * SETTINGS.rl.prompts_per_step
 
