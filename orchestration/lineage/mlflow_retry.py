@@ -84,6 +84,18 @@ class RetryingClient:
             **options,
         )
 
+    def register_prompt(
+        self, name: str, template: Any, tags: Mapping[str, Any] | None = None, **options: Any
+    ) -> Any:
+        def find() -> Any:
+            latest = self._client.load_prompt(
+                f"prompts:/{name}@latest", allow_missing=True, cache_ttl_seconds=0
+            )
+            return latest if latest and latest.template == template else None
+
+        register = self._client.register_prompt
+        return self._create(register, find, name, template, tags=dict(tags or {}), **options)
+
     def _create(
         self, create: Callable[..., Any], find: Callable[[], Any], *args: Any, **kwargs: Any
     ) -> Any:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import yaml
 
 from orchestration.lineage.mlflow_retry import RetryingClient, TrackingError
+from orchestration.lineage.prompts import register_prompts
 from orchestration.lineage.registry import tracking_address
 
 if TYPE_CHECKING:
@@ -92,6 +93,9 @@ class StepRun:
         import pandas as pd
 
         self._client.log_table(self.run_id, pd.DataFrame(rows), artifact_file=f"{name}.json")
+
+    def prompts(self, templates: Mapping[str, str], identities: Mapping[str, str]) -> None:
+        register_prompts(self._client, self.run_id, templates, identities, self._log)
 
     def log(self, text: str) -> None:
         self._log(text)
