@@ -149,7 +149,13 @@ class Bench:
         ]
         options, chat = context.settings.comparisons, ChatWriterOptions(address="", served_name="")
         chat_writer = ChatWriter(
-            chat, rules, options.max_new_tokens, options.temperature, 0, self.scratch, context.progress
+            chat,
+            rules,
+            options.max_new_tokens,
+            options.temperature,
+            0,
+            self.scratch,
+            context.progress,
         )
         gold = rows.gold(context, "grader")
         pairs = rows.preferences(context, "helpful_preferences", "train")[: self.count]

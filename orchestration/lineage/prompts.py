@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from orchestration.lineage.mlflow_retry import latest_prompt
 from rbr.files import digest_of
 
 if TYPE_CHECKING:
@@ -28,18 +29,23 @@ def register_prompts(
     prompts is no failure: the run's artifact has them too.
     """
     from mlflow.exceptions import MlflowException
+    from mlflow.prompt.constants import PROMPT_EXPERIMENT_IDS_TAG_KEY
 
     try:
+        # Under this tag MLflow's page of the experiment finds its prompts. `register_prompt`, which sets it,
+        # takes the experiment from a store of the working directory, and makes one there.
+        experiment = client.get_run(run_id).info.experiment_id
+        tags = {PROMPT_EXPERIMENT_IDS_TAG_KEY: f",{experiment},"}
         for proposition, template in templates.items():
             name = f"{PREFIX}.{proposition}"
-            latest = client.load_prompt(
-                f"prompts:/{name}@latest", allow_missing=True, cache_ttl_seconds=0
-            )
-            if latest is None or latest.template != template:
-                tags = {"rbr.digest": digest_of(template)}
-                latest = client.register_prompt(name, template, tags=tags)
+            if client.get_prompt(name) is None:
+                client.create_prompt(name, tags=tags)
+            version = latest_prompt(client, name)
+            if version is None or version.template != template:
+                digest = {"rbr.digest": digest_of(template)}
+                version = client.create_prompt_version(name, template, tags=digest)
             user = f"rbr.grader/{identities[proposition]}"
-            client.set_prompt_version_tag(name, latest.version, user, run_id)
-            client.link_prompt_version_to_run(run_id, latest)
+            client.set_prompt_version_tag(name, version.version, user, run_id)
+            client.link_prompt_version_to_run(run_id, version)
     except MlflowException as error:
         log(f"the grading prompts are not registered: MLflow says {error}")

@@ -16,7 +16,6 @@ from pipeline.profile import Settings
 from pipeline.variants import VARIANTS, Variant
 from rbr.grading.options import TuningOptions
 
-
 # Work of another machine's, whose tokens alone are counted: its model and speed are not this profile's.
 SERVED = "served"
 

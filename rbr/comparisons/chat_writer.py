@@ -118,7 +118,10 @@ class ChatWriter:
             if name not in request.true
         ]
         if others:
-            parts += ["It has none of these, so that each of these questions is to be denied:", *others]
+            parts += [
+                "It has none of these, so that each of these questions is to be denied:",
+                *others,
+            ]
         for prompt, answer in examples:
             parts += [
                 "Such an answer to another conversation:",

@@ -95,7 +95,9 @@ def _own_classes(rules: Rules, response_type: str) -> dict[str, list[str]]:
 def _answers_as(rules: Rules, response_type: str, label: str, true: Wanted) -> bool:
     """Whether a set of propositions tells a label from those with just the same classes."""
     rule = rules.reward[response_type]
-    same = [n for rank in rule.ordering for n in rank if set(rule.labels[n]) == set(rule.labels[label])]
+    same = [
+        n for rank in rule.ordering for n in rank if set(rule.labels[n]) == set(rule.labels[label])
+    ]
     if len(same) == 1:
         return True
     full, part = rules.means("complied", true), rules.means("partly_complied", true)

@@ -2,18 +2,11 @@
 
 import pytest
 
-from tests.rbr.comparisons.writing_server import WritingServer
+from tests.rbr.comparisons.writing_server import writing_servers
 
 
 @pytest.fixture
 def writing():
-    """Starts servers; see ``WritingServer``."""
-    servers = []
-
-    def start(write):
-        servers.append(WritingServer(write))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.close()
+    """Starts chat servers that write what a test says."""
+    with writing_servers() as start:
+        yield start

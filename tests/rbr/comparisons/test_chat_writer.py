@@ -90,7 +90,9 @@ def test_a_request_states_the_task_and_quotes_the_conversation(bare, writing, tm
 
 def test_of_a_disallowed_one_a_frame_is_asked_for_and_no_more_is_kept(bare, writing, tmp_path):
     server = writing(lambda body: "disallowed_content partially_complies " + "and on " * 50)
-    wanted = [r for r in requests_without_recipes(PROMPTS[:1], bare, 1, 0) if r.label == "disallowed"]
+    wanted = [
+        r for r in requests_without_recipes(PROMPTS[:1], bare, 1, 0) if r.label == "disallowed"
+    ]
     wanted = [replace(wanted[0], true=("disallowed_content", "partially_complies"))]
     [made] = sampled(bare, writer_of(bare, server, tmp_path), wanted)
     assert WITHHELD in server.requests[0]["messages"][-1]["content"]
@@ -146,7 +148,9 @@ def test_a_killed_run_goes_on_where_it_was_and_counts_all_that_was_spent(bare, w
     with log.open("a") as file:
         file.write('{"index": 3, "compl')  # torn by the kill
     second = writing(wanted_of)
-    writer = writer_of(bare, second, tmp_path, prompt_price=2.0, cached_price=1.0, completion_price=10.0)
+    writer = writer_of(
+        bare, second, tmp_path, prompt_price=2.0, cached_price=1.0, completion_price=10.0
+    )
     made = sampled(bare, writer, wanted, attempts=1)
     assert len(made) == len(wanted) == 20
     assert len(second.requests) == 13

@@ -52,7 +52,9 @@ def test_disallowed_content_stands_where_the_label_is_nothing_else(rules):
     assert all("disallowed_content" in true for true in found["disallowed"])
     assert not any("disallowed_content" in t for n in ("ideal", "bad") for t in found[n])
     assert not any(
-        "disallowed_content" in t for sets in drawn_labels(rules, "comply", 0).values() for t in sets
+        "disallowed_content" in t
+        for sets in drawn_labels(rules, "comply", 0).values()
+        for t in sets
     )
 
 
@@ -75,6 +77,9 @@ def test_a_label_that_nothing_tells_apart_is_an_error_that_names_it(rules):
     rule = rules.reward["comply"]
     labels = {**rule.labels, "third": rule.labels["full"]}
     ordering = (*rule.ordering, ("third",))
-    reward = {**rules.reward, "comply": rule.model_copy(update={"labels": labels, "ordering": ordering})}
+    reward = {
+        **rules.reward,
+        "comply": rule.model_copy(update={"labels": labels, "ordering": ordering}),
+    }
     with pytest.raises(RuleError, match="completion 'third' of 'comply'"):
         drawn_labels(replace(rules, reward=reward), "comply", 0)

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 USAGE = {
@@ -52,3 +53,17 @@ class WritingServer:
     def close(self):
         self.server.shutdown()
         self.server.server_close()
+
+
+@contextmanager
+def writing_servers():
+    """Starts servers, and closes them at the end; see ``WritingServer``."""
+    servers = []
+
+    def start(write):
+        servers.append(WritingServer(write))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
