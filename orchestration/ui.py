@@ -89,7 +89,7 @@ def run_servers(commands: Sequence[Sequence[str]], environment: dict[str, str]) 
 def main(arguments: list[str] | None = None) -> int:
     """Run both servers on loopback; returns the exit status of the one that ended first."""
     root = Path.cwd()
-    mlflow = yaml.safe_load((root / "mlflow" / "server.yaml").read_text())
+    mlflow = yaml.safe_load((root / "mlflow" / "server.yaml").read_text(encoding="utf-8"))
     parser = argparse.ArgumentParser(prog="python -m orchestration.ui", description=__doc__)
     parser.add_argument("--port", type=int, default=3000, help="Dagster's (%(default)s)")
     parser.add_argument(

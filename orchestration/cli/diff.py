@@ -41,9 +41,11 @@ def rules_at(root: Path, rev: str) -> tuple[Rules, dict[str, bytes]]:
     Raises:
         RBRError: if git does not know the revision, or it has no rules.
     """
-    found = subprocess.run(
-        ["git", "archive", "--format=tar", rev, "rules"], cwd=root, capture_output=True, check=False
-    )
+    command = ["git", "archive", "--format=tar", rev, "rules"]
+    try:
+        found = subprocess.run(command, cwd=root, capture_output=True, check=False)
+    except FileNotFoundError as error:
+        raise RBRError(f"no rules at revision '{rev}': install git", root) from error
     if found.returncode:
         reason = (found.stderr.decode(errors="replace").strip() or "git failed").splitlines()[-1]
         raise RBRError(f"no rules at revision '{rev}': {reason}", root)

@@ -42,7 +42,11 @@ def git_commit(root: Path) -> str:
 def artifacts_location(root: Path) -> str:
     """Where the files of runs are kept, as ``mlflow/server.yaml`` says: a URI."""
     settings = root / "mlflow" / "server.yaml"
-    named = yaml.safe_load(settings.read_text()).get("artifacts") if settings.exists() else None
+    named = (
+        yaml.safe_load(settings.read_text(encoding="utf-8")).get("artifacts")
+        if settings.exists()
+        else None
+    )
     if named and "://" in named:
         return str(named)
     return (root / (named or "mlflow/artifacts")).as_uri()

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from rbr.data.rows import Message
 from rbr.grading.base import Array, Conversation, Grader, Probabilities, Progress
 
-Answer = tuple[Conversation, str]
+Answer = tuple[tuple[Message, ...], str]
 
 
 class AheadGrader:

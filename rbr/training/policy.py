@@ -153,11 +153,12 @@ def algorithm(options: RLOptions, trunk: int) -> tuple[Callable[..., Any], Calla
     if options.algorithm == "ppo":
         trainer = partial(PPOTrainer, options=options, trunk_layers=trunk)
         return trainer, partial(trl.GRPOConfig, beta=0.0)
-    trainer, config = {
+    others: dict[str, tuple[Any, Any]] = {
         "grpo": (GRPOTrainer, trl.GRPOConfig),
         "rloo": (RLOOTrainer, trl.RLOOConfig),
-    }[options.algorithm]
-    return trainer, partial(config, beta=options.kl_coefficient)
+    }
+    other, config = others[options.algorithm]
+    return other, partial(config, beta=options.kl_coefficient)
 
 
 def shared_arguments(options: RLOptions, checkpoints: Path, seed: int) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def test_rewards_and_metrics_are_those_of_grading_afterwards(tiny, tmp_path, rul
 
 
 def test_every_answer_is_announced_as_it_ends_with_its_own_prompt(tiny, tmp_path, rules):
-    trainer = trainer_of(tiny, tmp_path, max_completion_length=12, eos_token="x")
+    trainer = trainer_of(tiny, tmp_path, max_completion_length=12)
     seen, at_end = [], []
 
     class Reward:
