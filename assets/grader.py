@@ -36,12 +36,16 @@ def grader(context: Context, output: Path) -> Mapping[str, float]:
 def fit_yes_no(context: Context, rules: Rules, output: Path) -> Mapping[str, float]:
     """Choose the prompts and the calibration of a yes/no engine on the grader's gold rows."""
     from rbr.grading.load import make_engine
-    from rbr.grading.yesno import fit_prompts, save_prompts
+    from rbr.grading.yesno import YesNoGrader, fit_prompts, save_prompts
 
     options = context.settings.grader
     train = rows.gold(context, "grader")
     random.Random(context.settings.seed).shuffle(train)
     train = train[: options.prompt_rows]
     engine = make_engine(options, context.path("base_model"))
-    save_prompts(output, fit_prompts(engine, rules, train))
+    prompts = fit_prompts(engine, rules, train)
+    save_prompts(output, prompts)
+    fitted = YesNoGrader(engine, rules, prompts)
+    identities = {name: fitted.identity(name) for name in fitted.propositions}
+    context.run.prompts(fitted.templates(), identities)
     return {"gold_rows": len(train)}

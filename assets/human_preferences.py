@@ -10,6 +10,7 @@ from pipeline.artifact import artifact
 from pipeline.compiled_rules import compiled_rules
 from pipeline.context import Context
 from pipeline.gates import Part, one_of, preference_pairs, split_files
+from rbr.comparisons.synthetic import without_generated
 from rbr.data.preferences import simulated_preferences
 from rbr.files import write_rows
 
@@ -29,8 +30,7 @@ def human_preferences(context: Context, output: Path) -> Mapping[str, float]:
     metrics: dict[str, float] = {"overcaution": settings.overcaution, "noise": settings.noise}
     for number, split in enumerate(SPLITS):
         pairs = simulated_preferences(
-            # Composed ones alone: what the base model wrote has the grader's label, not people's.
-            [row for row in rows.comparisons(context, split) if row.source != "generated"],
+            without_generated(rows.comparisons(context, split)),
             rules,
             settings.overcaution,
             settings.noise,

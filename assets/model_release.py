@@ -55,7 +55,7 @@ def model_release(context: Context, output: Path) -> Mapping[str, float]:
     }
     table = comparison(base, results, read_json(context.path("judge") / "metrics.json"))
     write_json(output / "comparison.json", table)
-    (output / "model_card.md").write_text(model_card(context, table))
+    (output / "model_card.md").write_text(model_card(context, table), encoding="utf-8")
     figure, (plot,) = axes(7, 6)
     trade_off(table, plot)
     save_plot(figure, output / "trade_off.png")

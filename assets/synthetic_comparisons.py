@@ -25,11 +25,13 @@ from pipeline.gates import (
     unique_together,
 )
 from pipeline.loading import stored_grader
+from rbr.comparisons.chat_writer import ChatWriter
 from rbr.comparisons.compose import labels_of
 from rbr.comparisons.conditioned import rejection_sample
 from rbr.comparisons.synthetic import Draft, chosen_prompts, composed, distinct, requested
-from rbr.data.rows import Comparison, Conversation, PolicyPrompt
-from rbr.files import digest_of, write_rows
+from rbr.comparisons.writers import LocalWriter, Writer
+from rbr.data.rows import Comparison, PolicyPrompt
+from rbr.files import read_json, write_rows
 from rbr.grading.base import Grader
 from rbr.reward.confirm import confirms, label_probability, true_propositions
 from rbr.rules.rules import Rules
@@ -41,7 +43,7 @@ SOURCES = ("composed", "written", "generated")
     folder="data",
     group="rewards",
     inputs=("rules", "base_model", "grader", "safety_prompts"),
-    rules=("names", "response_types", "roles", "completions", "classes"),
+    rules=("names", "response_types", "roles", "completions", "classes", "told"),
     settings=("comparisons",),
     pool="grader",
 )
@@ -57,66 +59,107 @@ def synthetic_comparisons(context: Context, output: Path) -> Mapping[str, float]
     comparisons: list[Comparison] = []
     metrics: dict[str, float] = {}
     digest = rows.weights_digest(context.path("base_model"))
-    with context.checkpoints(digest, options, rules.digest, prompts["train"]) as checkpoints:
+    every = [[prompt.model_dump() for prompt in some] for some in prompts.values()]
+    with context.checkpoints(digest, options, rules.digest, every) as checkpoints:
+        writer = make_writer(context, rules, checkpoints)
         for split, chosen in chosen_prompts(
             prompts, options.prompts_per_type, options.heldout_per_type, seed
         ).items():
             drafts = composed(chosen, rules, options.bad_per_prompt, seed, split)
-            if split == "train" and options.generated_share:
-                generated, shares = generate_drafts(context, chosen, rules, grader, checkpoints)
-                drafts += generated
-                metrics |= shares
-            confirmed = confirm(context, split, drafts, rules, grader)
+            written, shares = written_drafts(context, split, chosen, rules, grader, writer)
+            metrics |= shares
+            confirmed = confirm(context, split, distinct(drafts + written), rules, grader)
             write_rows(output / f"{split}.jsonl", confirmed)
             metrics[f"{split}_rows"] = len(confirmed)
             comparisons += confirmed
+        if isinstance(writer, ChatWriter):
+            # Not of the artifact: another run of the same requests takes other amounts.
+            context.run.metrics(writer.usage.metrics("comparisons", writer.options.prices))
     return metrics | shares_of(comparisons)
 
 
-def generate_drafts(
+def make_writer(context: Context, rules: Rules, checkpoints: Path) -> Writer:
+    """Who writes what is not composed: a chat model where the profile names one, else the base model."""
+    options, settings = context.settings.comparisons, context.settings
+    if options.chat:
+        return ChatWriter(
+            options.chat,
+            rules,
+            options.max_new_tokens,
+            options.temperature,
+            settings.seed,
+            checkpoints,
+            context.progress,
+        )
+    return LocalWriter(
+        context.path("base_model"),
+        options.max_new_tokens,
+        settings.evaluation.batch_size,
+        options.temperature,
+        settings.seed,
+        checkpoints,
+        context.progress,
+        settings.scale,
+    )
+
+
+def written_drafts(
     context: Context,
+    split: str,
     prompts: list[PolicyPrompt],
     rules: Rules,
     grader: Grader,
-    checkpoints: Path,
+    writer: Writer,
 ) -> tuple[list[Draft], dict[str, float]]:
-    """Completions that the base model writes on request, and the share of requests that it meets."""
-    from rbr.models.generate import generate
+    """Completions that are written on request, and the share of requests that are met, by label.
 
+    In train for a share of the prompts that have composed ones; for those without recipes in all splits.
+    """
     options, seed = context.settings.comparisons, context.settings.seed
-    requests = requested(prompts, rules, options.generated_share, seed)
-    asked = 0
+    share = options.generated_share if split == "train" else 0.0
+    requests = requested(prompts, rules, share, options.bad_per_prompt, seed)
+    if not requests:
+        return [], {}
+    accept, samples = confirms(grader, rules, options.confirm_floor), 0
 
-    def sample(conversations: Sequence[Conversation], attempt: int) -> list[str]:
-        nonlocal asked
-        asked += len(conversations)
-        turns = [[m.model_dump() for m in conversation] for conversation in conversations]
-        return generate(
-            context.path("base_model"),
-            conversations,
-            options.max_new_tokens,
-            context.settings.evaluation.batch_size,
-            kept=checkpoints / f"{digest_of(turns, attempt)}.jsonl",
-            progress=context.progress(f"generating comparisons, attempt {attempt + 1}"),
-            sample_seed=seed + 1000 * attempt,
-            temperature=options.temperature,
-            scale=context.settings.scale,
-        )
+    def counted(some: Sequence[Draft], texts: Sequence[str]) -> list[bool]:
+        nonlocal samples
+        samples += len(texts)
+        return accept(some, texts)
 
     met = rejection_sample(
         requests,
         rules,
         prompts,
-        sample,
-        confirms(grader, rules, options.confirm_floor),
+        writer,
+        counted,
         options.attempts,
         options.examples,
         seed,
     )
-    wanted, got = (Counter(request.label for request in some) for some in (requests, met))
-    shares = {f"generated.met.{label}": got[label] / wanted[label] for label in sorted(wanted)}
-    shares["generated.attempts"] = asked / max(1, len(requests))
-    return distinct(met), shares
+    if isinstance(writer, ChatWriter):
+        context.log(f"{split} comparisons: {writer.spent()}")
+    shares = {}
+    if split == "train":
+        wanted, got = (Counter(request.label for request in some) for some in (requests, met))
+        shares = {f"generated.met.{label}": got[label] / wanted[label] for label in sorted(wanted)}
+        shares["generated.attempts"] = samples / len(requests)
+    for label, (asked, kept) in only_written(requests, met, rules).items():
+        shares[f"{split}.met.{label}"] = kept / asked
+    return met, shares
+
+
+def only_written(
+    requests: Sequence[Draft], met: Sequence[Draft], rules: Rules
+) -> dict[str, tuple[int, int]]:
+    """Requests and those met, by ``type.label``, of response types that have no recipes."""
+
+    def counts(drafts: Sequence[Draft]) -> Counter[str]:
+        types = [(draft.prompt.response_type, draft.label) for draft in drafts]
+        return Counter(f"{name}.{label}" for name, label in types if not labels_of(rules, name))
+
+    asked, kept = counts(requests), counts(met)
+    return {name: (asked[name], kept[name]) for name in sorted(asked)}
 
 
 def confirm(
@@ -177,10 +220,15 @@ def expectations(context: Context) -> list[Part]:
     wanted = {name: set(labels_of(rules, name)) for name in rules.response_types}
     missing = [len(wanted[kind] - labels[prompt]) for prompt, kind in response_types.items()]
     by_prompt = pd.DataFrame({"prompt": response_types.index, "missing": missing})
+    shares = read_json(context.folder / "metrics.json").items()
+    written = [(k, v) for k, v in shares if ".met." in k and not k.startswith("generated.")]
+    by_request = pd.DataFrame(written, columns=["label", "share"])
     by_label = frame.groupby("label")["confirmed"].mean().rename("share").reset_index()
     total = pd.DataFrame({"confirmed": [frame["confirmed"].mean()]})
     why = "confirmed by the grader"
+    met = between("share", gates.comparison_label_min, 1, "requests that the writer met")
     return [
+        *([Part("written labels", by_request, [met])] if written else []),
         Part(
             "completions",
             frame[["id", "prompt_id", "label", "completion", "characters", "split"]],

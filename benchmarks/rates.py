@@ -15,7 +15,7 @@ import os
 import platform
 import random
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +36,7 @@ from pipeline.compiled_rules import compiled_rules
 from pipeline.context import Context
 from pipeline.profile import Settings, read_profile
 from pipeline.run import NoRun
+from rbr.comparisons.chat_writer import ChatWriter, ChatWriterOptions
 from rbr.comparisons.conditioned import few_shot, request_conversation, requests
 from rbr.data.rows import CapabilityItem, CapabilityText
 from rbr.evaluation.capability import capability
@@ -143,9 +144,19 @@ class Bench:
         safety = tokens.prompts([prompt.conversation for prompt in train])
         limit, shots = context.settings.rl.max_prompt_tokens, context.settings.comparisons.examples
         asked = [
-            request_conversation(request, few_shot(request, rules, train, shots, draw))
+            (request, few_shot(request, rules, train, shots, draw))
             for request in requests(draw.sample(train, 24), rules, train, 0)
         ]
+        options, chat = context.settings.comparisons, ChatWriterOptions(address="", served_name="")
+        chat_writer = ChatWriter(
+            chat,
+            rules,
+            options.max_new_tokens,
+            options.temperature,
+            0,
+            self.scratch,
+            context.progress,
+        )
         gold = rows.gold(context, "grader")
         pairs = rows.preferences(context, "helpful_preferences", "train")[: self.count]
         preferred = [(p.conversation, text) for p in pairs for text in (p.chosen, p.rejected)]
@@ -155,6 +166,10 @@ class Bench:
         judge = sum(Tokens(context.path("judge_model")).pairs(*some))
         histories = [read_json(f / "history.json") for f in self.folders("ppo_checkpoint")]
         questions = [question_text(rule, "examples") for rule in rules.propositions.values()]
+
+        def of_requests(conversation: Callable[..., Any]) -> float:
+            turns = [conversation(*one) for one in asked]
+            return mean(tokens.texts([prompt_text(tokens.tokenizer, some) for some in turns]))
 
         def whole(examples: Sequence[tuple[Any, str]]) -> float:
             conversations, completions = zip(*examples, strict=True)
@@ -171,7 +186,8 @@ class Bench:
             generated=self.answers("baseline_eval"),
             answered=self.answers("safety_eval"),
             rollout=mean(row["completions/mean_length"] for own in histories for row in own),
-            request=mean(tokens.texts([prompt_text(tokens.tokenizer, turns) for turns in asked])),
+            request=of_requests(request_conversation),
+            chat_request=of_requests(chat_writer.conversation),
             question=mean(tokens.texts(questions)),
             capability=mean(self.capability_tokens(*self.capability_data())),
             judge=judge / sum(tokens.pairs(*some)),

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 Completion = tuple[Conversation, str]
 
 
-def changed_sections(before: Rules, now: Rules, engine: str) -> set[str]:
+def changed_sections(before: Rules, now: Rules, engine: str, chat: bool = False) -> set[str]:
     """Sections whose compiled file differs, which is what DVC sees.
 
     Args:
-        engine: of the grader; decides what its fit reads of the propositions.
+        engine, chat: see ``compiled``.
     """
-    old, new = compiled(before, engine), compiled(now, engine)
+    old, new = compiled(before, engine, chat), compiled(now, engine, chat)
     return {name for name in new if new[name] != old[name]}
 
 
@@ -114,8 +114,9 @@ def _completions(
         for split, some in chosen.items():
             drafts = composed(some, now, options.bad_per_prompt, seed, split)
             found |= {(draft.prompt.conversation, draft.completion) for draft in drafts}
-        requests = requested(chosen["train"], now, options.generated_share, seed)
-        generated = len(requests) * options.attempts
+            share = options.generated_share if split == "train" else 0.0
+            requests = requested(some, now, share, options.bad_per_prompt, seed)
+            generated += len(requests) * options.attempts
     elif "graded_comparisons" in affected and context.path("synthetic_comparisons").is_dir():
         for split in rows.SPLITS:
             comparisons = rows.comparisons(context, split)

@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from uuid import uuid4
 
+import psutil
+
 from orchestration.materialize import Workspace, make
 from rbr.errors import GateError, RBRError
 
@@ -35,14 +37,24 @@ def main(arguments: list[str] | None = None) -> int:
 
 def graph_run() -> str:
     """Names the MLflow parent run: the same for all stages of one ``dvc repro``, and for no other."""
-    import psutil
-
     named = os.environ.get("RBR_GRAPH_RUN")
     if named:
         return named
     above = [p for p in psutil.Process().parents() if any("dvc" in part for part in p.cmdline())]
-    # Process ids repeat, in containers above all; with the start time it is one process.
-    return f"dvc-{above[-1].pid}-{above[-1].create_time():.2f}" if above else f"dvc-{uuid4().hex}"
+    return f"dvc-{above[-1].pid}-{started(above[-1])}" if above else f"dvc-{uuid4().hex}"
+
+
+def started(process: psutil.Process) -> str:
+    """With the process id, names one process for ever: ids repeat, in containers above all.
+
+    Where Linux has them, the boot and the ticks from it on: times change when the clock is set.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        after_name = Path(f"/proc/{process.pid}/stat").read_bytes().rpartition(b")")[2].split()
+        return f"{boot[:8]}-{int(after_name[19])}"
+    except OSError:
+        return f"{process.create_time():.2f}"
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from pipeline.variants import MAIN, VARIANTS
+from rbr.comparisons.chat_writer import ChatWriterOptions
 from rbr.data.gold import GoldOptions
 from rbr.data.splits import SplitOptions
 from rbr.errors import Place, RBRError, first_problem
@@ -32,7 +33,8 @@ class Comparisons(Options):
     """Synthetic comparisons: how many prompts a response type, how many completions a label.
 
     ``heldout_per_type`` holds for validation and eval each. The policy model is asked for completions
-    of ``generated_share`` of the train prompts too, ``attempts`` times at most, after ``examples``.
+    of ``generated_share`` of the train prompts too, ``attempts`` times at most, after ``examples``; or in
+    its place the model ``chat`` on a server. Where a response type has no recipes, all are written so.
     """
 
     prompts_per_type: int = 240
@@ -44,6 +46,7 @@ class Comparisons(Options):
     temperature: float = Field(0.8, gt=0)
     confirm_floor: float = Field(0.5, ge=0, le=1)
     max_new_tokens: int = 64
+    chat: ChatWriterOptions | None = None
 
 
 class Human(Options):

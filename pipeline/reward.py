@@ -75,6 +75,7 @@ class VariantReward:
     @cached_property
     def rule_based(self) -> RuleBasedReward:
         """The fitted reward; for variants with weights alone."""
+        from rbr.grading.ahead import AheadGrader
         from rbr.grading.load import make_grader
         from rbr.grading.noise import NoisyGrader
 
@@ -85,6 +86,8 @@ class VariantReward:
         )
         if self.noise:
             grader = NoisyGrader(grader, self.noise, self.seed)
+        if self.grader_options.on_server:
+            grader = AheadGrader(grader)
         weights = self.weights / "weights.json"
         return RuleBasedReward.load(rules, weights, grader, self.model)
 
@@ -94,6 +97,11 @@ class VariantReward:
         from rbr.training.reward_model import RewardModel
 
         return RewardModel(self.reward_model)
+
+    def prepare(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> None:
+        """Announce answers of a rollout: a grader on a server begins with them; see ``AheadGrader``."""
+        if self.weights and self.grader_options.on_server:
+            self.rule_based.prepare(prompts, completions, **columns)
 
     def __call__(
         self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any

@@ -21,6 +21,9 @@ class Run(Protocol):
     def table(self, name: str, rows: list[dict[str, Any]]) -> None:
         """Record a table of sample rows."""
 
+    def prompts(self, templates: Mapping[str, str], identities: Mapping[str, str]) -> None:
+        """Record what a grader asks of each proposition, and the grader's identity for each."""
+
     def log(self, text: str) -> None:
         """Log what is being done."""
 
@@ -32,6 +35,9 @@ class NoRun:
         pass
 
     def table(self, name: str, rows: list[dict[str, Any]]) -> None:
+        pass
+
+    def prompts(self, templates: Mapping[str, str], identities: Mapping[str, str]) -> None:
         pass
 
     def log(self, text: str) -> None:

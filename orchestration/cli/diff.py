@@ -51,9 +51,11 @@ def rules_at(root: Path, rev: str) -> tuple[Rules, dict[str, bytes]]:
     Raises:
         RBRError: if git does not know the revision, or it has no rules that can be read today.
     """
-    found = subprocess.run(
-        ["git", "archive", "--format=tar", rev, "rules"], cwd=root, capture_output=True, check=False
-    )
+    command = ["git", "archive", "--format=tar", rev, "rules"]
+    try:
+        found = subprocess.run(command, cwd=root, capture_output=True, check=False)
+    except FileNotFoundError as error:
+        raise RBRError(f"no rules at revision '{rev}': install git", root) from error
     if found.returncode:
         reason = (found.stderr.decode(errors="replace").strip() or "git failed").splitlines()[-1]
         raise RBRError(f"no rules at revision '{rev}': {reason}", root)
@@ -92,7 +94,8 @@ def compare(context: Context, rev: str) -> Changes:
     now, (before, files) = load_rules(folder), rules_at(context.root, rev)
     found = differences(before, now)
     engine = context.settings.grader.engine
-    sections = changed_sections(before, now, engine)
+    chat = context.settings.comparisons.chat is not None
+    sections = changed_sections(before, now, engine, chat)
     affected = affected_artifacts(context.graph, sections)
     texts, former = now.grading_texts(), before.grading_texts()
     reworded = any(difference.verb == "reworded" for difference in found)

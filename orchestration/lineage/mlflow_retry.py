@@ -84,6 +84,18 @@ class RetryingClient:
             **options,
         )
 
+    def create_prompt(self, name: str, **options: Any) -> Any:
+        create = self._client.create_prompt
+        return self._create(create, lambda: self._client.get_prompt(name), name, **options)
+
+    def create_prompt_version(self, name: str, template: str, **options: Any) -> Any:
+        def find() -> Any:
+            latest = latest_prompt(self._client, name)
+            return latest if latest and latest.template == template else None
+
+        create = self._client.create_prompt_version
+        return self._create(create, find, name, template, **options)
+
     def _create(
         self, create: Callable[..., Any], find: Callable[[], Any], *args: Any, **kwargs: Any
     ) -> Any:
@@ -188,3 +200,9 @@ def _away(error: BaseException) -> bool:
     from requests.exceptions import Timeout
 
     return _status(error) in (500, 502, 503, 504) or isinstance(error, Unreachable | Timeout)
+
+
+def latest_prompt(client: Any, name: str) -> Any:
+    """The newest version of a prompt of the registry, or None."""
+    address = f"prompts:/{name}@latest"
+    return client.load_prompt(address, allow_missing=True, cache_ttl_seconds=0)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from orchestration.lineage.mlflow_retry import RetryingClient, TrackingError
+from orchestration.lineage.prompts import register_prompts
 from orchestration.lineage.registry import tracking_address
 from pipeline.profile import read_yaml
 
@@ -95,6 +96,9 @@ class StepRun:
         import pandas as pd
 
         self._client.log_table(self.run_id, pd.DataFrame(rows), artifact_file=f"{name}.json")
+
+    def prompts(self, templates: Mapping[str, str], identities: Mapping[str, str]) -> None:
+        register_prompts(self._client, self.run_id, templates, identities, self._log)
 
     def log(self, text: str) -> None:
         self._log(text)

@@ -43,11 +43,15 @@ class Versions:
     def _open(self) -> Iterator[Repo]:
         from dvc.exceptions import DvcException
         from dvc.repo import Repo
+        from dvc.scm import SCMError
 
         # DVC logs what Dagster's own event log has too.
         logging.getLogger("dvc").setLevel(logging.ERROR)
         try:
-            repo = Repo(str(self.root))
+            try:
+                repo = Repo(str(self.root))
+            except SCMError:  # unpacked from an archive, say: versions of data need no git
+                repo = Repo(str(self.root), config={"core": {"no_scm": True}})
         except DvcException as error:
             raise RBRError(f"not a DVC repository ({error}): run `dvc init`", self.root) from error
         with repo, hold_dvc_lock(repo, self.root, self._log):

@@ -65,7 +65,7 @@ class Lengths(Options):
 
     ``prompt`` of a safety prompt, ``rl_prompt`` of one that RL uses; ``composed``, ``generated`` (by
     the base model), ``answered`` (by a trained policy), ``rollout`` (in RL) of a completion; ``gold``,
-    ``demonstration``, ``preference`` of both; ``request`` of a prompt with instructions and examples;
+    ``demonstration``, ``preference`` of both; ``request`` of a prompt with instructions and examples, ``chat_request`` of the same for a chat model;
     ``question`` of a proposition's grading prompt with its examples.
     """
 
@@ -79,6 +79,7 @@ class Lengths(Options):
     answered: float
     rollout: float
     request: float
+    chat_request: float
     question: float
     capability: float
     judge: float

@@ -11,11 +11,13 @@ import pandas as pd
 from assets import graph
 from orchestration.planning.inputs import Measured, Shape, Target, read_plan_file
 from orchestration.planning.rows import RowCounts, count_rows
-from orchestration.planning.work import Workload, seconds
+from orchestration.planning.work import SERVED, Workload, seconds
 from pipeline.profile import Settings, read_settings
 from pipeline.variants import VARIANTS
+from rbr.comparisons.chat_writer import ChatWriterOptions
 from rbr.errors import RBRError
 from rbr.files import read_json
+from rbr.models.chat import Usage
 
 PLANS = Path("deploy") / "plans"
 # Bytes of activations per token, layer and hidden unit, in 16 bits and without recomputation (Korthikanti
@@ -36,8 +38,9 @@ class Report:
     """A plan.
 
     Attributes:
-        table: a row per artifact, in the graph's order: ``tokens``, ``operations``, ``busy`` device
-            seconds, ``overhead`` in seconds, and ``seconds``, the sum of the two.
+        table: a row per artifact, in the graph's order: ``tokens``, of them ``served`` ones of chat servers,
+            ``operations``, ``busy`` device seconds, ``overhead`` in seconds, and ``seconds``, the sum of
+            the two.
         bytes: memory of each kind of device, and the store, by part.
         devices: accelerators that are planned for; 0 on the measured machine.
     """
@@ -74,6 +77,8 @@ def report(root: Path, target: Path | None = None, measured: Path | None = None)
     work, title = workload(root, settings, rates, wanted), f"profile {profile}"
     notes = [f"rates and lengths were measured on {rates.date}: {rates.machine}"]
     table = work_table(work, rates, wanted)
+    if settings.comparisons.chat:
+        notes.append(served(work, settings.comparisons.chat, table["served"].sum()))
     if wanted is None:
         if rates.profile != profile:
             notes.append(f"these rates were measured under the profile '{rates.profile}'")
@@ -103,6 +108,7 @@ def work_table(workload: Workload, measured: Measured, target: Target | None) ->
     works = list(workload.works())
     table = pd.DataFrame([(work.artifact, work.tokens, work.operations) for work in works])
     table.columns = pd.Index(["artifact", "tokens", "operations"])
+    table["served"] = [work.tokens * (work.rate == SERVED) for work in works]
     table["busy"] = [seconds(work, measured, target) for work in works]
     artifacts, overheads = graph(workload.settings.variants), measured.overheads
     table = table.groupby("artifact").sum().reindex(list(artifacts))
@@ -113,11 +119,28 @@ def work_table(workload: Workload, measured: Measured, target: Target | None) ->
     return table.assign(seconds=table["busy"] + table["overhead"])
 
 
+def served(work: Workload, chat: ChatWriterOptions, tokens: float) -> str:
+    """What the chat model takes that writes comparisons."""
+    samples = work.rows.requests * work.attempts
+    written = samples * work.lengths.generated
+    text = (
+        f"comparisons by {chat.served_name}: {samples:,.0f} requests of {tokens:,.0f} tokens, its time and"
+        " memory left out"
+    )
+    if not chat.prices:
+        return f"{text}; comparisons.chat.prompt_price and completion_price state what they cost"
+    usage = Usage(prompt=round(tokens - written), completion=round(written))
+    return f"{text}; they cost {usage.cost(chat.prices):,.2f}, by comparisons.chat's prices"
+
+
 def scaled(rows: RowCounts, target: Target) -> RowCounts:
     """The rows of a profile, with the comparisons and episodes that a target names."""
     if target.prompts:
         comparisons = target.prompts * target.completions_per_prompt
-        requests = round(rows.requests * comparisons / rows.comparisons)
+        # Of rules without recipes all are written on request.
+        whole = rows.comparisons or rows.requests
+        requests = round(rows.requests * comparisons / whole) if whole else 0
+        comparisons *= bool(rows.comparisons)
         rows = replace(rows, comparisons=comparisons, requests=requests)
     return replace(rows, episodes=target.episodes or rows.episodes)
 

@@ -26,7 +26,7 @@ class RowCounts:
     Attributes:
         gold: gold rows of each of ``rbr.data.gold.ROLES``.
         comparisons: composed ones.
-        requests: comparisons that the base model is asked to write.
+        requests: comparisons that a model is asked to write: the base model, or a chat model.
         pairs: that each reward model is trained on.
         demonstrations: by variant; variants with the same ones share a model, counted once.
         episodes: of one variant's RL.
@@ -65,9 +65,16 @@ def count_rows(root: Path, settings: Settings) -> RowCounts:
         name: len(own) + further_bad * sum(label in several for label in own)
         for name, own in labels.items()
     }
-    requests = sum(
+    # Of a share of the train prompts that have recipes; of all prompts of types that have none.
+    composable = sum(
         n * sum(not composed_only(rules, name, label) for label in labels[name])
         for name, n in in_train.items()
+    )
+    requests = round(options.generated_share * composable) + sum(
+        n * (len(own) + further_bad * sum(label in several for label in own))
+        for name, n in in_all.items()
+        if not labels[name]
+        for own in [rules.reward[name].labels]
     )
     # Two draws per prompt; those of equal rank, about a fifth, make no pair.
     human = 2 * in_train.total()
@@ -85,7 +92,7 @@ def count_rows(root: Path, settings: Settings) -> RowCounts:
     return RowCounts(
         gold={role: len(found) for role, found in gold.items()},
         comparisons=sum(count * completions[name] for name, count in in_all.items()),
-        requests=round(options.generated_share * requests),
+        requests=requests,
         pairs={
             "helpful_reward_model": min(limit, helpful),
             "human_reward_model": min(limit, helpful + human),

@@ -16,13 +16,16 @@ from pipeline.profile import Settings
 from pipeline.variants import VARIANTS, Variant
 from rbr.grading.options import TuningOptions
 
+# Work of another machine's, whose tokens alone are counted: its model and speed are not this profile's.
+SERVED = "served"
+
 
 @dataclass(frozen=True)
 class Work:
     """A part of the work of an artifact.
 
     Attributes:
-        rate: field of ``Rates`` at whose speed it is done.
+        rate: field of ``Rates`` at whose speed it is done, or ``SERVED``.
         tokens: that go through the model, each as often as it does.
         decoding_passes: passes of decoding, each of which reads all weights.
     """
@@ -42,9 +45,11 @@ def training_operations(shape: Shape, layers: int | None, trained: int | None) -
 def seconds(work: Work, measured: Measured, target: Target | None) -> float:
     """How long a part of the work keeps one device busy.
 
-    On the measured machine: operations over the measured rate. On another: at the share of its peak
+    On the measured machine (one that waits for a server is not busy): operations over the measured rate. On another: at the share of its peak
     that the measured machine reached of its own, and decoding no faster than weights are read.
     """
+    if work.rate == SERVED:
+        return 0.0
     rate = float(getattr(measured.rates, work.rate))
     if target is None:
         return work.operations / rate
@@ -83,7 +88,13 @@ class Workload:
         yield self._graded("grader_accuracy", rows.gold["heldout"], gold)
         generation = settings.comparisons.max_new_tokens, settings.evaluation.batch_size
         artifact = "synthetic_comparisons"
-        yield self._generated(artifact, samples, lengths.request, lengths.generated, *generation)
+        if settings.comparisons.chat:
+            tokens = samples * (lengths.chat_request + lengths.generated)
+            yield Work(artifact, SERVED, tokens, 0.0)
+        else:
+            yield self._generated(
+                artifact, samples, lengths.request, lengths.generated, *generation
+            )
         yield self._graded(artifact, rows.comparisons, lengths.composed)
         yield self._graded(artifact, samples, lengths.generated)
         # The grade store holds the grades by now: R_rm is left.

@@ -1,9 +1,7 @@
-"""Completions of the policy model, conditioned on wanted propositions (section 4.2 of the paper).
+"""Completions that a model writes on request, with wanted propositions (section 4.2 of the paper).
 
-The instructions name the propositions, and the examples are composed answers to other prompts that have
-just these propositions. A sampled completion counts if it is accepted; else the model is asked again, up
-to a limit. The propositions' own wording is left to the grader: else an edit of it would change what the
-policy is trained on.
+A completion counts if it is accepted; else the model is asked again, up to a limit. Where there are
+recipes, the examples are composed answers to other prompts that have just these propositions.
 """
 
 from __future__ import annotations
@@ -11,21 +9,32 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from rbr.comparisons.compose import Draft, compose, composed_only, labels_of
-from rbr.data.rows import Conversation, Message, PolicyPrompt
+from rbr.comparisons.wanted import drawn_labels
+from rbr.data.rows import Message, PolicyPrompt
 from rbr.rules.rules import Rules
 
+if TYPE_CHECKING:
+    from rbr.comparisons.writers import Writer
+
 DRAWS = 200
+# Of a disallowed completion no more is kept than shows what it sets out to do.
+FRAME_WORDS = 25
 
-
+# Prompts with their answers.
+Examples = Sequence[tuple[PolicyPrompt, str]]
 Accept = Callable[[Sequence[Draft], Sequence[str]], list[bool]]
 
 
 def requests(
     prompts: Sequence[PolicyPrompt], rules: Rules, others: Sequence[PolicyPrompt], seed: int
 ) -> list[Draft]:
-    """What a model should write: a draft per prompt and label, with propositions of a composed one."""
+    """What a model should write: a draft per prompt and label, with propositions of a composed one.
+
+    Not of what is disallowed: that is composed.
+    """
     draw = random.Random(f"{seed}:orders")
     return [
         replace(compose(prompt, label, rules, others, draw), completion="", source="generated")
@@ -35,15 +44,36 @@ def requests(
     ]
 
 
+def requests_without_recipes(
+    prompts: Sequence[PolicyPrompt], rules: Rules, bad_per_prompt: int, seed: int
+) -> list[Draft]:
+    """The same for prompts of response types that have no recipes: all labels, see ``drawn_labels``.
+
+    Raises:
+        RuleError: if nothing makes a completion of a label.
+    """
+    sets = {name: drawn_labels(rules, name, seed) for name in {p.response_type for p in prompts}}
+    drafts = []
+    for place, prompt in enumerate(prompts):
+        for label, some in sets[prompt.response_type].items():
+            count = bad_per_prompt if label in rules.completions.several else 1
+            for i in range(count):
+                true = some[(place * count + i) % len(some)]
+                drafts.append(Draft(prompt, label, true, source="generated"))
+    return drafts
+
+
 def few_shot(
     request: Draft,
     rules: Rules,
     others: Sequence[PolicyPrompt],
     count: int,
     draw: random.Random,
-) -> list[tuple[PolicyPrompt, str]]:
+) -> Examples:
     """Composed answers to other prompts of the response type, with nearly the wanted propositions."""
     prompt = request.prompt
+    if request.label not in labels_of(rules, prompt.response_type):
+        return []
     alike = [
         p for p in others if p.response_type == prompt.response_type and p.family != prompt.family
     ]
@@ -58,9 +88,7 @@ def few_shot(
     return list(nearest.values())[:count]
 
 
-def request_conversation(
-    request: Draft, examples: Sequence[tuple[PolicyPrompt, str]]
-) -> tuple[Message, ...]:
+def request_conversation(request: Draft, examples: Examples) -> tuple[Message, ...]:
     """The conversation that the model answers: instructions, examples, then the prompt's own turns."""
     wanted = ", ".join(name.replace("_", " ") for name in request.true) or "nothing special"
     conversation = request.prompt.conversation
@@ -79,17 +107,16 @@ def rejection_sample(
     requests: Sequence[Draft],
     rules: Rules,
     others: Sequence[PolicyPrompt],
-    sample: Callable[[Sequence[Conversation], int], list[str]],
+    writer: Writer,
     accept: Accept,
     attempts: int,
     examples: int,
     seed: int,
 ) -> list[Draft]:
-    """Sample until each request has an accepted completion, at most ``attempts`` times.
+    """Ask until each request has an accepted completion, at most ``attempts`` times.
 
     Args:
         others: prompts that examples are drawn from.
-        sample: answers n conversations; its second argument is the attempt, which draws differ by.
         accept: whether each completion is what its request asks for.
         examples: few-shot examples per request.
 
@@ -103,11 +130,19 @@ def rejection_sample(
             break
         draw = random.Random(f"{seed}:{attempt}")
         asked = [requests[i] for i in open_]
-        texts = sample(
-            [request_conversation(r, few_shot(r, rules, others, examples, draw)) for r in asked],
+        texts = writer.write(
+            [writer.conversation(r, few_shot(r, rules, others, examples, draw)) for r in asked],
             attempt,
         )
+        texts = [kept(text, request, rules) for text, request in zip(texts, asked, strict=True)]
         for i, text, accepted in zip(open_, texts, accept(asked, texts), strict=True):
             if text and accepted:
                 met[i] = replace(requests[i], completion=text)
     return [met[i] for i in sorted(met)]
+
+
+def kept(text: str, request: Draft, rules: Rules) -> str:
+    """The completion; of one that is to be disallowed the first words: nothing operational is kept."""
+    if not rules.means("disallowed", request.true):
+        return text
+    return " ".join(text.split()[:FRAME_WORDS])

@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rbr.comparisons.compose import Draft, compose, labels_of
-from rbr.comparisons.conditioned import requests
-from rbr.data.rows import PolicyPrompt
+from rbr.comparisons.conditioned import requests, requests_without_recipes
+from rbr.data.rows import Comparison, PolicyPrompt
 
 if TYPE_CHECKING:
     from rbr.rules.rules import Rules
@@ -64,14 +64,29 @@ def composed(
 
 
 def requested(
-    prompts: Sequence[PolicyPrompt], rules: Rules, share: float, seed: int
+    prompts: Sequence[PolicyPrompt], rules: Rules, share: float, bad_per_prompt: int, seed: int
 ) -> list[Draft]:
-    """What a model should write, for a share of the prompts."""
-    count = round(len(prompts) * share)
-    some = random.Random(seed).sample(prompts, min(count, len(prompts)))
-    return requests(some, rules, prompts, seed)
+    """What a model should write: for a share of the prompts, and for all that have no recipes."""
+    composable = [p for p in prompts if labels_of(rules, p.response_type)]
+    others = [p for p in prompts if not labels_of(rules, p.response_type)]
+    count = round(len(composable) * share)
+    some = random.Random(seed).sample(composable, min(count, len(composable)))
+    drafts = requests(some, rules, composable, seed)
+    return drafts + requests_without_recipes(others, rules, bad_per_prompt, seed)
+
+
+def without_generated(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """The comparisons of people's wordings; those that a model wrote where a response type has no others.
+
+    A model's have the grader's label alone.
+    """
+    worded = {row.response_type for row in comparisons if row.source != "generated"}
+    return [r for r in comparisons if r.source != "generated" or r.response_type not in worded]
 
 
 def distinct(drafts: Sequence[Draft]) -> list[Draft]:
-    """The drafts, each prompt's without repetition."""
-    return list({(draft.prompt.id, draft.completion): draft for draft in drafts}.values())
+    """The drafts, each prompt's without repetition: the first of equal ones."""
+    found: dict[tuple[str, str], Draft] = {}
+    for draft in drafts:
+        found.setdefault((draft.prompt.id, draft.completion), draft)
+    return list(found.values())

@@ -88,7 +88,7 @@ def simulated_preferences(
         by_prompt[row.prompt_id].append(row)
     pairs: list[Preference] = []
     for members in by_prompt.values():
-        for _ in range(2):
+        for _ in range(2 if len(members) > 1 else 0):
             one, other = draw.sample(members, 2)
             if rank(one) == rank(other) or one.completion == other.completion:
                 continue

@@ -14,8 +14,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from rbr.data.rows import Message
 from rbr.errors import ModelError
 from rbr.grading.base import Array, Conversation, Progress
+from rbr.grading.prompts import without_special_tokens
 from rbr.models.load import chat_texts, load_encoder, load_tokenizer
 from rbr.models.trunk import length_batches
 
@@ -106,12 +108,21 @@ class PairTokenizer:
         """One pair a row; an empty answer is its end token alone."""
         if not completions:
             return []
+        # What users and models write ends no turn and begins none.
+        answers = [without_special_tokens(self.tokenizer, text) for text in completions]
+        talks = [
+            [
+                Message(role=m.role, content=without_special_tokens(self.tokenizer, m.content))
+                for m in turns
+            ]
+            for turns in conversations
+        ]
         if self.tokenizer.chat_template:
-            prompts = chat_texts(self.tokenizer, conversations)
+            prompts = chat_texts(self.tokenizer, talks)
         else:
-            prompts = ["\n".join(m.content for m in turns) for turns in conversations]
+            prompts = ["\n".join(m.content for m in turns) for turns in talks]
         asked = self.tokenizer(prompts, add_special_tokens=False)["input_ids"]
-        answered = self.tokenizer(list(completions), add_special_tokens=False)["input_ids"]
+        answered = self.tokenizer(answers, add_special_tokens=False)["input_ids"]
         return [self._pair(prompt, answer) for prompt, answer in zip(asked, answered, strict=True)]
 
     def _pair(self, prompt: list[int], answer: list[int]) -> Pair:

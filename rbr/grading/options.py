@@ -62,3 +62,8 @@ class GraderOptions(Options):
     retries: int = Field(4, ge=0)
     vllm: dict[str, Any] = Field({}, description="further arguments of vllm.LLM")
     address: str | None = Field(None, description="base URL of an OpenAI-compatible server")
+
+    @property
+    def on_server(self) -> bool:
+        """Whether the grader runs elsewhere: this machine waits for it."""
+        return self.engine == "openai"

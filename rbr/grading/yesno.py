@@ -20,7 +20,7 @@ from rbr.errors import DataError, GraderError
 from rbr.files import read_json, write_json
 from rbr.grading.base import Array, Conversation, Probabilities, Progress
 from rbr.grading.calibration import decision_threshold, platt, sigmoid
-from rbr.grading.prompts import FORM, STYLES, Style, chat_prompt, question_text
+from rbr.grading.prompts import FORM, INTRODUCTION, STYLES, Style, chat_prompt, question_text
 
 if TYPE_CHECKING:
     from rbr.grading.engines.base import YesNoEngine
@@ -68,6 +68,13 @@ class YesNoGrader:
         """See ``Grader.identity``: the model, how the proposition is asked, and its calibration."""
         text = json.dumps([FORM, self.engine.identity, asdict(self.prompts[proposition])])
         return f"yesno:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+    def templates(self) -> dict[str, str]:
+        """What each proposition is asked with, ``{{conversation}}`` in place of the quoted conversation."""
+        return {
+            name: f"{INTRODUCTION}\n\n{{{{conversation}}}}\n\n{question}"
+            for name, question in self._questions.items()
+        }
 
     def log_odds(
         self,

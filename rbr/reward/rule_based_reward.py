@@ -19,6 +19,7 @@ from rbr.data.rows import Conversation
 from rbr.data.turns import read_batch
 from rbr.errors import DataError, first_problem
 from rbr.files import digest_of, read_json
+from rbr.grading.ahead import AheadGrader
 from rbr.grading.base import Grader
 from rbr.reward.features import Array, features
 
@@ -214,6 +215,20 @@ class RuleBasedReward:
                 for name, value in zip(self.grader.propositions, means, strict=True):
                     log_metric(f"proposition/{name}", float(value))
         return [float(value) for value in base + rule_based]
+
+    def prepare(
+        self,
+        prompts: Sequence[Any],
+        completions: Sequence[Any],
+        response_type: Sequence[str | None] | None = None,
+        **columns: Any,
+    ) -> None:
+        """Announce answers whose rewards will be asked for, where the grader can begin with them."""
+        if isinstance(self.grader, AheadGrader) and response_type:
+            pairs = zip(*read_batch(prompts, completions), response_type, strict=True)
+            for conversation, text, kind in pairs:
+                if kind:
+                    self.grader.prepare(conversation, text)
 
     def explain(
         self, conversation: Conversation, completion: str, response_type: str | None

@@ -34,19 +34,30 @@ SECTIONS = (
 )
 
 
-def compiled(rules: Rules, engine: str) -> dict[str, Any]:
-    """The rules' sections, and ``asked``: the section that the grader's fit depends on.
+def compiled(rules: Rules, engine: str, chat: bool = False) -> dict[str, Any]:
+    """The rules' sections, and those that artifacts depend on by the profile.
+
+    ``asked`` is what the grader's fit depends on, ``told`` what a model is told that writes comparisons.
 
     Args:
         engine: of the grader. Heads are fitted to labels and read no wording.
+        chat: whether a chat model writes comparisons: it is told what the propositions mean.
     """
     sections = rules.sections()
-    return {**sections, "asked": {} if engine == "head" else sections["propositions"]}
+    asked = {} if engine == "head" else sections["propositions"]
+    told = {
+        name: {"features": rule.features, "ordering": rule.ordering}
+        for name, rule in rules.reward.items()
+        if chat or name not in rules.completions.recipes
+    }
+    if chat:
+        told["propositions"] = sections["propositions"]
+    return {**sections, "asked": asked, "told": told}
 
 
-def write_compiled(folder: Path, rules: Rules, engine: str) -> None:
+def write_compiled(folder: Path, rules: Rules, engine: str, chat: bool = False) -> None:
     """Write one file a section, and ``hashes.json``, into an existing folder."""
-    for section, value in compiled(rules, engine).items():
+    for section, value in compiled(rules, engine, chat).items():
         write_json(folder / f"{section}.json", value)
     write_json(folder / "hashes.json", {**rules.hashes(), "digest": rules.digest})
 

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from rbr.comparisons.synthetic import without_generated
 from rbr.data.rows import Conversation
 
 if TYPE_CHECKING:
@@ -43,9 +44,8 @@ def demonstrations(
     elif comparisons is not None:
         written = [(p.conversation, p.answer) for p in prompts if p.answer]
         ideal: dict[str, list[Demonstration]] = defaultdict(list)
-        for row in comparisons:
-            # Not what the base model wrote: it is as good as the grader's word for it.
-            if row.label in best_labels.get(row.response_type, ()) and row.source != "generated":
+        for row in without_generated(comparisons):
+            if row.label in best_labels.get(row.response_type, ()):
                 ideal[row.response_type].append((row.conversation, row.completion))
         answers, refusals = answers_and_refusals(options, len(written))
         chosen += some(written, answers, draw)

@@ -21,7 +21,16 @@ from rbr.models.load import load_causal, load_tokenizer, messages, prompt_text
 from rbr.models.trainer import common_arguments, per_process, run_training, save_model
 from rbr.models.trunk import train_upper_layers
 from rbr.training.options import RLOptions
+from rbr.training.overlap import GradesAhead
 from rbr.training.ppo import PPOTrainer
+
+
+class GRPOTrainer(GradesAhead, trl.GRPOTrainer):  # type: ignore[misc]
+    """TRL's, whose answers are graded as they are finished."""
+
+
+class RLOOTrainer(GradesAhead, trl.RLOOTrainer):  # type: ignore[misc]
+    """TRL's, whose answers are graded as they are finished."""
 
 
 def mixed_prompts(
@@ -144,11 +153,12 @@ def algorithm(options: RLOptions, trunk: int) -> tuple[Callable[..., Any], Calla
     if options.algorithm == "ppo":
         trainer = partial(PPOTrainer, options=options, trunk_layers=trunk)
         return trainer, partial(trl.GRPOConfig, beta=0.0)
-    trainer, config = {
-        "grpo": (trl.GRPOTrainer, trl.GRPOConfig),
-        "rloo": (trl.RLOOTrainer, trl.RLOOConfig),
-    }[options.algorithm]
-    return trainer, partial(config, beta=options.kl_coefficient)
+    others: dict[str, tuple[Any, Any]] = {
+        "grpo": (GRPOTrainer, trl.GRPOConfig),
+        "rloo": (RLOOTrainer, trl.RLOOConfig),
+    }
+    other, config = others[options.algorithm]
+    return other, partial(config, beta=options.kl_coefficient)
 
 
 def shared_arguments(options: RLOptions, checkpoints: Path, seed: int) -> dict[str, Any]:

@@ -23,9 +23,10 @@ from trl import GRPOConfig, GRPOTrainer
 from rbr.training.actor_critic import ActorCritic, TokenEvaluation
 from rbr.training.gae import gae, moments, whiten
 from rbr.training.options import RLOptions
+from rbr.training.overlap import GradesAhead
 
 
-class PPOTrainer(GRPOTrainer):
+class PPOTrainer(GradesAhead, GRPOTrainer):
     """PPO with a value head.
 
     Args:

@@ -14,8 +14,9 @@ from assets import graph
 from orchestration.planning.inputs import Measured, Shape, Target, read_plan_file
 from orchestration.planning.report import report, scaled, workload
 from orchestration.planning.rows import count_rows
-from orchestration.planning.work import seconds
+from orchestration.planning.work import SERVED, seconds
 from pipeline.profile import read_settings
+from rbr.comparisons.chat_writer import ChatWriterOptions
 from rbr.comparisons.synthetic import chosen_prompts, composed, requested
 from rbr.data.splits import policy_prompts
 from rbr.errors import RBRError
@@ -102,7 +103,9 @@ def test_rows_are_those_that_the_artifacts_hold(laptop):
         composed(own, rules, options.bad_per_prompt, 0, split) for split, own in chosen.items()
     ]
     assert laptop.rows.comparisons == sum(map(len, drafts))
-    requests = requested(chosen["train"], rules, options.generated_share, seed)
+    requests = requested(
+        chosen["train"], rules, options.generated_share, options.bad_per_prompt, seed
+    )
     assert laptop.rows.requests == pytest.approx(len(requests), rel=0.15)
     assert laptop.rows.episodes == SETTINGS.rl.steps * SETTINGS.rl.prompts_per_step
 
@@ -121,6 +124,57 @@ def test_more_of_a_thing_costs_more_of_it_alone(laptop):
     twice = replace(laptop, rows=scaled(laptop.rows, target))
     for a, b in zip(laptop.works(), twice.works(), strict=True):
         assert b.tokens == pytest.approx(a.tokens * (2 if "ppo_checkpoint" in a.artifact else 1))
+
+
+CHAT = {"address": "http://127.0.0.1:1/v1", "served_name": "m"}
+
+
+def comparisons_by(chat, **changes):
+    options = SETTINGS.comparisons.model_copy(update={"chat": ChatWriterOptions(**chat), **changes})
+    return SETTINGS.model_copy(update={"comparisons": options})
+
+
+def test_what_a_chat_server_writes_is_counted_in_tokens_and_takes_no_time_here(laptop):
+    served = replace(laptop, settings=comparisons_by(CHAT))
+    [part] = [work for work in served.works() if work.rate == SERVED]
+    samples = laptop.rows.requests * MEASURED.attempts
+    lengths = MEASURED.lengths
+    assert part.tokens == pytest.approx(samples * (lengths.chat_request + lengths.generated))
+    assert (part.operations, seconds(part, MEASURED, None), seconds(part, MEASURED, H100)) == (
+        0,
+        0,
+        0,
+    )
+    decoded = [w for w in served.works() if (w.artifact, w.rate) == (part.artifact, "generate")]
+    assert decoded == []
+
+
+def test_a_plan_states_what_a_chat_server_takes_and_costs(workspace):
+    path = workspace / "profiles" / "laptop.yaml"
+    profile = yaml.safe_load(path.read_text())
+    profile["comparisons"]["chat"] = {**CHAT, "prompt_price": 2.0, "completion_price": 5.0}
+    path.write_text(yaml.safe_dump(profile))
+    found = report(workspace)
+    work = workload(workspace, read_settings(workspace)[1], MEASURED)
+    samples, lengths = work.rows.requests * MEASURED.attempts, MEASURED.lengths
+    cost = samples * (2.0 * lengths.chat_request + 5.0 * lengths.generated) / 1e6
+    [note] = [note for note in found.notes if note.startswith("comparisons by m:")]
+    assert f"{samples:,.0f} requests" in note
+    assert note.endswith(f"they cost {cost:,.2f}, by comparisons.chat's prices")
+    assert found.table["served"].sum() == found.table.loc["synthetic_comparisons", "served"] > 0
+
+
+def test_rules_without_recipes_are_written_on_request(workspace, laptop):
+    (workspace / "rules" / "completions.yaml").unlink()
+    counts = count_rows(workspace, SETTINGS)
+    assert counts.comparisons == 0
+    rules = load_rules(workspace / "rules")
+    prompts = policy_prompts(workspace / "data/source/safety_prompts", rules, SETTINGS.prompts, 0)
+    options = SETTINGS.comparisons
+    chosen = chosen_prompts(prompts, options.prompts_per_type, options.heldout_per_type, 0)
+    made = [requested(own, rules, 0.0, options.bad_per_prompt, 0) for own in chosen.values()]
+    assert counts.requests == sum(map(len, made))
+    assert scaled(counts, H100).requests == H100.prompts * H100.completions_per_prompt
 
 
 def test_decoding_is_no_faster_than_memory():

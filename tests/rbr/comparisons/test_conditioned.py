@@ -61,9 +61,19 @@ def test_the_propositions_wording_is_not_told(rules):
     assert not any(p.definition in told for p in rules.propositions.values())
 
 
+class Says:
+    """A writer that says what a function of (conversations, attempt) gives."""
+
+    def __init__(self, write):
+        self.write = write
+
+    def conversation(self, request, examples):
+        return request_conversation(request, examples)
+
+
 def run(rules, wanted, sample, attempts):
     accept = confirms(Oracle(rules), rules, 0.5)
-    return rejection_sample(wanted, rules, PROMPTS, sample, accept, attempts, 1, 0)
+    return rejection_sample(wanted, rules, PROMPTS, Says(sample), accept, attempts, 1, 0)
 
 
 def test_what_the_grader_does_not_confirm_is_asked_again_up_to_the_limit(rules):

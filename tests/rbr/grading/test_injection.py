@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks.injection import FORMS
 from rbr.data.rows import Message
+from rbr.grading.encoder import PairTokenizer
 from rbr.grading.engines.openai import OpenAIEngine
 from rbr.grading.engines.transformers import TransformersEngine
 from rbr.grading.engines.vllm import VLLMEngine
@@ -71,6 +72,27 @@ def test_no_token_of_the_answer_is_a_special_one(engine, rules, attack):
 
     assert specials(attack) == specials("harmless")
     assert specials("harmless")
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=range(len(ATTACKS)))
+@pytest.mark.parametrize("bert", [False, True], ids=["decoder", "bert"])
+def test_heads_read_no_special_token_of_an_answer_or_a_user(tiny, attack, bert):
+    tokenizer = load_tokenizer(tiny)
+    if bert:  # marks of the encoder's own kind, which stand around both texts
+        tokenizer.add_special_tokens({"cls_token": "[CLS]", "sep_token": "[SEP]"})
+        attack += "[SEP][CLS]"
+    special = set(tokenizer.added_tokens_decoder)
+
+    def specials(user, answer):
+        [pair] = PairTokenizer(tokenizer)([(Message(role="user", content=user),)], [answer])
+        [window] = pair.windows
+        before, inside = window[: pair.start], window[pair.start : -1]
+        return [i for i in before if i in special], [i for i in inside if i in special]
+
+    harmless = specials("harmless", "harmless")
+    assert harmless[0] and not harmless[1]
+    assert specials("harmless", attack) == harmless
+    assert specials(attack, "harmless") == harmless
 
 
 def test_different_answers_have_different_prompts(engine, rules):

@@ -1,0 +1,51 @@
+"""Grading prompts in MLflow's prompt registry: what a grade was asked with can be looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from orchestration.lineage.mlflow_retry import latest_prompt
+from rbr.files import digest_of
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+# ``rbr.grader.apology``: the prompt of that proposition.
+PREFIX = "rbr.grader"
+
+
+def register_prompts(
+    client: MlflowClient,
+    run_id: str,
+    templates: Mapping[str, str],
+    identities: Mapping[str, str],
+    log: Callable[[str], None],
+) -> None:
+    """Register what propositions are asked with, and link the versions to a run.
+
+    A prompt that is registered as it is gets no new version. Its tag ``rbr.grader/IDENTITY`` says for
+    which graders of the grade store (see ``Grader.identity``) it is the prompt. A store that keeps no
+    prompts is no failure: the run's artifact has them too.
+    """
+    from mlflow.exceptions import MlflowException
+    from mlflow.prompt.constants import PROMPT_EXPERIMENT_IDS_TAG_KEY
+
+    try:
+        # Under this tag MLflow's page of the experiment finds its prompts. `register_prompt`, which sets it,
+        # takes the experiment from a store of the working directory, and makes one there.
+        experiment = client.get_run(run_id).info.experiment_id
+        tags = {PROMPT_EXPERIMENT_IDS_TAG_KEY: f",{experiment},"}
+        for proposition, template in templates.items():
+            name = f"{PREFIX}.{proposition}"
+            if client.get_prompt(name) is None:
+                client.create_prompt(name, tags=tags)
+            version = latest_prompt(client, name)
+            if version is None or version.template != template:
+                digest = {"rbr.digest": digest_of(template)}
+                version = client.create_prompt_version(name, template, tags=digest)
+            user = f"rbr.grader/{identities[proposition]}"
+            client.set_prompt_version_tag(name, version.version, user, run_id)
+            client.link_prompt_version_to_run(run_id, version)
+    except MlflowException as error:
+        log(f"the grading prompts are not registered: MLflow says {error}")
