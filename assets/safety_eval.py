@@ -11,12 +11,14 @@ from pipeline.evaluation import evaluate
 from pipeline.gates import Part, between, metrics, shares
 from pipeline.release.champion import Champion
 from pipeline.variants import MAIN, Variant
+from rbr.files import read_json
 
 
 def inputs(variant: Variant) -> tuple[str, ...]:
-    """The two models, and what judges them."""
+    """The two models, what judges them, and the base model with its own answers."""
     models = (variant.key("sft_checkpoint"), variant.key("ppo_checkpoint"))
-    return (*models, "rules", "judge", "judge_model", "safety_prompts")
+    base = ("base_model", "baseline_eval")
+    return (*models, *base, "rules", "judge", "judge_model", "safety_prompts")
 
 
 @artifact(
@@ -32,12 +34,18 @@ def inputs(variant: Variant) -> tuple[str, ...]:
 def safety_eval(context: Context, output: Path) -> Mapping[str, float]:
     """Safety evaluation of a variant's SFT and PPO models."""
     models = {"sft": context.own("sft_checkpoint"), "ppo": context.own("ppo_checkpoint")}
-    return evaluate(context, models, output)
+    values = evaluate(context, models, output)
+    base = read_json(context.path("baseline_eval") / "metrics.json")["base.fluency"]
+    drops = {f"{name}.fluency_drop": base - values[f"{name}.fluency"] for name in models}
+    return values | drops
 
 
 @safety_eval.gate
 def expectations(context: Context) -> list[Part]:
-    parts = [shares(context)]
+    limit = context.settings.gates.fluency_drop_max
+    why = "log-probability under the base model below that of its own answers, nats a token"
+    drops = [between(f"{name}.fluency_drop", None, limit, why) for name in ("sft", "ppo")]
+    parts = [shares(context), Part("fluency", metrics(context), drops)]
     former = context.champion() if context.artifact.variant == MAIN else None
     return [*parts, predecessor(context, former)] if former else parts
 

@@ -155,6 +155,21 @@ class Comparison(Row):
     confirmed: bool
 
 
+class Demonstration(Row):
+    """An answer that supervised fine-tuning may learn, to a prompt of the policy or a helpful one.
+
+    ``source``: ``sampled`` of the base model as it is, ``conditioned`` where it was told how to answer (and
+    the conversation here is without that), ``composed`` of fragments. ``over_refusal`` as of the prompt.
+    """
+
+    prompt_id: str
+    response_type: str | None
+    over_refusal: bool
+    conversation: tuple[Message, ...]
+    completion: str
+    source: Literal["sampled", "conditioned", "composed"]
+
+
 class HelpfulPrompt(Row):
     """An everyday prompt for policy optimisation."""
 

@@ -10,7 +10,10 @@ from rbr.reward.features import Array, in_rule_order
 from rbr.rules.models import SLOT_ROLES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rbr.comparisons.conditioned import Accept, Draft
+    from rbr.data.rows import PolicyPrompt
     from rbr.grading.base import Grader
     from rbr.rules.rules import Rules
 
@@ -63,3 +66,29 @@ def confirms(grader: Grader, rules: Rules, floor: float) -> Accept:
         ]
 
     return accept
+
+
+def best_class(
+    grader: Grader, rules: Rules, floor: float
+) -> Callable[[Sequence[PolicyPrompt], Sequence[str]], list[bool]]:
+    """Whether the grader gives completions the best class of their prompts' response types.
+
+    Args:
+        floor: least probability of that class.
+    """
+
+    def ideal(prompts: Sequence[PolicyPrompt], completions: Sequence[str]) -> list[bool]:
+        grades = grader.grade([prompt.conversation for prompt in prompts], completions)
+        p = in_rule_order(grades, grader.propositions, rules)
+        found = []
+        for row, prompt in zip(p, prompts, strict=True):
+            kind = prompt.response_type
+            classes = class_probabilities(row[None], rules, kind)[0]
+            names = rules.class_names(kind)
+            best = sum(
+                classes[i] for i, name in enumerate(names) if rules.quality(kind, name) == "best"
+            )
+            found.append(bool(best >= floor))
+        return found
+
+    return ideal

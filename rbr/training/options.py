@@ -20,6 +20,25 @@ class RewardModelOptions(Options):
     max_pairs: int = 320
 
 
+class DemonstrationOptions(Options):
+    """The base model's own answers that supervised fine-tuning learns from.
+
+    ``samples`` of each prompt to be answered, one after another until ``attempts`` of each to be refused,
+    after ``examples``. An answer counts as ideal where the grader gives the best class ``ideal_floor``.
+    """
+
+    helpful_prompts: int = 100
+    comply_prompts: int = 300
+    refuse_prompts: int = 160
+    samples: int = Field(2, gt=0)
+    attempts: int = Field(2, gt=0)
+    examples: int = Field(2, ge=0)
+    temperature: float = Field(1.0, gt=0)
+    max_new_tokens: int = 128
+    whole: bool = Field(True, description="only answers that end by themselves within that limit")
+    ideal_floor: float = Field(0.5, ge=0, le=1)
+
+
 class SFTOptions(Options):
     """Supervised fine-tuning of the upper ``trained_layers``; demos are capped per source."""
 
