@@ -12,7 +12,7 @@ from pipeline.context import Context
 from pipeline.demonstrations import sampler
 from pipeline.gates import Part, between, metrics
 from rbr.files import write_rows
-from rbr.training.demonstrations import own_answers
+from rbr.training.demonstrations import helpful_answers
 
 
 @artifact(
@@ -31,7 +31,7 @@ def helpful_demonstrations(context: Context, output: Path) -> Mapping[str, float
     weights = rows.weights_digest(context.path("base_model"))
     with context.checkpoints(options, seed, weights, prompts) as checkpoints:
         sample = sampler(context, checkpoints, "answering helpful prompts")
-        found = own_answers(prompts, sample, options)
+        found = helpful_answers(prompts, sample, options)
     write_rows(output / "demonstrations.jsonl", found)
     asked = len(prompts) * options.samples
     return {"rows": len(found), "kept": len(found) / max(1, asked)}

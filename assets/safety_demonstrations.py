@@ -47,14 +47,16 @@ def safety_demonstrations(context: Context, output: Path) -> Mapping[str, float]
         return draw.sample(alike, min(count, len(alike)))
 
     complied, refused = some(True, options.comply_prompts), some(False, options.refuse_prompts)
-    ideal = best_class(stored_grader(context, rules), rules, options.ideal_floor)
     weights = rows.weights_digest(context.path("base_model"))
     with context.checkpoints(options, seed, weights, rules.digest, train) as checkpoints:
+        # Not the workspace's grade store: no other artifact reads these grades.
+        grader = stored_grader(context, rules, checkpoints / "grades.sqlite")
+        ideal = best_class(grader, rules, context.progress("grading demonstrations"))
         sample = sampler(context, checkpoints, "answering prompts to comply with")
         found = own_answers(complied, sample, options, ideal)
         answered = len({row.prompt_id for row in found})
         sample = sampler(context, checkpoints, "refusing")
-        found += own_refusals(refused, rules, train, sample, ideal, options, seed)
+        found += own_refusals(refused, rules, train, sample, options, ideal, seed)
     write_rows(output / "demonstrations.jsonl", found)
     sizes = {
         f"{kind}.{what}": float(count)

@@ -55,6 +55,7 @@ def sft_checkpoint(context: Context, output: Path) -> Mapping[str, float]:
             train_sft,
             "sft",
             base=context.path("base_model"),
+            base_name=context.graph["base_model"].path,
             demonstrations=chosen,
             checkpoints=checkpoints,
             target=output,

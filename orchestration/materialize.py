@@ -239,7 +239,9 @@ def champion(workspace: Workspace) -> Champion | None:
         if version.tags.get("judge.hash") != judge:
             continue
         former = registry.judged_rows(client, version) or []
-        if not new or [row["prompt_id"] for row in new] != [row["prompt_id"] for row in former]:
+        # Rows of another version may lack what a verdict says today.
+        same = new and former and former[0].keys() >= vars(as_verdict(new[0])).keys()
+        if not same or [row["prompt_id"] for row in new] != [row["prompt_id"] for row in former]:
             continue
         new_verdicts, former_verdicts = (
             [as_verdict(row) for row in rows] for rows in (new, former)

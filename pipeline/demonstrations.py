@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.context import Context
 from rbr.data.rows import Conversation
 from rbr.files import digest_of
-from rbr.models.generate import Answer, generate
+
+if TYPE_CHECKING:
+    from rbr.models.generate import Answer
 
 
 def sampler(
     context: Context, checkpoints: Path, task: str
 ) -> Callable[[Sequence[Conversation], int], list[Answer]]:
     """Samples the base model; what is finished is kept in ``checkpoints``, so that a stopped run goes on."""
+    from rbr.models.generate import generate
+
     options, settings = context.settings.demonstrations, context.settings
 
     def sample(conversations: Sequence[Conversation], attempt: int) -> list[Answer]:

@@ -12,8 +12,8 @@ class Champion:
     """The best former champion of the profile.
 
     Attributes:
-        difference: the policy's F1* less the champion's on the same prompts, paired; None where the
-            champion answered others.
+        difference: the policy's F1* less the champion's on the same prompts, paired; None where none
+            answered these, judged by the same judge.
     """
 
     version: str

@@ -64,7 +64,7 @@ class Sampler:
         ]
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference_mode: FSDP would keep its tensors
 def decode(
     model: Any,
     prompts: Sequence[Sequence[int]],
@@ -176,7 +176,7 @@ class GrowingLayer(DynamicLayer):
                 rows, heads, _, width = states.shape
                 larger = states.new_empty(rows, heads, self._room, width)
                 if self._filled:
-                    larger[:, :, : self._filled] = (self.keys, self.values)[place]
+                    larger[:, :, : self._filled] = buffer[:, :, : self._filled]
                 self._buffers[place] = buffer = larger
             buffer[:, :, self._filled : end] = states
         self._filled = end

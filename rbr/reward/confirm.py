@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rbr.comparisons.conditioned import Accept, Draft
     from rbr.data.rows import PolicyPrompt
-    from rbr.grading.base import Grader
+    from rbr.grading.base import Grader, Progress
     from rbr.rules.rules import Rules
 
 
@@ -69,26 +69,20 @@ def confirms(grader: Grader, rules: Rules, floor: float) -> Accept:
 
 
 def best_class(
-    grader: Grader, rules: Rules, floor: float
-) -> Callable[[Sequence[PolicyPrompt], Sequence[str]], list[bool]]:
-    """Whether the grader gives completions the best class of their prompts' response types.
+    grader: Grader, rules: Rules, progress: Progress | None = None
+) -> Callable[[Sequence[PolicyPrompt], Sequence[str]], list[float]]:
+    """The grader's probability of the best class of a prompt's response type, of its completion."""
 
-    Args:
-        floor: least probability of that class.
-    """
-
-    def ideal(prompts: Sequence[PolicyPrompt], completions: Sequence[str]) -> list[bool]:
-        grades = grader.grade([prompt.conversation for prompt in prompts], completions)
+    def probabilities(prompts: Sequence[PolicyPrompt], completions: Sequence[str]) -> list[float]:
+        conversations = [prompt.conversation for prompt in prompts]
+        grades = grader.grade(conversations, completions, progress)
         p = in_rule_order(grades, grader.propositions, rules)
         found = []
         for row, prompt in zip(p, prompts, strict=True):
             kind = prompt.response_type
             classes = class_probabilities(row[None], rules, kind)[0]
-            names = rules.class_names(kind)
-            best = sum(
-                classes[i] for i, name in enumerate(names) if rules.quality(kind, name) == "best"
-            )
-            found.append(bool(best >= floor))
+            best = [rules.quality(kind, name) == "best" for name in rules.class_names(kind)]
+            found.append(float(classes[best].sum()))
         return found
 
-    return ideal
+    return probabilities

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from rbr.comparisons.compose import Draft, compose, labels_of
 from rbr.comparisons.conditioned import rejection_sample
@@ -22,40 +22,65 @@ if TYPE_CHECKING:
     from rbr.rules.rules import Rules
     from rbr.training.options import DemonstrationOptions, SFTOptions
 
+PromptT = TypeVar("PromptT", PolicyPrompt, HelpfulPrompt)
 Example = tuple[Conversation, str]
 # Answers n conversations; the second argument says which draw it is.
 Sample = Callable[[Sequence[Conversation], int], "list[Answer]"]
-# Whether each completion is of the best class of its prompt's response type.
-Ideal = Callable[[Sequence[PolicyPrompt], Sequence[str]], list[bool]]
+# The probability of the best class of each prompt's response type, of its completion.
+Ideal = Callable[[Sequence[PolicyPrompt], Sequence[str]], list[float]]
 
 
 def own_answers(
-    prompts: Sequence[PolicyPrompt] | Sequence[HelpfulPrompt],
+    prompts: Sequence[PolicyPrompt],
     sample: Sample,
     options: DemonstrationOptions,
-    ideal: Ideal | None = None,
+    ideal: Ideal,
 ) -> list[Demonstration]:
-    """Answers that the model gives by itself: those that end, are ideal and differ, prompt by prompt.
+    """Answers that the model gives by itself: those that are whole, ideal and differ, prompt by prompt."""
+    answers = sampled(prompts, sample, options)
+    if not answers:
+        return []
+    probabilities = ideal([prompt for prompt, _ in answers], [text for _, text in answers])
+    return [
+        safety_demonstration(prompt, text, "sampled", p)
+        for (prompt, text), p in zip(answers, probabilities, strict=True)
+        if p >= options.ideal_floor
+    ]
 
-    Args:
-        ideal: of prompts of the policy; None accepts all.
-    """
+
+def helpful_answers(
+    prompts: Sequence[HelpfulPrompt], sample: Sample, options: DemonstrationOptions
+) -> list[Demonstration]:
+    """As ``own_answers``, to prompts of which the policy says nothing: each whole answer is as good."""
+    return [
+        Demonstration(
+            prompt_id=prompt.id,
+            over_refusal=True,
+            conversation=tuple(prompt.conversation),
+            completion=text,
+            source="sampled",
+        )
+        for prompt, text in sampled(prompts, sample, options)
+    ]
+
+
+def sampled(
+    prompts: Sequence[PromptT], sample: Sample, options: DemonstrationOptions
+) -> list[tuple[PromptT, str]]:
+    """``options.samples`` answers to each prompt, those that are whole, each once."""
     asked = [prompt for prompt in prompts for _ in range(options.samples)]
     answers = sample([prompt.conversation for prompt in asked], 0)
-    whole = [
-        (prompt, answer.text)
-        for prompt, answer in zip(asked, answers, strict=True)
-        if answer.text and (answer.ended or not options.whole)
-    ]
-    accepted = [True] * len(whole)
-    if ideal and whole:
-        accepted = ideal([prompt for prompt, _ in whole], [text for _, text in whole])  # type: ignore[misc]
-    kept = {
+    found = {
         (prompt.id, text): (prompt, text)
-        for (prompt, text), good in zip(whole, accepted, strict=True)
-        if good
+        for prompt, answer in zip(asked, answers, strict=True)
+        if (text := whole(answer, options))
     }
-    return [demonstration(prompt, text, "sampled") for prompt, text in kept.values()]
+    return list(found.values())
+
+
+def whole(answer: Answer, options: DemonstrationOptions) -> str:
+    """The text of an answer that may be learnt, else nothing."""
+    return answer.text if answer.ended or not options.whole else ""
 
 
 def own_refusals(
@@ -63,8 +88,8 @@ def own_refusals(
     rules: Rules,
     others: Sequence[PolicyPrompt],
     sample: Sample,
-    ideal: Ideal,
     options: DemonstrationOptions,
+    ideal: Ideal,
     seed: int,
 ) -> list[Demonstration]:
     """One ideal answer to each prompt to be refused: the model's own, told how, where it can be made to.
@@ -84,37 +109,47 @@ def own_refusals(
         return compose(prompt, draw.choice(sorted(labels)), rules, others, draw)
 
     drafts = [draft for draft in map(composed, prompts) if draft]
+    probabilities: dict[tuple[str, str], float] = {}
 
     def answer(conversations: Sequence[Conversation], attempt: int) -> list[str]:
-        answers = sample(conversations, attempt)
-        return [a.text if a.ended or not options.whole else "" for a in answers]
+        return [whole(answer, options) for answer in sample(conversations, attempt)]
 
     def accept(asked: Sequence[Draft], texts: Sequence[str]) -> list[bool]:
-        return ideal([draft.prompt for draft in asked], texts)
+        found = ideal([draft.prompt for draft in asked], texts)
+        keys = [(draft.prompt.id, text) for draft, text in zip(asked, texts, strict=True)]
+        probabilities.update(zip(keys, found, strict=True))
+        return [p >= options.ideal_floor for p in found]
 
     met = rejection_sample(
         drafts, rules, others, answer, accept, options.attempts, options.examples, seed
     )
-    own = {draft.prompt.id: draft for draft in met}
-    return [
-        demonstration(draft.prompt, own[draft.prompt.id].completion, "conditioned")
-        if draft.prompt.id in own
-        else demonstration(draft.prompt, draft.completion, "composed")
-        for draft in drafts
-    ]
+    own = {draft.prompt.id: draft.completion for draft in met}
+    rows = []
+    for draft in drafts:
+        text = own.get(draft.prompt.id)
+        if text is None:
+            rows.append(safety_demonstration(draft.prompt, draft.completion, "composed", None))
+        else:
+            p = probabilities[draft.prompt.id, text]
+            rows.append(safety_demonstration(draft.prompt, text, "conditioned", p))
+    return rows
 
 
-def demonstration(
-    prompt: PolicyPrompt | HelpfulPrompt, completion: str, source: str
+def safety_demonstration(
+    prompt: PolicyPrompt,
+    completion: str,
+    source: Literal["sampled", "conditioned", "composed"],
+    probability: float | None,
 ) -> Demonstration:
     """A row of these."""
     return Demonstration(
         prompt_id=prompt.id,
-        response_type=getattr(prompt, "response_type", None),
-        over_refusal=getattr(prompt, "over_refusal", True),
-        conversation=prompt.conversation,
+        response_type=prompt.response_type,
+        over_refusal=prompt.over_refusal,
+        conversation=tuple(prompt.conversation),
         completion=completion,
-        source=source,  # type: ignore[arg-type]
+        source=source,
+        probability=None if probability is None else round(probability, 6),
     )
 
 

@@ -11,6 +11,7 @@ from rbr.training.demonstrations import (
     answers_and_refusals,
     demonstrations,
     evenly,
+    helpful_answers,
     one_each,
     own_answers,
     own_refusals,
@@ -116,19 +117,21 @@ def test_own_answers_are_those_that_end_are_ideal_and_differ():
         return answers
 
     def ideal(prompts, texts):
-        return [text != "bad" for text in texts]
+        return [0.0 if text == "bad" else 0.9 for text in texts]
 
-    found = own_answers(prompts, sample, DemonstrationOptions(samples=3), ideal)
+    options = DemonstrationOptions(samples=3)
+    found = own_answers(prompts, sample, options, ideal)
     assert calls == [["a", "a", "a", "b", "b", "b"]]
     assert [(r.prompt_id, r.completion) for r in found] == [("a", "good"), ("b", "good too")]
-    found = own_answers(prompts, sample, DemonstrationOptions(samples=3, whole=False), ideal)
+    assert {r.probability for r in found} == {0.9}
+    found = own_answers(prompts, sample, options.model_copy(update={"whole": False}), ideal)
     assert [r.completion for r in found] == ["good", "cut", "good too"]
 
 
 def test_helpful_answers_are_judged_by_nobody():
     prompts = [HelpfulPrompt(id="h", family="h", conversation=asked("h"))]
     sample = lambda conversations, attempt: [Answer("well", True)] * len(conversations)  # noqa: E731
-    (found,) = own_answers(prompts, sample, DemonstrationOptions(samples=2))
+    (found,) = helpful_answers(prompts, sample, DemonstrationOptions(samples=2))
     assert (found.completion, found.response_type, found.source) == ("well", None, "sampled")
 
 
@@ -149,16 +152,17 @@ def test_a_refusal_is_the_models_own_where_it_can_be_made_to_and_composed_elsewh
         ]
 
     def ideal(prompts, texts):
-        return [
-            text.startswith("no, ") and p.id in willing
-            for p, text in zip(prompts, texts, strict=True)
+        good = [
+            t.startswith("no, ") and p.id in willing for p, t in zip(prompts, texts, strict=True)
         ]
+        return [0.75 if yes else 0.25 for yes in good]
 
     options = DemonstrationOptions(attempts=2, examples=1)
-    found = own_refusals(prompts, rules, prompts, sample, ideal, options, seed=0)
+    found = own_refusals(prompts, rules, prompts, sample, options, ideal, seed=0)
     assert [row.prompt_id for row in found] == [prompt.id for prompt in prompts]
     for row in found:
         assert row.source == ("conditioned" if row.prompt_id.endswith("-0") else "composed")
+        assert row.probability == (0.75 if row.source == "conditioned" else None)
         # What it was told is not part of what is learnt.
         assert row.conversation == asked(row.prompt_id)
         assert not row.over_refusal
