@@ -86,7 +86,7 @@ def count_rows(root: Path, settings: Settings) -> RowCounts:
     }
     safety_demonstrations = {
         "none": 0,
-        "human": min(settings.sft.safety_demos, human),
+        "human": min(answers_and_refusals(settings.sft, settings.sft.safety_demos)[1], human),
         "rules": sum(answers_and_refusals(settings.sft, complied * own.samples)),
     }
     variants = {VARIANTS[name].demonstrations: name for name in settings.variants}

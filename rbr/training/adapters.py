@@ -22,6 +22,7 @@ from rbr.models.trunk import decoder_of, train_upper_layers
 from rbr.training.options import LoRAOptions
 
 ADAPTER = "adapter"
+DEFAULT = "default"  # PEFT's name of a model's own adapter
 
 
 def train_part(
@@ -105,11 +106,23 @@ def save_trained(
     if not lora:
         save_model(trainer, tokenizer, target)
         return
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    for config in getattr(model, "policy", model).peft_config.values():
-        config.base_model_name_or_path = base
-    save_model(trainer, tokenizer, target / ADAPTER)
+    state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     if trainer.accelerator.is_main_process:
+        model, prefix = trainer.accelerator.unwrap_model(trainer.model), ""
+        if not isinstance(model, PeftModel):  # an actor-critic
+            model, prefix = model.policy, "policy."
+        model.peft_config[DEFAULT].base_model_name_or_path = base
+        model.save_pretrained(
+            target / ADAPTER,
+            state_dict={
+                n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)
+            },
+            # TRL puts a copy beside it for the reference.
+            selected_adapters=[DEFAULT],
+            # Else PEFT asks the hub what the base model's vocabulary was.
+            save_embedding_layers=False,
+        )
+        (target / ADAPTER / "README.md").unlink(missing_ok=True)  # a form to be filled in
         # Of fresh weights: the trainer's may be spread over processes.
         merged = PeftModel.from_pretrained(load_causal(start), str(target / ADAPTER))
         merged.merge_and_unload().save_pretrained(target)

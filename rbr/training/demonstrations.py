@@ -163,7 +163,8 @@ def demonstrations(
     """Answers to helpful prompts, and beside them answers to safety prompts, shuffled.
 
     Args:
-        human: pairs whose preferred completions are learnt; None for none.
+        human: pairs whose preferred completions are learnt, as many as there would be refusals beside
+            ``safety``: these too are others' words; None for none.
         safety: ideal answers, of which answers to prompts to comply with are ``options.comply_share``.
             Refusals are drawn evenly over response types: soft ones open in more ways than hard ones, and
             are rarer.
@@ -172,7 +173,8 @@ def demonstrations(
     chosen = one_each(helpful, options.helpful_demos, draw)
     if human is not None:
         preferred = [(row.conversation, row.chosen) for row in human]
-        chosen += draw.sample(preferred, min(options.safety_demos, len(preferred)))
+        _, count = answers_and_refusals(options, options.safety_demos)
+        chosen += draw.sample(preferred, min(count, len(preferred)))
     elif safety is not None:
         complied = [row for row in safety if row.over_refusal]
         refused: dict[str | None, list[Example]] = defaultdict(list)

@@ -79,7 +79,7 @@ OPTIONS = SFTOptions(helpful_demos=20, safety_demos=10, comply_share=0.6)
     ("human", "safety", "found"),
     [
         (None, None, {"help": 20}),
-        (HUMAN, None, {"help": 20, "human": 10}),
+        (HUMAN, None, {"help": 20, "human": 4}),
         (None, SAFETY, {"help": 20, "own": 6, "no hard": 2, "no soft": 2}),
     ],
     ids=["none", "human", "rules"],
