@@ -304,6 +304,10 @@ TRAINED = [
             (NAN, f"shares: *: {NULL}", "nan"),
         )
     ),
+    Bad("base_capability", "metrics.json", with_(base__loss=-1.0), "capability: base.loss >= 0", "-1"),
+    Bad("base_capability", "metrics.json", with_(base__accuracy__low=1.5),
+        "capability: base.accuracy.low >= 0 and <= 1", "1.5"),
+    Bad("base_capability", "metrics.json", all_values(NAN), f"capability: *: {NULL}", "nan"),
     *(
         Bad("capability_eval", "metrics.json", with_(**{f"{model}__{name}": value}), fails, f"{value}")
         for model in ("sft", "ppo")
