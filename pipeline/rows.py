@@ -6,7 +6,15 @@ import random
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rbr.data.rows import Comparison, HelpfulPrompt, Labelled, PolicyPrompt, Preference, Sentence
+from rbr.data.rows import (
+    Comparison,
+    Demonstration,
+    HelpfulPrompt,
+    Labelled,
+    PolicyPrompt,
+    Preference,
+    Sentence,
+)
 from rbr.files import read_rows
 
 if TYPE_CHECKING:
@@ -43,6 +51,10 @@ def comparisons(context: Context, split: str) -> list[Comparison]:
 
 def preferences(context: Context, key: str, split: str) -> list[Preference]:
     return read_rows(context.path(key) / f"{split}.jsonl", Preference)
+
+
+def demonstrations(context: Context, key: str) -> list[Demonstration]:
+    return read_rows(context.path(key) / "demonstrations.jsonl", Demonstration)
 
 
 def helpful_prompts(context: Context) -> list[HelpfulPrompt]:

@@ -44,6 +44,16 @@ class Shape(Options, extra="ignore"):
         total = self.num_hidden_layers
         return self.layer * (total if count is None else min(count, total))
 
+    def adapters(self, rank: int, count: int | None = None) -> int:
+        """Parameters of adapters of a rank on all matrices of the upper ``count`` layers."""
+        heads = self.num_attention_heads
+        widths = 2 * self._width(heads) + 2 * self._width(self.num_key_value_heads or heads)
+        matrices = 3 if self.hidden_act == "silu" else 2
+        ends = (
+            widths + 4 * self.hidden_size + matrices * (self.hidden_size + self.intermediate_size)
+        )
+        return rank * ends * (self.layers(count) // self.layer)
+
     @property
     def head(self) -> int:
         """Parameters of the language-model head."""

@@ -165,11 +165,13 @@ def memory(settings: Settings, target: Target) -> dict[str, dict[str, float]]:
     policy, rl, number_bytes = target.policy, settings.rl, target.device.number_bytes
     trained, sequence = policy.layers(rl.trained_layers), rl.max_prompt_tokens + rl.max_new_tokens
     rows = rl.prompts_per_step // rl.mini_batches
+    learnt = policy.adapters(rl.lora.rank, rl.trained_layers) if rl.lora else trained
     units = rows * sequence * (trained // policy.layer) * policy.hidden_size
     training = {
-        "trained layers, Adam": ADAM_BYTES * trained,
-        "frozen layers": number_bytes * (policy.parameters - trained),
-        "reference's upper layers": number_bytes * trained,
+        "what is trained, Adam": ADAM_BYTES * learnt,
+        "frozen parameters": number_bytes * (policy.parameters - (0 if rl.lora else trained)),
+        # With its adapter off the policy is the reference.
+        "reference's upper layers": 0 if rl.lora else number_bytes * trained,
         "reward model": number_bytes * policy.layers(settings.reward_model.layers),
         "activations": ACTIVATION_BYTES * units,
         # The policy's in 32 bits, and their gradient.

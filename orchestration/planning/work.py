@@ -37,9 +37,16 @@ class Work:
     decoding_passes: float = 0.0
 
 
-def training_operations(shape: Shape, layers: int | None, trained: int | None) -> int:
-    """Operations per token of training the upper ``trained`` of the lowest ``layers`` (None: all)."""
-    return 2 * shape.layers(layers) + 4 * min(shape.layers(layers), shape.layers(trained))
+def training_operations(
+    shape: Shape, layers: int | None, trained: int | None, adapters: bool = False
+) -> int:
+    """Operations per token of training the upper ``trained`` of the lowest ``layers`` (None: all).
+
+    Args:
+        adapters: are trained in their place; their own few per cent are left out.
+    """
+    backward = 2 if adapters else 4
+    return 2 * shape.layers(layers) + backward * min(shape.layers(layers), shape.layers(trained))
 
 
 def seconds(work: Work, measured: Measured, target: Target | None) -> float:
@@ -105,9 +112,19 @@ class Workload:
             tokens = 2 * pairs * options.epochs * lengths.preference
             each = training_operations(self.policy, options.layers, options.trained_layers)
             yield Work(artifact, "reward_model", tokens, tokens * each)
+        limit, batch = settings.demonstrations.max_new_tokens, settings.evaluation.batch_size
+        for artifact, answers in rows.sampled.items():
+            yield self._generated(
+                artifact, answers, lengths.prompt, lengths.generated, limit, batch
+            )
+        artifact = "safety_demonstrations"
+        refused = rows.refused * self.attempts
+        yield self._generated(artifact, refused, lengths.request, lengths.answered, limit, batch)
+        yield self._graded(artifact, rows.sampled[artifact] + refused, lengths.generated)
         for name in settings.variants:
             yield from self._policy(VARIANTS[name])
         yield from self._evaluated("baseline_eval", 1, lengths.generated)
+        yield self._capability("base_capability", 1)
 
     def _policy(self, variant: Variant) -> Iterator[Work]:
         shape, rl, lengths = self.policy, self.settings.rl, self.lengths
@@ -115,7 +132,8 @@ class Workload:
             tokens = self.rows.demonstrations[variant.name] * lengths.demonstration
             tokens *= self.settings.sft.epochs
             # A gradient passes through the frozen head.
-            each = training_operations(shape, None, self.settings.sft.trained_layers)
+            sft = self.settings.sft
+            each = training_operations(shape, None, sft.trained_layers, sft.lora is not None)
             yield Work(
                 variant.key("sft_checkpoint"), "sft", tokens, tokens * (each + 4 * shape.head)
             )
@@ -130,18 +148,26 @@ class Workload:
         # reference, the logits of both; then each epoch's updates.
         logits = 4 * rows * answer * shape.head
         operations = 2 * tokens * (shape.layers() + trained) + logits
-        operations += rl.epochs * (6 * tokens * trained + logits)
+        updates = 4 if rl.lora else 6
+        operations += rl.epochs * (updates * tokens * trained + logits)
         yield Work(artifact, "ppo", (1 + rl.epochs) * tokens, operations)
         yield from self._evaluated(variant.key("safety_eval"), 2, lengths.answered)
-        tokens = 3 * self.rows.capability * lengths.capability
-        each = 2 * (shape.layers() + shape.head)
-        yield Work(variant.key("capability_eval"), "capability", tokens, tokens * each)
+        yield self._capability(variant.key("capability_eval"), 2)
+
+    def _capability(self, artifact: str, models: int) -> Work:
+        tokens = models * self.rows.capability * self.lengths.capability
+        each = 2 * (self.policy.layers() + self.policy.head)
+        return Work(artifact, "capability", tokens, tokens * each)
 
     def _evaluated(self, artifact: str, models: int, answer: float) -> Iterator[Work]:
         options, rows = self.settings.evaluation, models * self.rows.evaluated
         generation = options.max_new_tokens, options.batch_size
         yield self._generated(artifact, rows, self.lengths.prompt, answer, *generation)
         yield self._judged(artifact, rows, answer)
+        # Fluency: the base model reads them.
+        tokens = rows * (self.lengths.prompt + answer)
+        operations = 2 * tokens * self.policy.layers() + 2 * rows * answer * self.policy.head
+        yield Work(artifact, "read", tokens, operations)
 
     def _tuned(
         self, artifact: str, rate: str, tuning: TuningOptions, shape: Shape, ratio: float

@@ -75,7 +75,7 @@ class LocalWriter:
         """See ``Writer``."""
         from rbr.models.generate import generate
 
-        return generate(
+        answers = generate(
             self.model_folder,
             conversations,
             self.max_new_tokens,
@@ -86,3 +86,4 @@ class LocalWriter:
             temperature=self.temperature,
             scale=self.scale,
         )
+        return [answer.text for answer in answers]

@@ -7,36 +7,11 @@ the whole rollout as ever, so the rewards are the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import torch
-from transformers import StoppingCriteria, StoppingCriteriaList
-
-# Of a row of the batch, and the ids of its answer.
-HandOver = Callable[[int, Sequence[int]], None]
-
-
-class FinishedAnswers(StoppingCriteria):
-    """Stops no generation; hands over each row of its batch once an end token follows the prompt."""
-
-    def __init__(self, ends: Sequence[int], hand_over: HandOver) -> None:
-        self._ends = ends
-        self._hand_over = hand_over
-        self._open: torch.Tensor | None = None
-        self._start = 0
-
-    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
-        if self._open is None:  # called after each token, the first time after the first
-            self._open = torch.ones(len(input_ids), dtype=torch.bool, device=input_ids.device)
-            self._start = input_ids.size(1) - 1
-        ends = torch.tensor(self._ends, device=input_ids.device)
-        ended = torch.isin(input_ids[:, -1], ends) & self._open
-        self._open &= ~ended
-        for row in ended.nonzero().flatten().tolist():
-            self._hand_over(row, input_ids[row, self._start :].tolist())
-        return torch.zeros_like(ended)
+from rbr.models.decode import Finished
 
 
 class GradesAhead:
@@ -66,9 +41,8 @@ class GradesAhead:
             if prepared and trainer.use_vllm:
                 stack.enter_context(_stepping(trainer.vllm_generation, prompt_ids, hand_over))
             elif prepared:
-                model = trainer.accelerator.unwrap_model(trainer.model)
-                criterion = FinishedAnswers(trainer.eos_token_ids, hand_over)
-                stack.enter_context(_generating(model, criterion))
+                trainer.finished = hand_over
+                stack.callback(setattr, trainer, "finished", None)
             result = super()._generate_single_turn(prompt_ids, *args, **kwargs)  # type: ignore[misc]
         if prepared:  # the others, of no end token or a server: graded while tokens are evaluated
             for row, ids in enumerate(result[0]):
@@ -77,23 +51,8 @@ class GradesAhead:
 
 
 @contextmanager
-def _generating(model: Any, criterion: StoppingCriteria) -> Iterator[None]:
-    """TRL passes no stopping criteria to ``generate``: while the block runs, this one is passed."""
-    generate = model.generate
-
-    def watched(*args: Any, **kwargs: Any) -> Any:
-        return generate(*args, stopping_criteria=StoppingCriteriaList([criterion]), **kwargs)
-
-    model.generate = watched
-    try:
-        yield
-    finally:
-        del model.generate
-
-
-@contextmanager
 def _stepping(
-    generation: Any, prompt_ids: Sequence[Sequence[int]], hand_over: HandOver
+    generation: Any, prompt_ids: Sequence[Sequence[int]], hand_over: Finished
 ) -> Iterator[None]:
     """The same of a vLLM in this process, each of whose steps returns what it finished.
 

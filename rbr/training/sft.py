@@ -12,8 +12,8 @@ from trl import SFTConfig, SFTTrainer
 
 from rbr.grading.base import Conversation
 from rbr.models.load import chat_texts, load_causal, load_tokenizer, messages
-from rbr.models.trainer import common_arguments, per_process, run_training, save_model
-from rbr.models.trunk import train_upper_layers
+from rbr.models.trainer import common_arguments, per_process, run_training
+from rbr.training.adapters import save_trained, train_part
 from rbr.training.options import SFTOptions
 
 
@@ -25,12 +25,14 @@ def train_sft(
     options: SFTOptions,
     seed: int,
     callbacks: Sequence[TrainerCallback] = (),
+    base_name: str | None = None,
 ) -> dict[str, float]:
     """Fine-tune ``base`` and save the result to ``target``, an existing folder.
 
     Args:
         demonstrations: conversations and the answers to learn.
         checkpoints: folder from which an interrupted training resumes.
+        base_name: what a saved adapter names as its base model; ``base`` by default.
 
     Returns:
         ``loss_first`` and ``loss_last`` (mean token loss over the first and last fifth of the steps),
@@ -40,7 +42,7 @@ def train_sft(
     model = load_causal(base)
     tokenizer = load_tokenizer(base)
     chat_texts(tokenizer, [conversation for conversation, _ in demonstrations])  # or a ModelError
-    train_upper_layers(model, options.trained_layers)
+    model, _ = train_part(model, options.trained_layers, options.lora)
     rows = [
         {
             "prompt": messages(conversation),
@@ -70,7 +72,7 @@ def train_sft(
     )
     run_training(trainer, "sft", callbacks)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    save_model(trainer, tokenizer, target)
+    save_trained(trainer, tokenizer, base, base_name or str(base), options.lora is not None, target)
     fifth = max(1, len(losses) // 5)
     return {
         "loss_first": sum(losses[:fifth]) / fifth,
