@@ -40,6 +40,12 @@ def check(
         f" {sum(map(len, rules.classes.values()))} classes of {len(rules.types)} response types:"
         f" fine ({rules.digest[:12]})"
     )
+    unwritten = [name for name in rules.response_types if not rules.completions.recipes.get(name)]
+    if unwritten:
+        common.console.print(
+            f"no recipes for {', '.join(unwritten)} (completions.yaml): their comparisons come from a"
+            " model alone"
+        )
 
 
 def _unfit(project: Path, place: Path) -> Sequence[RBRError]:

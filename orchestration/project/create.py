@@ -60,7 +60,7 @@ def _build(folder: Path, example: str) -> bool:
     dvc_yaml.write(folder)
     _git(folder, "-c", "init.defaultBranch=main", "init", "-q")
     _git(folder, "add", "-A")
-    known = bool(os.environ.get("GIT_AUTHOR_EMAIL")) or _has_identity(folder)
+    known = _has_identity(folder)
     who = () if known else NOBODY
     message = f"Project from the example '{example}'"
     _git(folder, *who, "-c", "commit.gpgSign=false", "commit", "-q", "--no-verify", "-m", message)
@@ -68,7 +68,11 @@ def _build(folder: Path, example: str) -> bool:
 
 
 def _has_identity(folder: Path) -> bool:
-    return all(_run(folder, "config", key).returncode == 0 for key in ("user.name", "user.email"))
+    return all(
+        all(os.environ.get(f"GIT_{role}_{part.upper()}") for role in ("AUTHOR", "COMMITTER"))
+        or _run(folder, "config", f"user.{part}").returncode == 0
+        for part in ("name", "email")
+    )
 
 
 def _git(folder: Path, *arguments: str) -> None:

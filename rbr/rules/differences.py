@@ -44,7 +44,9 @@ def differences(before: Rules, now: Rules) -> list[Difference]:
     shown = {difference.place.partition("/")[0] for difference in found}
     sections, former = now.sections(), before.sections()
     hidden = [name for name in sections if sections[name] != former[name]]
-    found += [Difference("changed", name) for name in hidden if not _SHOWN_IN[name] & shown]
+    found += [
+        Difference("changed", name) for name in hidden if not _SHOWN_IN.get(name, set()) & shown
+    ]
     return found
 
 

@@ -1,14 +1,17 @@
-"""The wheel alone, outside any checkout: a project of each example, and the graph on the smoke profile."""
+"""The wheel alone, outside any checkout: the transcript of docs/own_policy.md, and a project of each example."""
 
 from __future__ import annotations
 
+import doctest
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
 import venv
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -68,20 +71,55 @@ def installed(wheel, tmp_path_factory):
         for key, value in os.environ.items()
         if key not in ("PYTHONPATH", "MLFLOW_TRACKING_URI", "DAGSTER_HOME", "RBR_ROOT")
     }
+    environment |= {
+        f"GIT_{role}_{part}": "somebody"
+        for role in ("AUTHOR", "COMMITTER")
+        for part in ("NAME", "EMAIL")
+    }
     environment["PATH"] = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
     return environment
 
 
+@dataclass(frozen=True)
+class Transcript:
+    """What the commands of a document printed, and what it says that they print."""
+
+    folder: Path
+    commands: list[tuple[str, str, str]]
+
+
 @pytest.fixture(scope="module")
-def project(installed, tmp_path_factory):
-    """A project of the paper's policy on the smoke profile, in which the whole graph ran."""
-    folder = tmp_path_factory.mktemp("elsewhere") / "policy"
-    run(["rbr", "init", folder], folder.parent, installed)
-    params = folder / "params.yaml"
-    params.write_text("profile: smoke\n")
-    done = run(["make", "demo"], folder, installed)
-    (folder / "demo.out").write_text(done.stdout)
-    return folder
+def transcript(root, installed, tmp_path_factory):
+    """The transcript of docs/own_policy.md, in which a project is made and the whole graph runs."""
+    folder, commands = tmp_path_factory.mktemp("elsewhere"), []
+    text = (root / "docs" / "own_policy.md").read_text()
+    for kind, path, body in re.findall(r"^```(\w+) ?(\S*)\n(.*?)^```$", text, re.M | re.S):
+        if kind != "console":
+            (folder / path).write_text(body)
+            continue
+        for command, said in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", body, re.M):
+            if command.startswith("cd "):
+                folder /= command.removeprefix("cd ")
+                continue
+            done = subprocess.run(
+                command, shell=True, cwd=folder, env=installed, capture_output=True, text=True,
+                timeout=1800, check=False,
+            )  # fmt: skip
+            commands.append((command, said, done.stdout + done.stderr))
+    return Transcript(folder, commands)
+
+
+@pytest.fixture(scope="module")
+def project(transcript):
+    return transcript.folder
+
+
+def test_the_document_says_what_its_commands_print(transcript):
+    same = doctest.OutputChecker().check_output
+    options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    assert len(transcript.commands) == 13
+    for command, said, printed in transcript.commands:
+        assert same(said, printed, options), f"$ {command}\n{printed}"
 
 
 def test_nothing_is_read_from_the_checkout(root, project, installed):
@@ -106,8 +144,10 @@ def test_the_wheel_has_every_example_and_its_rules_check(installed, tmp_path):
             assert "fine" in found.stdout
 
 
-def test_the_demo_makes_the_table_and_a_second_one_computes_nothing(project, installed):
-    assert "RBR PPO" in (project / "demo.out").read_text()
+def test_the_demo_makes_the_table_and_a_second_one_computes_nothing(transcript, installed):
+    project = transcript.folder
+    [first] = [printed for command, _, printed in transcript.commands if command == "make demo"]
+    assert "RBR PPO" in first
     again = run(["make", "demo"], project, installed).stdout
     stages = yaml.safe_load((project / "dvc.lock").read_text())["stages"]
     assert again.count("unchanged: restored") == len(stages) - 1

@@ -43,6 +43,18 @@ def test_sound_rules_are_said_to_be(project):
     assert "23 propositions" in found.stdout
 
 
+def test_a_policy_without_recipes_is_told_where_comparisons_come_from(project):
+    assert "no recipes" not in rbr("rules", "check", cwd=project).stdout
+    (project / "rules" / "completions.yaml").unlink()
+    found = rbr("rules", "check", cwd=project)
+    assert found.returncode == 0, found.stderr
+    said = " ".join(found.stdout.split())
+    assert (
+        "no recipes for hard_refusal, soft_refusal_disclosure, soft_refusal_methods, comply" in said
+    )
+    assert "their comparisons come from a model alone" in said
+
+
 def test_a_feature_without_gold_support_is_named_at_its_line(project):
     folder = project / "data/source/gold"
     for path in folder.glob("*.jsonl"):
