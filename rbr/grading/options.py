@@ -61,4 +61,4 @@ class GraderOptions(Options):
     @property
     def on_server(self) -> bool:
         """Whether the grader runs elsewhere: this machine waits for it."""
-        return self.engine == "openai"
+        return self.engine not in ("head", "transformers", "vllm")
