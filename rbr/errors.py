@@ -64,6 +64,10 @@ class ModelError(RBRError):
     """A model that cannot be fetched, read or used."""
 
 
+class ServerError(RBRError):
+    """A model's server that gave no usable answer, however often it was asked."""
+
+
 class GraderError(RBRError):
     """A completion without a usable grade; a made-up number would train the policy on noise."""
 
