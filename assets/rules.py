@@ -20,7 +20,7 @@ from rbr.rules.rules import load_rules
     folder="data",
     group="policy",
     sources=("rules",),
-    settings=("grader",),
+    settings=("grader", "judge"),
     kinds=("yaml", "pydantic"),
 )
 def rules(context: Context, output: Path) -> Mapping[str, float]:
@@ -29,7 +29,8 @@ def rules(context: Context, output: Path) -> Mapping[str, float]:
     if errors:
         raise errors[0]
     written = load_rules(context.root / "rules")
-    write_compiled(output, written, context.settings.grader.engine)
+    settings = context.settings
+    write_compiled(output, written, settings.grader.engine, settings.judge.engine)
     return {
         "propositions": len(written.proposition_names),
         "response_types": len(written.response_types),

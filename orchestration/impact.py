@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 Completion = tuple[Conversation, str]
 
 
-def changed_sections(before: Rules, now: Rules, engine: str) -> set[str]:
+def changed_sections(before: Rules, now: Rules, engine: str, judge: str = "head") -> set[str]:
     """Sections whose compiled file differs, which is what DVC sees.
 
     Args:
-        engine: of the grader; decides what its fit reads of the propositions.
+        engine, judge: of the grader and of the judge; they decide what the fits read of the propositions.
     """
-    old, new = compiled(before, engine), compiled(now, engine)
+    old, new = compiled(before, engine, judge), compiled(now, engine, judge)
     return {name for name in new if new[name] != old[name]}
 
 

@@ -73,7 +73,9 @@ def compare(context: Context, rev: str) -> Changes:
         if new.get(name) != old.get(name):
             verb = "changed" if name in new and name in old else "new" if name in new else "gone"
             lines.append(f"{verb:<8} {name}")
-    sections = changed_sections(before, now, context.settings.grader.engine)
+    sections = changed_sections(
+        before, now, context.settings.grader.engine, context.settings.judge.engine
+    )
     affected = affected_artifacts(context.graph, sections)
     texts, former = now.grading_texts(), before.grading_texts()
     return Changes(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,7 +19,7 @@ from rbr.data.rows import Conversation
 from rbr.data.turns import read_batch
 from rbr.errors import DataError, first_problem
 from rbr.files import digest_of, read_json
-from rbr.grading.base import Grader
+from rbr.grading.base import Graded, Grader, graded_with_reasons
 from rbr.reward.features import Array, features
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class Explanation:
         contributions: feature -> (value, weight, value * weight).
         reward: R_tot, as training sees it.
         unread_tokens: tokens of a long conversation or answer that the reward model does not read.
+        reasons: proposition -> why it has its grade, of graders that give reasons.
     """
 
     response_type: str | None
@@ -52,6 +53,7 @@ class Explanation:
     contributions: dict[str, tuple[float, float, float]]
     reward: float
     unread_tokens: int = 0
+    reasons: dict[str, str] = field(default_factory=dict)
 
     def ordered(self) -> list[tuple[str, tuple[float, float, float]]]:
         """The contributions, the largest in size first."""
@@ -159,6 +161,16 @@ class RuleBasedReward:
         Raises:
             DataError: on a response type that has no weights.
         """
+        base, rule_based, graded = self._components(conversations, completions, response_types)
+        return base, rule_based, graded.probabilities
+
+    def _components(
+        self,
+        conversations: Sequence[Conversation],
+        completions: Sequence[str],
+        response_types: Sequence[str | None],
+    ) -> tuple[Array, Array, Graded]:
+        """See ``components``; the grades with their reasons."""
         n = len(completions)
         base = (
             self.reward_model.score(conversations, completions)
@@ -176,15 +188,19 @@ class RuleBasedReward:
             raise DataError(
                 f"no weights for response types {sorted(unknown)}; there are: {sorted(self._vectors)}"
             )
+        reasons = [[""] * len(self.grader.propositions) for _ in range(n)]
         if ruled:
-            probabilities[ruled] = self.grader.grade(
-                [conversations[i] for i in ruled], [completions[i] for i in ruled]
+            graded = graded_with_reasons(
+                self.grader, [conversations[i] for i in ruled], [completions[i] for i in ruled]
             )
+            probabilities[ruled] = graded.probabilities
+            for i, said in zip(ruled, graded.reasons, strict=True):
+                reasons[i] = list(said)
         for response_type in self._vectors:
             rows = [i for i in ruled if response_types[i] == response_type]
             if rows:
                 rule_based[rows] = row_sums(self._terms(probabilities[rows], response_type)[1])
-        return base, rule_based, probabilities
+        return base, rule_based, Graded(probabilities, reasons)
 
     def __call__(
         self,
@@ -219,12 +235,10 @@ class RuleBasedReward:
         self, conversation: Conversation, completion: str, response_type: str | None
     ) -> Explanation:
         """The contribution of each feature: (value, weight, value * weight)."""
-        base, rule_based, probabilities = self.components(
-            [conversation], [completion], [response_type]
-        )
+        base, rule_based, graded = self._components([conversation], [completion], [response_type])
         contributions: dict[str, tuple[float, float, float]] = {}
         if response_type:
-            phi, terms = self._terms(probabilities, response_type)
+            phi, terms = self._terms(graded.probabilities, response_type)
             columns = (phi[0].tolist(), self._vectors[response_type].tolist(), terms[0].tolist())
             names = self.rules.feature_names(response_type)
             contributions = dict(zip(names, zip(*columns, strict=True), strict=True))
@@ -234,6 +248,7 @@ class RuleBasedReward:
             contributions,
             float(base[0] + rule_based[0]),
             self._unread([conversation], [completion])[0],
+            graded.reasons_of(0, self.grader.propositions),
         )
 
     def _unread(

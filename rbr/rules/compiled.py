@@ -34,19 +34,22 @@ SECTIONS = (
 )
 
 
-def compiled(rules: Rules, engine: str) -> dict[str, Any]:
-    """The rules' sections, and ``asked``: the section that the grader's fit depends on.
+def compiled(rules: Rules, engine: str, judge: str = "head") -> dict[str, Any]:
+    """The rules' sections, and ``asked`` and ``judged``: what the grader's and the judge's fits depend on.
 
     Args:
-        engine: of the grader. Heads are fitted to labels and read no wording.
+        engine, judge: of the grader and of the judge. Heads are fitted to labels and read no wording.
     """
     sections = rules.sections()
-    return {**sections, "asked": {} if engine == "head" else sections["propositions"]}
+    read = {"asked": engine, "judged": judge}
+    return sections | {
+        name: {} if of == "head" else sections["propositions"] for name, of in read.items()
+    }
 
 
-def write_compiled(folder: Path, rules: Rules, engine: str) -> None:
+def write_compiled(folder: Path, rules: Rules, engine: str, judge: str = "head") -> None:
     """Write one file a section, and ``hashes.json``, into an existing folder."""
-    for section, value in compiled(rules, engine).items():
+    for section, value in compiled(rules, engine, judge).items():
         write_json(folder / f"{section}.json", value)
     write_json(folder / "hashes.json", {**rules.hashes(), "digest": rules.digest})
 
