@@ -17,6 +17,7 @@ from pipeline.loading import stored_grader, with_noise
 from pipeline.plots import axes, save_plot
 from rbr.files import write_rows
 from rbr.grading.accuracy import measure
+from rbr.grading.base import usage_metrics
 
 
 @artifact(
@@ -35,6 +36,7 @@ def grader_accuracy(context: Context, output: Path) -> Mapping[str, float]:
     heldout = rows.gold(context, "heldout")
     measured = measure(grader, heldout, rules, context.settings.evaluation.bootstrap)
     table = measured.table
+    context.run.metrics(usage_metrics(grader))
     write_rows(output / "per_proposition.jsonl", table)
     write_rows(output / "by_part.jsonl", measured.parts)
     plot_accuracy(table, output / "accuracy.png")

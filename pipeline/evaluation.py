@@ -11,6 +11,7 @@ from pipeline.context import Context
 from pipeline.loading import load_judge_grader
 from pipeline.rows import evaluated_prompts, weights_digest
 from rbr.files import write_json, write_rows
+from rbr.grading.base import usage_metrics
 
 
 def evaluate(context: Context, models: Mapping[str, Path], output: Path) -> dict[str, float]:
@@ -20,7 +21,8 @@ def evaluate(context: Context, models: Mapping[str, Path], output: Path) -> dict
 
     options, rules = context.settings.evaluation, compiled_rules(context)
     prompts = evaluated_prompts(context)
-    judge = Judge(load_judge_grader(context), rules)
+    grader = load_judge_grader(context)
+    judge = Judge(grader, rules)
     results: dict[str, Any] = {}
     metrics: dict[str, float] = {}
     digests = {name: weights_digest(path) for name, path in models.items()}
@@ -45,4 +47,6 @@ def evaluate(context: Context, models: Mapping[str, Path], output: Path) -> dict
                 metrics[f"{name}.{metric}.high"] = high
             context.run.table(f"{context.artifact.name}_{name}", rows[:40])
     write_json(output / "results.json", results)
+    # Not of the artifact: it depends on what the grade store held.
+    context.run.metrics(usage_metrics(grader))
     return metrics

@@ -77,7 +77,7 @@ def compare(context: Context, rev: str) -> Changes:
             lines.append(f"{verb:<8} {name}")
     settings = context.settings
     chat = settings.comparisons.chat is not None
-    sections = changed_sections(before, now, settings.grader.engine, chat)
+    sections = changed_sections(before, now, settings.grader.engine, settings.judge.engine, chat)
     affected = affected_artifacts(context.graph, sections)
     texts, former = now.grading_texts(), before.grading_texts()
     return Changes(
