@@ -17,7 +17,7 @@ from pipeline.context import Context
 from pipeline.gates import Part, between, no_empty_split, one_of, present
 from pipeline.loading import stored_grader, with_noise
 from rbr.files import write_json
-from rbr.grading.base import Grader
+from rbr.grading.base import Grader, usage_metrics
 from rbr.reward.features import features
 from rbr.rules.rules import Rules
 
@@ -57,7 +57,7 @@ def graded_comparisons(context: Context, output: Path) -> Mapping[str, float]:
     }
     write_json(output / "judged_by.json", judged_by)
     # Not of the artifact: it depends on what the grade store held.
-    context.run.metrics({"grader_calls": float(stored.calls)})
+    context.run.metrics({"grader_calls": float(stored.calls), **usage_metrics(stored)})
     return metrics
 
 

@@ -19,6 +19,7 @@ from rbr.evaluation.judge import Judge
 from rbr.evaluation.nonsense import nonsense_best_share
 from rbr.files import write_rows
 from rbr.grading.accuracy import measure
+from rbr.grading.base import usage_metrics
 
 
 @artifact(
@@ -37,6 +38,7 @@ def grader_accuracy(context: Context, output: Path) -> Mapping[str, float]:
     heldout = rows.gold(context, "heldout")
     measured = measure(grader, heldout, rules, context.settings.evaluation.bootstrap)
     table = measured.table
+    context.run.metrics(usage_metrics(grader))
     write_rows(output / "per_proposition.jsonl", table)
     write_rows(output / "by_part.jsonl", measured.parts)
     plot_accuracy(table, output / "accuracy.png")

@@ -10,39 +10,40 @@ from pipeline.artifact import artifact
 from pipeline.compiled_rules import compiled_rules
 from pipeline.context import Context
 from pipeline.gates import Part, between, metrics
-from pipeline.tuning import tune_heads
+from pipeline.tuning import fit
 from rbr.evaluation.judge import Judge
 from rbr.evaluation.nonsense import nonsense_best_share
 from rbr.files import write_rows
 from rbr.grading.accuracy import judge_accuracy, measure
-from rbr.grading.consistency import ConsistentGrader
+from rbr.grading.base import usage_metrics
 
 
 @artifact(
     folder="models",
     group="evaluation",
     inputs=("rules", "judge_model", "gold_propositions"),
-    rules=("names", "response_types", "roles"),
+    rules=("names", "response_types", "roles", "judged"),
     settings=("models", "judge"),
     kinds=("torch", "huggingface"),
     pool="gpu",
 )
 def judge(context: Context, output: Path) -> Mapping[str, float]:
     """The evaluation's judge: own backbone, own fit, its accuracy on held-out gold beside it."""
-    from rbr.grading.head import HeadGrader
+    from rbr.grading.load import make_grader
 
     rules = compiled_rules(context)
     model, options = context.path("judge_model"), context.settings.judge
     # On other rows than the grader's.
-    fitted = tune_heads(context, model, "judge", options.tuning, output)
+    fitted = fit(context, model, "judge", options, output)
     heldout = rows.gold(context, "heldout")
-    grader = ConsistentGrader(HeadGrader(output, model), rules.relations)
-    measured = measure(grader, heldout, rules)
+    grader = make_grader(options, rules, output, model)
+    progress = context.progress("judging held-out gold")
+    measured = measure(grader, heldout, rules, progress=progress)
     write_rows(output / "per_proposition.jsonl", measured.table)
     write_rows(output / "by_part.jsonl", measured.parts)
     nonsense = nonsense_best_share(Judge(grader, rules), heldout, context.settings.seed)
     found = judge_accuracy(grader, heldout, measured, rules)
-    return {**fitted, **found, "nonsense_best_share": nonsense}
+    return {**fitted, **usage_metrics(grader), **found, "nonsense_best_share": nonsense}
 
 
 @judge.gate

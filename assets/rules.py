@@ -20,7 +20,7 @@ from rbr.rules.rules import load_rules
     folder="data",
     group="policy",
     sources=("rules",),
-    settings=("grader", "comparisons"),
+    settings=("grader", "judge", "comparisons"),
     kinds=("yaml", "pydantic"),
 )
 def rules(context: Context, output: Path) -> Mapping[str, float]:
@@ -30,7 +30,8 @@ def rules(context: Context, output: Path) -> Mapping[str, float]:
         raise errors[0]
     written = load_rules(context.root / "rules")
     settings = context.settings
-    write_compiled(output, written, settings.grader.engine, settings.comparisons.chat is not None)
+    chat = settings.comparisons.chat is not None
+    write_compiled(output, written, settings.grader.engine, settings.judge.engine, chat)
     return {
         "propositions": len(written.proposition_names),
         "response_types": len(written.response_types),

@@ -74,7 +74,7 @@ def synthetic_comparisons(context: Context, output: Path) -> Mapping[str, float]
             comparisons += confirmed
         if isinstance(writer, ChatWriter):
             # Not of the artifact: another run of the same requests takes other amounts.
-            context.run.metrics(writer.usage.metrics("comparisons", writer.options.prices))
+            context.run.metrics(writer.metrics())
     return metrics | shares_of(comparisons)
 
 

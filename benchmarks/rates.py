@@ -38,14 +38,18 @@ from pipeline.profile import Settings, read_profile
 from pipeline.run import NoRun
 from rbr.comparisons.chat_writer import ChatWriter, ChatWriterOptions
 from rbr.comparisons.conditioned import few_shot, request_conversation, requests
-from rbr.data.rows import CapabilityItem, CapabilityText
+from rbr.data.rows import CapabilityItem, CapabilityText, Message
 from rbr.evaluation.capability import capability
 from rbr.files import iter_json_lines, read_json, read_rows, replacing
+from rbr.grading.chat.prompts import statements
 from rbr.grading.head import HeadGrader
+from rbr.grading.load import make_chat_grader
+from rbr.grading.options import GraderOptions
 from rbr.grading.prompts import question_text
 from rbr.grading.store import GradeStore
 from rbr.models.generate import Batch, Generator
 from rbr.models.load import prompt_text
+from rbr.rules.rules import Rules
 from rbr.training.reward_model import RewardModel
 
 # Those that work on no model.
@@ -123,6 +127,15 @@ class Bench:
         completions = [row["completion"] for file in files for _, row in iter_json_lines(file)]
         return mean(self.tokens.texts(completions))
 
+    def chat_frame(self, rules: Rules) -> float:
+        """Mean tokens of a chat grader's request beside conversation and proposition."""
+        options = GraderOptions(engine="chat", address="none", served_name="none")
+        grader = make_chat_grader(options, rules, "none")
+        turns = [[Message(**turn) for turn in own] for own in grader.templates().values()]
+        asked = statements(rules.propositions, dict.fromkeys(rules.propositions, "examples"))
+        [inside] = self.tokens.texts([asked])
+        return (sum(self.tokens.prompts(turns)) - inside) / len(turns)
+
     def capability_data(self) -> tuple[list[CapabilityItem], list[CapabilityText]]:
         source, limit = self.context.source, self.context.settings.evaluation.capability_items
         items = read_rows(source / "capability.jsonl", CapabilityItem)[:limit]
@@ -188,6 +201,7 @@ class Bench:
             rollout=mean(row["completions/mean_length"] for own in histories for row in own),
             request=of_requests(request_conversation),
             chat_request=of_requests(chat_writer.conversation),
+            chat_frame=self.chat_frame(rules),
             question=mean(tokens.texts(questions)),
             capability=mean(self.capability_tokens(*self.capability_data())),
             judge=judge / sum(tokens.pairs(*some)),

@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 Completion = tuple[Conversation, str]
 
 
-def changed_sections(before: Rules, now: Rules, engine: str, chat: bool = False) -> set[str]:
+def changed_sections(
+    before: Rules, now: Rules, engine: str, judge: str = "head", chat: bool = False
+) -> set[str]:
     """Sections whose compiled file differs, which is what DVC sees.
 
     Args:
-        engine, chat: see ``compiled``.
+        engine, judge, chat: see ``compiled``.
     """
-    old, new = compiled(before, engine, chat), compiled(now, engine, chat)
+    old, new = compiled(before, engine, judge, chat), compiled(now, engine, judge, chat)
     return {name for name in new if new[name] != old[name]}
 
 

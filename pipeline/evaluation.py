@@ -12,6 +12,7 @@ from pipeline.loading import load_judge_grader
 from pipeline.rows import evaluated_prompts, weights_digest
 from rbr.data.rows import CapabilityItem, CapabilityText
 from rbr.files import read_rows, write_json, write_rows
+from rbr.grading.base import usage_metrics
 
 CAPABILITY_SOURCES = ("data/source/capability.jsonl", "data/source/capability_text.jsonl")
 
@@ -24,8 +25,9 @@ def evaluate(context: Context, models: Mapping[str, Path], output: Path) -> dict
 
     options, rules = context.settings.evaluation, compiled_rules(context)
     prompts = evaluated_prompts(context)
-    judge = Judge(load_judge_grader(context), rules)
     fluency = Fluency(context.path("base_model"))
+    grader = load_judge_grader(context)
+    judge = Judge(grader, rules)
     results: dict[str, Any] = {}
     metrics: dict[str, float] = {}
     digests = {name: weights_digest(path) for name, path in models.items()}
@@ -51,6 +53,8 @@ def evaluate(context: Context, models: Mapping[str, Path], output: Path) -> dict
                 metrics[f"{name}.{metric}.high"] = high
             context.run.table(f"{context.artifact.name}_{name}", rows[:40])
     write_json(output / "results.json", results)
+    # Not of the artifact: it depends on what the grade store held.
+    context.run.metrics(usage_metrics(grader))
     return metrics
 
 

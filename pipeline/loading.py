@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipeline.compiled_rules import compiled_rules
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -62,11 +64,24 @@ def with_noise(context: Context, grader: Grader) -> Grader:
 
 def load_judge_grader(context: Context) -> Grader:
     """The grader behind the judge; on the cluster that the profile names, if any."""
-    from rbr.grading.head import HeadGrader
+    from rbr.grading.load import make_grader
     from rbr.grading.store import GradeStore, StoredGrader
 
-    scale = context.settings.scale
-    grader = HeadGrader(context.path("judge"), context.path("judge_model"))
-    if scale.address is None:
-        return grader
-    return StoredGrader(grader, GradeStore(), dict.fromkeys(grader.propositions, ""), scale=scale)
+    scale, options = context.settings.scale, context.settings.judge
+    rules = compiled_rules(context)
+
+    def stored(grader: Grader) -> Grader:
+        # What a model on a server says is worth keeping; heads are asked again.
+        asked = options.engine != "head" or options.guard
+        store = GradeStore(context.root / ".cache" / "grades.sqlite" if asked else None)
+        return StoredGrader(grader, store, rules.grading_texts(), scale=scale)
+
+    plain = scale.address is None and options.engine == "head" and not options.guard
+    return make_grader(
+        options,
+        rules,
+        context.path("judge"),
+        context.path("judge_model"),
+        load=scale.address is None,
+        stored=None if plain else stored,
+    )

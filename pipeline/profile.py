@@ -65,8 +65,8 @@ class Human(Options):
     noise: float = Field(0.03, ge=0, le=0.5)
 
 
-class Judge(Options):
-    """The evaluation's judge: another backbone than the grader's, tuned on rows of its own."""
+class Judge(GraderOptions):
+    """The evaluation's judge, fitted on rows of its own: heads on another backbone, or another model."""
 
     tuning: TuningOptions = TuningOptions(layers=6, learning_rate=2e-4)
 

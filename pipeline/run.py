@@ -21,8 +21,10 @@ class Run(Protocol):
     def table(self, name: str, rows: list[dict[str, Any]]) -> None:
         """Record a table of sample rows."""
 
-    def prompts(self, templates: Mapping[str, str], identities: Mapping[str, str]) -> None:
-        """Record what a grader asks of each proposition, and the grader's identity for each."""
+    def prompts(
+        self, role: str, templates: Mapping[str, Any], identities: Mapping[str, str]
+    ) -> None:
+        """Record what the grader or the judge asks of each proposition, and its identity for each."""
 
     def log(self, text: str) -> None:
         """Log what is being done."""
@@ -37,7 +39,9 @@ class NoRun:
     def table(self, name: str, rows: list[dict[str, Any]]) -> None:
         pass
 
-    def prompts(self, templates: Mapping[str, str], identities: Mapping[str, str]) -> None:
+    def prompts(
+        self, role: str, templates: Mapping[str, Any], identities: Mapping[str, str]
+    ) -> None:
         pass
 
     def log(self, text: str) -> None:

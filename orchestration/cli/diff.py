@@ -95,7 +95,8 @@ def compare(context: Context, rev: str) -> Changes:
     found = differences(before, now)
     engine = context.settings.grader.engine
     chat = context.settings.comparisons.chat is not None
-    sections = changed_sections(before, now, engine, chat)
+    judge = context.settings.judge.engine
+    sections = changed_sections(before, now, engine, judge, chat)
     affected = affected_artifacts(context.graph, sections)
     texts, former = now.grading_texts(), before.grading_texts()
     reworded = any(difference.verb == "reworded" for difference in found)

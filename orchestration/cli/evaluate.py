@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rbr.data.rows import PolicyPrompt
     from rbr.evaluation.judge import Judge
     from rbr.grading.base import Grader
+    from rbr.grading.options import GraderOptions
     from rbr.rules.rules import Rules
 
 
@@ -46,33 +47,68 @@ def read_prompts(path: Path) -> list[PolicyPrompt]:
 def open_judge(
     context: Context, name: str | None, address: str | None
 ) -> tuple[Judge, dict[str, float]]:
-    """The fitted judge, or a model on an OpenAI-compatible server; and its accuracy on held-out gold."""
+    """The fitted judge, or a model on an OpenAI-compatible server; and its accuracy on held-out gold.
+
+    Args:
+        name: a settings file, an address, or a model's name at ``address``.
+    """
     from pipeline.loading import load_judge_grader
     from rbr.evaluation.judge import Judge
     from rbr.files import read_json
+    from rbr.grading.composed import ComposedGrader
     from rbr.grading.consistency import ConsistentGrader
+    from rbr.grading.load import make_guard, make_uncalibrated
+    from rbr.grading.store import GradeStore, StoredGrader
 
     rules = common.compiled_rules(context)
     if name is None:
         accuracy = read_json(common.artifact(context, "judge") / "metrics.json")
         common.artifact(context, "judge_model")
         return Judge(load_judge_grader(context), rules), accuracy
-    from rbr.grading.load import make_engine
-    from rbr.grading.store import GradeStore, StoredGrader
-    from rbr.grading.yesno import YesNoGrader
+    options = judge_options(context, name, address)
+    grader: Grader
+    if options.engine == "head":
+        if options.guard is None:
+            raise RBRError("--judge: the engine 'head' is the fitted judge: leave --judge out")
+        common.artifact(context, "judge"), common.artifact(context, "judge_model")
+        grader = load_judge_grader(context)
+    else:
+        grader = make_uncalibrated(options, rules, options.model or options.served_name or "")
+    if options.guard:
+        grader = ComposedGrader(grader, make_guard(options.guard, options, rules))
+    store = GradeStore(context.root / ".cache" / "grades.sqlite")
+    stored = ConsistentGrader(StoredGrader(grader, store, rules.grading_texts()), rules.relations)
+    return Judge(stored, rules), accuracy_of(stored, rules, context)
 
+
+def judge_options(context: Context, name: str, address: str | None) -> GraderOptions:
+    """The settings of a judge that is named on the command line.
+
+    Raises:
+        RBRError: if the file has no such settings, or a model is named without its address.
+    """
+    from pydantic import ValidationError
+
+    from pipeline.profile import read_yaml
+    from rbr.errors import first_problem
+    from rbr.grading.load import served_model
+    from rbr.grading.options import GraderOptions
+
+    if name.endswith((".yaml", ".yml")):
+        try:
+            return GraderOptions.model_validate(read_yaml(Path(name)))
+        except ValidationError as error:
+            raise RBRError(first_problem(error), Path(name)) from error
+    if name.startswith(("http://", "https://")):
+        return GraderOptions(engine="chat", address=name, served_name=served_model(name))
     if address is None:
-        raise RBRError("--judge NAME needs --judge-address, the URL of its server (…/v1)")
-    options = context.settings.grader.model_copy(
-        update={"engine": "openai", "model": name, "address": address}
+        raise RBRError(
+            "--judge NAME needs --judge-address, the URL of its server (…/v1); or give that URL, or a"
+            " settings file, as --judge"
+        )
+    return context.settings.grader.model_copy(
+        update={"engine": "openai", "model": name, "address": address, "guard": None}
     )
-    stored = StoredGrader(
-        YesNoGrader(make_engine(options, name), rules),
-        GradeStore(context.root / ".cache" / "grades.sqlite"),
-        rules.grading_texts(),
-    )
-    grader = ConsistentGrader(stored, rules.relations)
-    return Judge(grader, rules), accuracy_of(grader, rules, context)
 
 
 def accuracy_of(
@@ -102,7 +138,11 @@ def evaluate(
         str | None, typer.Option(help="Another model, on the same prompts: paired comparison.")
     ] = None,
     judge: Annotated[
-        str | None, typer.Option(help="A model's name on --judge-address; the fitted by default.")
+        str | None,
+        typer.Option(
+            help="A chat server's URL (…/v1), a settings file of a grader (YAML), or a model's name on"
+            " --judge-address; the fitted one by default."
+        ),
     ] = None,
     judge_address: Annotated[
         str | None, typer.Option(help="URL of an OpenAI-compatible server (…/v1).")
@@ -118,6 +158,7 @@ def evaluate(
     """Not-Unsafe, Not-Overrefuse, F1*, ideal refusals and harm on comply, with 95 % intervals."""
     from rbr.evaluation.paired import compare
     from rbr.evaluation.safety import as_verdict
+    from rbr.grading.base import usage_metrics
 
     context = common.open_context(root)
     path = prompts or common.artifact(context, "safety_prompts") / "eval.jsonl"
@@ -133,7 +174,11 @@ def evaluate(
     report: dict[str, Any] = {
         "prompts": str(path),
         "missing": sorted({"over_refusal", "unsafe"} - sides),
-        "judge": {"name": judge or "fitted", **accuracy},
+        "judge": {
+            "name": judge or "fitted",
+            **accuracy,
+            **usage_metrics(loaded_judge.grader),
+        },
         "models": results,
     }
     if against is not None:
@@ -198,6 +243,10 @@ def _show(report: dict[str, Any], count: int) -> None:
         f" {_share(judge['refusal_accuracy'])} (refusals), {_share(judge['disallowed_accuracy'])}"
         " (disallowed content)"
     )
+    if "grading_requests" in judge:
+        tokens = judge["grading_prompt"] + judge["grading_completion"]
+        cost = f", cost {judge['grading_cost']:.2f}" if "grading_cost" in judge else ""
+        common.console.print(f"the judge took {tokens:,.0f} tokens{cost}")
     for side in report["missing"]:
         common.console.print(
             f"no prompts that count as {side}: what is measured on them has no value"

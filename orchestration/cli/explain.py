@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from orchestration.cli import common
 
@@ -41,5 +42,10 @@ def explain(
     rows.append(["R_tot", "", "", f"{explanation.reward:+.3f}"])
     columns = ["feature", "value", "weight", "contribution"]
     common.print_table(columns, rows, f"as {response_type}", [*styles, "bold"])
+    if explanation.reasons:
+        common.print_table(
+            ["proposition", "the grader's reason"],
+            [[name, escape(reason)] for name, reason in explanation.reasons.items()],
+        )
     if explanation.unread_tokens:
         common.console.print(f"R_rm does not read {explanation.unread_tokens} tokens: too long")

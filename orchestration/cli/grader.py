@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from orchestration.cli import common
 from rbr.errors import RBRError
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from rbr.grading.base import Grader
 
 app = typer.Typer(no_args_is_help=True, help="The grader.")
-ENGINES = ("head", "transformers", "vllm", "openai")
+ENGINES = ("head", "transformers", "vllm", "openai", "chat")
 # Columns of ``rbr grader evaluate``: key of the accuracy table -> title.
 COLUMNS = {
     "support": "positives",
@@ -40,8 +41,7 @@ def open_grader(context: Context, engine: str | None) -> Grader:
     """
     from pipeline.loading import load_grader
     from rbr.grading.consistency import ConsistentGrader
-    from rbr.grading.load import make_engine
-    from rbr.grading.yesno import YesNoGrader
+    from rbr.grading.load import make_uncalibrated
 
     options, base = context.settings.grader, common.artifact(context, "base_model")
     rules = common.compiled_rules(context)
@@ -56,7 +56,7 @@ def open_grader(context: Context, engine: str | None) -> Grader:
             " materialize it"
         )
     # Fitted prompts belong to the profile's engine; another one gets the plain questions.
-    plain = YesNoGrader(make_engine(options.model_copy(update={"engine": engine}), base), rules)
+    plain = make_uncalibrated(options.model_copy(update={"engine": engine}), rules, base)
     return ConsistentGrader(plain, rules.relations)
 
 
@@ -136,6 +136,7 @@ def grade(
 ) -> None:
     """Grade one answer: the probability of each proposition, and of each completion class."""
     from rbr.data.rows import Message
+    from rbr.grading.base import graded_with_reasons
     from rbr.reward.classes import class_probabilities
 
     context = common.open_context(root)
@@ -143,17 +144,20 @@ def grade(
     common.check_response_type(rules, response_type)
     grader = open_grader(context, engine)
     names, conversation = rules.proposition_names, (Message(role="user", content=prompt),)
-    grades = grader.grade([conversation], [completion], propositions=names)
+    graded = graded_with_reasons(grader, [conversation], [completion], propositions=names)
+    grades, reasons = graded.probabilities, graded.reasons_of(0, names)
     propositions = dict(zip(names, grades[0].tolist(), strict=True))
     classes: dict[str, float] = {}
     if response_type:
         probabilities = class_probabilities(grades, rules, response_type)[0].tolist()
         classes = dict(zip(rules.class_names(response_type), probabilities, strict=True))
     if as_json:
-        common.print_json({"propositions": propositions, "classes": classes})
+        common.print_json({"propositions": propositions, "classes": classes, "reasons": reasons})
         return
     thresholds = dict(zip(grader.propositions, grader.thresholds, strict=True))
     _show_probabilities("proposition", propositions, thresholds)
+    if reasons:
+        common.print_table(["proposition", "reason"], [[n, escape(r)] for n, r in reasons.items()])
     if classes:
         _show_probabilities(f"class as {response_type}", classes, {})
 

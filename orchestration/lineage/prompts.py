@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestration.lineage.mlflow_retry import latest_prompt
 from rbr.files import digest_of
@@ -11,20 +11,19 @@ from rbr.files import digest_of
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-# ``rbr.grader.apology``: the prompt of that proposition.
-PREFIX = "rbr.grader"
-
 
 def register_prompts(
     client: MlflowClient,
     run_id: str,
-    templates: Mapping[str, str],
+    role: str,
+    templates: Mapping[str, Any],
     identities: Mapping[str, str],
     log: Callable[[str], None],
 ) -> None:
     """Register what propositions are asked with, and link the versions to a run.
 
-    A prompt that is registered as it is gets no new version. Its tag ``rbr.grader/IDENTITY`` says for
+    ``rbr.grader.apology`` is what the grader asks of that proposition: text, or the turns of a chat. A
+    prompt that is registered as it is gets no new version. Its tag ``rbr.identity/IDENTITY`` says for
     which graders of the grade store (see ``Grader.identity``) it is the prompt. A store that keeps no
     prompts is no failure: the run's artifact has them too.
     """
@@ -37,14 +36,14 @@ def register_prompts(
         experiment = client.get_run(run_id).info.experiment_id
         tags = {PROMPT_EXPERIMENT_IDS_TAG_KEY: f",{experiment},"}
         for proposition, template in templates.items():
-            name = f"{PREFIX}.{proposition}"
+            name = f"rbr.{role}.{proposition}"
             if client.get_prompt(name) is None:
                 client.create_prompt(name, tags=tags)
             version = latest_prompt(client, name)
             if version is None or version.template != template:
                 digest = {"rbr.digest": digest_of(template)}
                 version = client.create_prompt_version(name, template, tags=digest)
-            user = f"rbr.grader/{identities[proposition]}"
+            user = f"rbr.identity/{identities[proposition]}"
             client.set_prompt_version_tag(name, version.version, user, run_id)
             client.link_prompt_version_to_run(run_id, version)
     except MlflowException as error:

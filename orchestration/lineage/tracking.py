@@ -97,8 +97,10 @@ class StepRun:
 
         self._client.log_table(self.run_id, pd.DataFrame(rows), artifact_file=f"{name}.json")
 
-    def prompts(self, templates: Mapping[str, str], identities: Mapping[str, str]) -> None:
-        register_prompts(self._client, self.run_id, templates, identities, self._log)
+    def prompts(
+        self, role: str, templates: Mapping[str, Any], identities: Mapping[str, str]
+    ) -> None:
+        register_prompts(self._client, self.run_id, role, templates, identities, self._log)
 
     def log(self, text: str) -> None:
         self._log(text)

@@ -76,7 +76,8 @@ class Lengths(Options):
     ``prompt`` of a safety prompt, ``rl_prompt`` of one that RL uses; ``composed``, ``generated`` (by
     the base model), ``answered`` (by a trained policy), ``rollout`` (in RL) of a completion; ``gold``,
     ``demonstration``, ``preference`` of both; ``request`` of a prompt with instructions and examples, ``chat_request`` of the same for a chat model;
-    ``question`` of a proposition's grading prompt with its examples.
+    ``question`` of a proposition's grading prompt with its examples, ``chat_frame`` of what a chat grader's
+    request has beside conversation and propositions.
     """
 
     prompt: float
@@ -90,6 +91,7 @@ class Lengths(Options):
     rollout: float
     request: float
     chat_request: float
+    chat_frame: float
     question: float
     capability: float
     judge: float

@@ -14,7 +14,6 @@ from orchestration.planning.rows import RowCounts, count_rows
 from orchestration.planning.work import SERVED, Workload, seconds
 from pipeline.profile import Settings, read_settings
 from pipeline.variants import VARIANTS
-from rbr.comparisons.chat_writer import ChatWriterOptions
 from rbr.errors import RBRError
 from rbr.files import read_json
 from rbr.models.chat import Usage
@@ -77,8 +76,7 @@ def report(root: Path, target: Path | None = None, measured: Path | None = None)
     work, title = workload(root, settings, rates, wanted), f"profile {profile}"
     notes = [f"rates and lengths were measured on {rates.date}: {rates.machine}"]
     table = work_table(work, rates, wanted)
-    if settings.comparisons.chat:
-        notes.append(served(work, settings.comparisons.chat, table["served"].sum()))
+    notes += served(work, table["served"])
     if wanted is None:
         if rates.profile != profile:
             notes.append(f"these rates were measured under the profile '{rates.profile}'")
@@ -100,7 +98,9 @@ def workload(
         rows, policy, grader = scaled(rows, target), target.policy, target.grader
     else:
         policy = grader = model_shape(root, "base_model", settings.models.policy, measured)
-    return Workload(settings, rows, measured.lengths, policy, grader, judge, measured.attempts)
+    return Workload(
+        settings, rows, measured.lengths, policy, grader, judge, measured.attempts, target is None
+    )
 
 
 def work_table(workload: Workload, measured: Measured, target: Target | None) -> pd.DataFrame:
@@ -119,18 +119,31 @@ def work_table(workload: Workload, measured: Measured, target: Target | None) ->
     return table.assign(seconds=table["busy"] + table["overhead"])
 
 
-def served(work: Workload, chat: ChatWriterOptions, tokens: float) -> str:
-    """What the chat model takes that writes comparisons."""
-    samples = work.rows.requests * work.attempts
-    written = samples * work.lengths.generated
-    text = (
-        f"comparisons by {chat.served_name}: {samples:,.0f} requests of {tokens:,.0f} tokens, its time and"
-        " memory left out"
-    )
-    if not chat.prices:
-        return f"{text}; comparisons.chat.prompt_price and completion_price state what they cost"
-    usage = Usage(prompt=round(tokens - written), completion=round(written))
-    return f"{text}; they cost {usage.cost(chat.prices):,.2f}, by comparisons.chat's prices"
+def served(work: Workload, tokens: pd.Series) -> list[str]:
+    """What chat models take on servers: of comparisons, and a grader and a judge that write verdicts.
+
+    Args:
+        tokens: by artifact.
+    """
+    settings, notes = work.settings, []
+    chat = settings.comparisons.chat
+    if chat:
+        samples = work.rows.requests * work.attempts
+        read, written = samples * work.lengths.chat_request, samples * work.lengths.generated
+        text = f"comparisons by {chat.served_name}: {samples:,.0f} requests, {read + written:,.0f} tokens"
+        cost = chat.cost(Usage(prompt=round(read), completion=round(written)))
+        text += f", at a cost of {cost:,.2f}" if cost is not None else ""
+        notes.append(f"{text} (comparisons.chat)")
+    for role, options in (("grader", settings.grader), ("judge", settings.judge)):
+        if options.engine == "chat":
+            requests, limit = work.requests_of(options.chat), options.chat.max_tokens
+            notes.append(
+                f"the {role} asks {requests} times about an answer and writes at most {limit} tokens a"
+                " proposition beside those counted, and its reasoning"
+            )
+    if tokens.sum():
+        notes.append(f"{tokens.sum():,.0f} of the tokens are servers', whose time is left out")
+    return notes
 
 
 def scaled(rows: RowCounts, target: Target) -> RowCounts:

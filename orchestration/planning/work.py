@@ -14,7 +14,7 @@ from orchestration.planning.inputs import Lengths, Measured, Shape, Target
 from orchestration.planning.rows import RowCounts
 from pipeline.profile import Settings
 from pipeline.variants import VARIANTS, Variant
-from rbr.grading.options import TuningOptions
+from rbr.grading.options import ChatOptions, GraderOptions, TuningOptions
 
 # Work of another machine's, whose tokens alone are counted: its model and speed are not this profile's.
 SERVED = "served"
@@ -73,7 +73,12 @@ def decoding_operations(shape: Shape, prompt: float, limit: int) -> float:
 
 @dataclass(frozen=True)
 class Workload:
-    """Counts the work of a profile; ``attempts`` are samples per requested comparison."""
+    """Counts the work of a profile.
+
+    Attributes:
+        attempts: samples per requested comparison.
+        served: whether a chat grader's machine is none of those that are planned for.
+    """
 
     settings: Settings
     rows: RowCounts
@@ -82,6 +87,7 @@ class Workload:
     grader: Shape
     judge: Shape
     attempts: float
+    served: bool = True
 
     def works(self) -> Iterator[Work]:
         """All parts of the work."""
@@ -89,7 +95,10 @@ class Workload:
         gold, samples = lengths.gold - lengths.prompt, rows.requests * self.attempts
         if settings.grader.engine == "head":
             yield self._tuned("grader", "tune", settings.grader.tuning, self.grader, 1.0)
-        yield self._tuned("judge", "judge_tune", settings.judge.tuning, self.judge, lengths.judge)
+        if settings.judge.engine == "head":
+            yield self._tuned(
+                "judge", "judge_tune", settings.judge.tuning, self.judge, lengths.judge
+            )
         calibration = round(settings.judge.tuning.validation_fraction * rows.gold["judge"])
         yield self._judged("judge", rows.gold["heldout"] + calibration, gold)
         yield self._graded("grader_accuracy", rows.gold["heldout"], gold)
@@ -195,19 +204,38 @@ class Workload:
         return Work(artifact, "read", tokens, 2 * tokens * layers)
 
     def _judged(self, artifact: str, rows: float, completion: float) -> Work:
-        tokens = rows * (self.lengths.prompt + completion) * self.lengths.judge
-        layers = self.judge.layers(self.settings.judge.tuning.layers)
-        return Work(artifact, "judge_read", tokens, 2 * tokens * layers)
+        return self._examined(artifact, "judge_read", self.settings.judge, rows, completion)
 
     def _graded(self, artifact: str, rows: float, completion: float) -> Work:
-        """The grader reads rows: once by its heads, or with each proposition's question behind them."""
-        options, shape = self.settings.grader, self.grader
+        return self._examined(artifact, "read", self.settings.grader, rows, completion)
+
+    def _examined(
+        self, artifact: str, rate: str, options: GraderOptions, rows: float, completion: float
+    ) -> Work:
+        """The grader or the judge reads rows: once by its heads, or with questions about propositions."""
+        shape = self.grader if rate == "read" else self.judge
         tokens = rows * (self.lengths.prompt + completion)
         if options.engine == "head":
-            return Work(artifact, "read", tokens, 2 * tokens * shape.layers(options.tuning.layers))
-        # The answer is read once, its key/value cache shared by all questions.
+            tokens *= 1.0 if rate == "read" else self.lengths.judge
+            return Work(artifact, rate, tokens, 2 * tokens * shape.layers(options.tuning.layers))
         questions = rows * self.rows.propositions
-        tokens += questions * self.lengths.question
-        return Work(
-            artifact, "read", tokens, 2 * (tokens * shape.layers() + questions * shape.head)
-        )
+        if options.engine == "chat":
+            # The rules come first, in the server's cache; what follows is read by each request.
+            requests = rows * self.requests_of(options.chat)
+            fresh = requests * (self.lengths.prompt + completion + self.lengths.chat_frame)
+            asked = (
+                questions if options.chat.style == "question" else requests * self.rows.propositions
+            )
+            tokens, operations = fresh + asked * self.lengths.question, 2 * fresh * shape.layers()
+        else:
+            # The answer is read once, its key/value cache shared by all questions.
+            tokens += questions * self.lengths.question
+            operations = 2 * (tokens * shape.layers() + questions * shape.head)
+        if options.engine == "chat" and (self.served or rate != "read"):
+            return Work(artifact, SERVED, tokens, 0.0)
+        return Work(artifact, rate, tokens, operations)
+
+    def requests_of(self, chat: ChatOptions) -> int:
+        """Requests of a chat grader about one answer."""
+        group = self.rows.propositions if chat.group == "all" else chat.group
+        return -(-self.rows.propositions // group) * (1 if chat.logprobs else chat.samples)

@@ -21,6 +21,7 @@ from rbr.comparisons.conditioned import FRAME_WORDS, Examples
 from rbr.comparisons.writers import Progress, log_of
 from rbr.data.rows import Conversation, Message
 from rbr.files import append_rows, digest_of, read_log
+from rbr.grading.options import PriceOptions
 from rbr.grading.prompts import LINE_ENDS, NAMES
 from rbr.models.chat import ChatAnswer, ChatClient, ChatSession, Prices, Usage
 from rbr.models.servers import run
@@ -51,7 +52,7 @@ class ChatWriterOptions(Options):
     """The chat model that writes comparisons; its key is the environment's RBR_COMPARISONS_KEY.
 
     ``request`` has further parameters of every request, as they are (``chat_template_kwargs``; for a model
-    that reasons a larger ``max_tokens``). Prices are a million tokens'; with them the cost is stated.
+    that reasons a larger ``max_tokens``). With prices the cost is stated.
     """
 
     address: str | tuple[str, ...] = Field(description="base URL (…/v1), or several")
@@ -60,16 +61,11 @@ class ChatWriterOptions(Options):
     timeout: float = Field(120.0, gt=0, description="seconds a request")
     retries: int = Field(4, ge=0)
     request: dict[str, object] = Field({}, description="further parameters of every request")
-    prompt_price: float | None = Field(None, ge=0)
-    cached_price: float | None = Field(None, ge=0)
-    completion_price: float | None = Field(None, ge=0)
+    prices: PriceOptions | None = None
 
-    @property
-    def prices(self) -> Prices | None:
-        """None unless both sides have one."""
-        if self.prompt_price is None or self.completion_price is None:
-            return None
-        return Prices(self.prompt_price, self.completion_price, self.cached_price)
+    def cost(self, usage: Usage) -> float | None:
+        """None without prices."""
+        return usage.cost(Prices(**self.prices.model_dump())) if self.prices else None
 
     def client(self) -> ChatClient:
         """A client of the servers."""
@@ -82,7 +78,6 @@ class ChatWriterOptions(Options):
             timeout=self.timeout,
             retries=self.retries,
             request=self.request,
-            prices=self.prices,
         )
 
 
@@ -175,11 +170,18 @@ class ChatWriter:
 
     def spent(self) -> str:
         """What the answers took so far, for a log."""
-        cost = f", cost {self.usage.cost(self.options.prices):.2f}" if self.options.prices else ""
+        cost = self.options.cost(self.usage)
         return (
             f"{self.usage.requests:,} requests: {self.usage.prompt:,} tokens read"
-            f" ({self.usage.cached:,} cached), {self.usage.completion:,} written{cost}"
+            f" ({self.usage.cached:,} cached), {self.usage.completion:,} written"
+            + ("" if cost is None else f", cost {cost:.2f}")
         )
+
+    def metrics(self) -> dict[str, float]:
+        """What the answers took so far, as metrics ``comparisons_*``."""
+        cost = self.options.cost(self.usage)
+        found = self.usage.metrics("comparisons")
+        return found if cost is None else {**found, "comparisons_cost": cost}
 
 
 def plain_answer(answer: ChatAnswer) -> str:

@@ -8,9 +8,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from rbr.data.rows import Message
-from rbr.grading.base import Array, Conversation, Grader, Probabilities, Progress
+from rbr.grading.base import (
+    Array,
+    Conversation,
+    Graded,
+    Grader,
+    Probabilities,
+    Progress,
+    graded_with_reasons,
+)
 
 Answer = tuple[tuple[Message, ...], str]
+# Probabilities and reasons of the propositions.
+Grades = tuple[Array, Sequence[str]]
 
 
 class AheadGrader:
@@ -27,7 +37,7 @@ class AheadGrader:
         self.thresholds = grader.thresholds
         self._announced: dict[Answer, None] = {}
         self._under_way: dict[Answer, None] = {}
-        self._grades: dict[Answer, Array] = {}
+        self._grades: dict[Answer, Grades] = {}
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
@@ -56,6 +66,18 @@ class AheadGrader:
         propositions: Sequence[str] | None = None,
     ) -> Probabilities:
         """See ``Grader.grade``; what was announced before is forgotten then."""
+        return self.grade_with_reasons(
+            conversations, completions, progress, propositions
+        ).probabilities
+
+    def grade_with_reasons(
+        self,
+        conversations: Sequence[Conversation],
+        completions: Sequence[str],
+        progress: Progress | None = None,
+        propositions: Sequence[str] | None = None,
+    ) -> Graded:
+        """See ``Graded``; as ``grade``."""
         answers = [
             (tuple(turns), text) for turns, text in zip(conversations, completions, strict=True)
         ]
@@ -71,8 +93,9 @@ class AheadGrader:
         grades |= zip(failed, self._graded(failed), strict=True)
         names = self.propositions if propositions is None else propositions
         columns = [self.propositions.index(name) for name in names]
-        rows = [grades[answer][columns] for answer in answers]
-        return np.array(rows).reshape(len(answers), len(columns))
+        p = np.array([grades[answer][0][columns] for answer in answers])
+        reasons = [[grades[answer][1][column] for column in columns] for answer in answers]
+        return Graded(p.reshape(len(answers), len(columns)), reasons)
 
     def _asked(self, answer: Answer) -> bool:
         return answer in self._grades or self._pending(answer)
@@ -80,11 +103,12 @@ class AheadGrader:
     def _pending(self, answer: Answer) -> bool:
         return answer in self._announced or answer in self._under_way
 
-    def _graded(self, answers: Sequence[Answer], progress: Progress | None = None) -> Probabilities:
+    def _graded(self, answers: Sequence[Answer], progress: Progress | None = None) -> list[Grades]:
         if not answers:
-            return np.zeros((0, len(self.propositions)))
+            return []
         conversations, completions = zip(*answers, strict=True)
-        return self.grader.grade(conversations, completions, progress)
+        found = graded_with_reasons(self.grader, conversations, completions, progress)
+        return list(zip(found.probabilities, found.reasons, strict=True))
 
     def _work(self) -> None:
         """Grade what is announced, all of it together, for ever."""
@@ -93,9 +117,9 @@ class AheadGrader:
                 self._changed.wait_for(lambda: self._announced)
                 self._under_way, self._announced = self._announced, {}
                 batch = list(self._under_way)
-            grades: Sequence[Array] = []
+            grades: list[Grades] = []
             try:
-                grades = list(self._graded(batch))
+                grades = self._graded(batch)
             except Exception:  # ``grade`` asks again, and has the error
                 with self._changed:
                     self._announced = {}

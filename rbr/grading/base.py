@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,55 @@ class Grader(Protocol):
             GraderError: naming the completion that could not be graded.
         """
         ...
+
+
+@dataclass(frozen=True)
+class Graded:
+    """Grades with what the grader says of them.
+
+    Attributes:
+        probabilities: see ``Grader.grade``.
+        reasons: (n, propositions); '' where the grader gives none.
+    """
+
+    probabilities: Probabilities
+    reasons: Sequence[Sequence[str]]
+
+    def reasons_of(self, row: int, propositions: Sequence[str]) -> dict[str, str]:
+        """The reasons of one completion, by proposition."""
+        pairs = zip(propositions, self.reasons[row], strict=True)
+        return {name: reason for name, reason in pairs if reason}
+
+
+def graded_with_reasons(
+    grader: Grader,
+    conversations: Sequence[Conversation],
+    completions: Sequence[str],
+    progress: Progress | None = None,
+    propositions: Sequence[str] | None = None,
+) -> Graded:
+    """The grades of any grader, with reasons where it gives them (``grade_with_reasons``)."""
+    method = getattr(grader, "grade_with_reasons", None)
+    if method is not None:
+        graded: Graded = method(conversations, completions, progress, propositions)
+        return graded
+    p = grader.grade(conversations, completions, progress, propositions)
+    return Graded(p, [[""] * p.shape[1] for _ in p])
+
+
+def usage_metrics(grader: Grader) -> dict[str, float]:
+    """What a grader's requests to chat models took, as metrics ``grading_*``; empty where it sends none."""
+    found: dict[str, float] = {}
+    todo: list[Any] = [grader]
+    while todo:
+        one = todo.pop()
+        client = getattr(one, "client", None)
+        if client is not None:
+            for name, value in client.usage.metrics("grading", client.prices).items():
+                found[name] = found.get(name, 0.0) + value
+        inner = (getattr(one, name, None) for name in ("grader", "general", "special"))
+        todo += [each for each in inner if each is not None]
+    return found
 
 
 @dataclass(frozen=True)

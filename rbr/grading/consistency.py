@@ -13,7 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rbr.files import digest_of
-from rbr.grading.base import Array, Conversation, Grader, Probabilities, Progress
+from rbr.grading.base import (
+    Array,
+    Conversation,
+    Graded,
+    Grader,
+    Probabilities,
+    Progress,
+    graded_with_reasons,
+)
 
 if TYPE_CHECKING:
     from rbr.rules.models import Relations
@@ -117,8 +125,21 @@ class ConsistentGrader:
         propositions: Sequence[str] | None = None,
     ) -> Probabilities:
         """See ``Grader.grade``; what is related to the asked propositions is graded too."""
+        return self.grade_with_reasons(
+            conversations, completions, progress, propositions
+        ).probabilities
+
+    def grade_with_reasons(
+        self,
+        conversations: Sequence[Conversation],
+        completions: Sequence[str],
+        progress: Progress | None = None,
+        propositions: Sequence[str] | None = None,
+    ) -> Graded:
+        """See ``Graded``; the reasons are the inner grader's."""
         names = self.propositions if propositions is None else propositions
         related = self.relations.related(names)
-        graded = [*names, *(n for n in self.propositions if n in related and n not in names)]
-        p = self.grader.grade(conversations, completions, progress, graded)
-        return consistent(p, graded, self.relations)[:, : len(names)]
+        asked = [*names, *(n for n in self.propositions if n in related and n not in names)]
+        graded = graded_with_reasons(self.grader, conversations, completions, progress, asked)
+        p = consistent(graded.probabilities, asked, self.relations)
+        return Graded(p[:, : len(names)], [row[: len(names)] for row in graded.reasons])

@@ -21,7 +21,7 @@ class NoisyGrader:
     """
 
     def __init__(self, grader: Grader, noise: float, seed: int = 0) -> None:
-        self._grader = grader
+        self.grader = grader
         self._noise = noise
         self._seed = seed
         self.propositions = grader.propositions
@@ -29,7 +29,7 @@ class NoisyGrader:
 
     def identity(self, proposition: str) -> str:
         """See ``Grader.identity``: the inner grader's, with the noise."""
-        return f"{self._grader.identity(proposition)} noise {self._noise} seed {self._seed}"
+        return f"{self.grader.identity(proposition)} noise {self._noise} seed {self._seed}"
 
     def grade(
         self,
@@ -39,7 +39,7 @@ class NoisyGrader:
         propositions: Sequence[str] | None = None,
     ) -> Probabilities:
         """See ``Grader.grade``."""
-        grades = self._grader.grade(conversations, completions, progress, propositions).copy()
+        grades = self.grader.grade(conversations, completions, progress, propositions).copy()
         names = self.propositions if propositions is None else propositions
         for row, turns, text in zip(grades, conversations, completions, strict=True):
             key = json.dumps([self._seed, [[m.role, m.content] for m in turns], text])

@@ -12,16 +12,16 @@ import json
 import sqlite3
 import textwrap
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rbr.data.rows import Conversation
 from rbr.errors import GraderError, RBRError
-from rbr.grading.base import Grader, Probabilities, Progress, Request
+from rbr.grading.base import Graded, Grader, Probabilities, Progress, Request, graded_with_reasons
 from rbr.scale.batches import run_batches
 
 if TYPE_CHECKING:
@@ -53,22 +53,32 @@ class GradeStore:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.execute("CREATE TABLE IF NOT EXISTS grades (key BLOB PRIMARY KEY, p REAL)")
+            # Beside the grades: a store that was made without reasons stays as it is.
+            self._db.execute(
+                "CREATE TABLE IF NOT EXISTS reasons (key BLOB PRIMARY KEY, reason TEXT)"
+            )
         except sqlite3.DatabaseError as error:
             raise RBRError(f"not a usable grade store ({error}): remove the file", path) from error
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, float]:
         """The grades that the store has; one that is no probability counts as missing."""
-        found: dict[bytes, float] = {}
+        return self._select("SELECT key, p FROM grades WHERE key IN ({}) AND " + USABLE, keys)
+
+    def reasons(self, keys: Sequence[bytes]) -> dict[bytes, str]:
+        """The reasons that the store has of grades."""
+        return self._select("SELECT key, reason FROM reasons WHERE key IN ({})", keys)
+
+    def _select(self, query: str, keys: Sequence[bytes]) -> dict[bytes, Any]:
+        found: dict[bytes, Any] = {}
         for start in range(0, len(keys), 500):
             batch = keys[start : start + 500]
             marks = ",".join("?" * len(batch))
-            query = f"SELECT key, p FROM grades WHERE key IN ({marks}) AND {USABLE}"
             with self._lock:
-                found.update(self._db.execute(query, batch))
+                found.update(self._db.execute(query.format(marks), batch))
         return found
 
-    def put(self, grades: dict[bytes, float]) -> None:
-        """Add grades, all or none.
+    def put(self, grades: dict[bytes, float], reasons: Mapping[bytes, str] | None = None) -> None:
+        """Add grades with their reasons, all or none.
 
         Raises:
             GraderError: if one is no probability.
@@ -80,6 +90,11 @@ class GradeStore:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 self._db.executemany("INSERT OR REPLACE INTO grades VALUES (?, ?)", grades.items())
+                # Half a character, which SQLite refuses, may stand in what a model quotes.
+                rows = [
+                    (k, r.encode(errors="replace").decode()) for k, r in (reasons or {}).items()
+                ]
+                self._db.executemany("INSERT OR REPLACE INTO reasons VALUES (?, ?)", rows)
                 self._db.execute("COMMIT")
             except BaseException:
                 self._db.execute("ROLLBACK")
@@ -141,6 +156,28 @@ class StoredGrader:
         Raises:
             GraderError: as the grader does, or if what it returns are no probabilities.
         """
+        return self._grade(conversations, completions, progress, propositions)[0]
+
+    def grade_with_reasons(
+        self,
+        conversations: Sequence[Conversation],
+        completions: Sequence[str],
+        progress: Progress | None = None,
+        propositions: Sequence[str] | None = None,
+    ) -> Graded:
+        """See ``Graded``; the reasons are those of the store."""
+        p, every = self._grade(conversations, completions, progress, propositions)
+        reasons = self.store.reasons([key for row in every for key in row])
+        return Graded(p, [[reasons.get(key, "") for key in row] for row in every])
+
+    def _grade(
+        self,
+        conversations: Sequence[Conversation],
+        completions: Sequence[str],
+        progress: Progress | None,
+        propositions: Sequence[str] | None,
+    ) -> tuple[Probabilities, list[list[bytes]]]:
+        """Grades, and the keys that the store has them under."""
         names = self.propositions if propositions is None else tuple(propositions)
         judged_by = [judged_text(self._texts[name], self.identity(name)) for name in names]
         every = [
@@ -162,27 +199,34 @@ class StoredGrader:
             progress(done, len(every))
         for number, grades in run_batches(partial(_worker, self.grader), requests, self._scale):
             rows, columns = missing[number]
-            _check_probabilities(requests[number], grades)
-            self.calls += grades.size
+            probabilities = grades.probabilities
+            _check_probabilities(requests[number], probabilities)
+            self.calls += probabilities.size
             # This process alone writes: a batch that a cluster grades twice is kept once.
             new = {
-                every[i][j]: float(grades[k, c])
+                every[i][j]: float(probabilities[k, c])
                 for k, i in enumerate(rows)
                 for c, j in enumerate(columns)
             }
-            self.store.put(new)
+            reasons = {
+                every[i][j]: grades.reasons[k][c]
+                for k, i in enumerate(rows)
+                for c, j in enumerate(columns)
+                if grades.reasons[k][c]
+            }
+            self.store.put(new, reasons)
             found |= new
             done += len(rows)
             if progress:
                 progress(done, len(every))
         values = [[found[key] for key in row] for row in every]
-        return np.array(values, dtype=np.float64).reshape(len(every), len(names))
+        return np.array(values, dtype=np.float64).reshape(len(every), len(names)), every
 
 
-def _worker(grader: Grader) -> Callable[[Request], Probabilities]:
+def _worker(grader: Grader) -> Callable[[Request], Graded]:
     """Grades requests, in this process or as an actor of a cluster."""
-    return lambda request: grader.grade(
-        request.conversations, request.completions, propositions=request.propositions
+    return lambda request: graded_with_reasons(
+        grader, request.conversations, request.completions, None, request.propositions
     )
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -122,22 +122,42 @@ class YesNoGrader:
         return sigmoid(slope * odds + offset)
 
 
+class Scoring(Protocol):
+    """A grader before its calibration."""
+
+    def log_odds(
+        self,
+        conversations: Sequence[Conversation],
+        completions: Sequence[str],
+        propositions: Sequence[str],
+        progress: Progress | None = None,
+    ) -> Array:
+        """Finite log odds of shape (n, len(propositions))."""
+        ...
+
+
 def fit_prompts(
-    engine: YesNoEngine, rules: Rules, rows: Sequence[Labelled]
+    asked_by: Callable[[dict[str, FittedPrompt]], Scoring],
+    names: Sequence[str],
+    rows: Sequence[Labelled],
+    styles: Sequence[Style] = STYLES,
+    progress: Progress | None = None,
 ) -> dict[str, FittedPrompt]:
     """Choose the wording of each question, and its calibration: the least log loss after calibration.
 
     Args:
+        asked_by: makes the grader that asks by given prompts.
+        names: its propositions.
         rows: labelled completions to choose and calibrate on; held-out ones stay unseen.
+        styles: the wordings to choose from.
     """
-    names = rules.proposition_names
     labels = label_matrix([row.true for row in rows], names)
     best: dict[str, tuple[float, FittedPrompt]] = {}
-    for style in STYLES:
+    for style in styles:
         logger.info("asking %d gold rows by the style '%s'", len(rows), style)
-        grader = YesNoGrader(engine, rules, {name: FittedPrompt(style) for name in names})
+        grader = asked_by({name: FittedPrompt(style) for name in names})
         odds = grader.log_odds(
-            [row.conversation for row in rows], [row.completion for row in rows], names
+            [row.conversation for row in rows], [row.completion for row in rows], names, progress
         )
         for j, name in enumerate(names):
             slope, offset = platt(odds[:, j], labels[:, j])

@@ -33,6 +33,7 @@ FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
 # A server that asks for a longer pause (a quota for the day) is an error rather than a wait.
 LONGEST_WAIT = 600.0
+DRIPPING = 4
 
 
 class Passing(Exception):
@@ -187,7 +188,8 @@ async def send(create: Any, timeout: float, **arguments: Any) -> bytes:
 
     Args:
         create: a ``with_raw_response.create`` of the openai library.
-        timeout: seconds for the whole answer: one that drips is no better than one that hangs.
+        timeout: seconds between two parts of the answer. One that drips for ``DRIPPING`` times as long
+            is no better than one that hangs.
 
     Raises:
         Passing: no connection, a time-out, or a status that passes.
@@ -196,11 +198,11 @@ async def send(create: Any, timeout: float, **arguments: Any) -> bytes:
     from openai import APIConnectionError, APIStatusError
 
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(DRIPPING * timeout):
             answer = await create(**arguments)
         return bytes(answer.content)
     except TimeoutError as error:
-        raise Passing(f"no answer within {timeout:g} s") from error
+        raise Passing(f"no whole answer within {DRIPPING * timeout:g} s") from error
     except APIStatusError as error:
         reason = textwrap.shorten(str(error) or type(error).__name__, 600, placeholder="…")
         status = error.status_code

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,7 +20,7 @@ from rbr.data.turns import read_batch
 from rbr.errors import DataError, first_problem
 from rbr.files import digest_of, read_json
 from rbr.grading.ahead import AheadGrader
-from rbr.grading.base import Grader
+from rbr.grading.base import Graded, Grader, graded_with_reasons, usage_metrics
 from rbr.reward.features import Array, features
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Explanation:
         contributions: feature -> (value, weight, value * weight).
         reward: R_tot, as training sees it.
         unread_tokens: tokens of a long conversation or answer that the reward model does not read.
+        reasons: proposition -> why it has its grade, of graders that give reasons.
     """
 
     response_type: str | None
@@ -53,6 +54,7 @@ class Explanation:
     contributions: dict[str, tuple[float, float, float]]
     reward: float
     unread_tokens: int = 0
+    reasons: dict[str, str] = field(default_factory=dict)
 
     def ordered(self) -> list[tuple[str, tuple[float, float, float]]]:
         """The contributions, the largest in size first."""
@@ -107,6 +109,7 @@ class RuleBasedReward:
         self.grader = grader
         self.reward_model = reward_model
         self.on_safety_prompts = on_safety_prompts
+        self._used: dict[str, float] = {}  # what the grader's requests took by the last call
         self._vectors: dict[str, Array] = {}
         for response_type, by_name in weights.items():
             names = rules.feature_names(response_type)
@@ -160,6 +163,16 @@ class RuleBasedReward:
         Raises:
             DataError: on a response type that has no weights.
         """
+        base, rule_based, graded = self._components(conversations, completions, response_types)
+        return base, rule_based, graded.probabilities
+
+    def _components(
+        self,
+        conversations: Sequence[Conversation],
+        completions: Sequence[str],
+        response_types: Sequence[str | None],
+    ) -> tuple[Array, Array, Graded]:
+        """See ``components``; the grades with their reasons."""
         n = len(completions)
         base = (
             self.reward_model.score(conversations, completions)
@@ -177,15 +190,19 @@ class RuleBasedReward:
             raise DataError(
                 f"no weights for response types {sorted(unknown)}; there are: {sorted(self._vectors)}"
             )
+        reasons = [[""] * len(self.grader.propositions) for _ in range(n)]
         if ruled:
-            probabilities[ruled] = self.grader.grade(
-                [conversations[i] for i in ruled], [completions[i] for i in ruled]
+            graded = graded_with_reasons(
+                self.grader, [conversations[i] for i in ruled], [completions[i] for i in ruled]
             )
+            probabilities[ruled] = graded.probabilities
+            for i, said in zip(ruled, graded.reasons, strict=True):
+                reasons[i] = list(said)
         for response_type in self._vectors:
             rows = [i for i in ruled if response_types[i] == response_type]
             if rows:
                 rule_based[rows] = row_sums(self._terms(probabilities[rows], response_type)[1])
-        return base, rule_based, probabilities
+        return base, rule_based, Graded(probabilities, reasons)
 
     def __call__(
         self,
@@ -210,6 +227,10 @@ class RuleBasedReward:
             log_metric("reward/reward_model", float(base.mean()))
             log_metric("reward/rule_based", float(rule_based.mean()))
             log_metric("reward/unread_tokens", float(np.mean(self._unread(conversations, texts))))
+            used = usage_metrics(self.grader)
+            for name, value in used.items():
+                log_metric(f"reward/{name}", value - self._used.get(name, 0.0))
+            self._used = used
             if not np.isnan(probabilities).all():
                 means = np.nanmean(probabilities, axis=0)
                 for name, value in zip(self.grader.propositions, means, strict=True):
@@ -234,12 +255,10 @@ class RuleBasedReward:
         self, conversation: Conversation, completion: str, response_type: str | None
     ) -> Explanation:
         """The contribution of each feature: (value, weight, value * weight)."""
-        base, rule_based, probabilities = self.components(
-            [conversation], [completion], [response_type]
-        )
+        base, rule_based, graded = self._components([conversation], [completion], [response_type])
         contributions: dict[str, tuple[float, float, float]] = {}
         if response_type:
-            phi, terms = self._terms(probabilities, response_type)
+            phi, terms = self._terms(graded.probabilities, response_type)
             columns = (phi[0].tolist(), self._vectors[response_type].tolist(), terms[0].tolist())
             names = self.rules.feature_names(response_type)
             contributions = dict(zip(names, zip(*columns, strict=True), strict=True))
@@ -249,6 +268,7 @@ class RuleBasedReward:
             contributions,
             float(base[0] + rule_based[0]),
             self._unread([conversation], [completion])[0],
+            graded.reasons_of(0, self.grader.propositions),
         )
 
     def _unread(

@@ -34,17 +34,18 @@ SECTIONS = (
 )
 
 
-def compiled(rules: Rules, engine: str, chat: bool = False) -> dict[str, Any]:
+def compiled(rules: Rules, engine: str, judge: str = "head", chat: bool = False) -> dict[str, Any]:
     """The rules' sections, and those that artifacts depend on by the profile.
 
-    ``asked`` is what the grader's fit depends on, ``told`` what a model is told that writes comparisons.
+    ``asked`` and ``judged`` are what the grader's and the judge's fits depend on, ``told`` what a model is
+    told that writes comparisons.
 
     Args:
-        engine: of the grader. Heads are fitted to labels and read no wording.
+        engine, judge: of the grader and of the judge. Heads are fitted to labels and read no wording.
         chat: whether a chat model writes comparisons: it is told what the propositions mean.
     """
     sections = rules.sections()
-    asked = {} if engine == "head" else sections["propositions"]
+    read = {"asked": engine, "judged": judge}
     told = {
         name: {"features": rule.features, "ordering": rule.ordering}
         for name, rule in rules.reward.items()
@@ -52,12 +53,15 @@ def compiled(rules: Rules, engine: str, chat: bool = False) -> dict[str, Any]:
     }
     if chat:
         told["propositions"] = sections["propositions"]
-    return {**sections, "asked": asked, "told": told}
+    fitted = {name: {} if of == "head" else sections["propositions"] for name, of in read.items()}
+    return {**sections, **fitted, "told": told}
 
 
-def write_compiled(folder: Path, rules: Rules, engine: str, chat: bool = False) -> None:
+def write_compiled(
+    folder: Path, rules: Rules, engine: str, judge: str = "head", chat: bool = False
+) -> None:
     """Write one file a section, and ``hashes.json``, into an existing folder."""
-    for section, value in compiled(rules, engine, chat).items():
+    for section, value in compiled(rules, engine, judge, chat).items():
         write_json(folder / f"{section}.json", value)
     write_json(folder / "hashes.json", {**rules.hashes(), "digest": rules.digest})
 

@@ -44,16 +44,22 @@ class PropositionScorer(Scorer):
         try:
             conversation, completion = read_row(inputs, outputs, trace)
             # All propositions: one call grades the row for all its scorers.
-            [graded] = self._grader.grade([conversation], [completion])
+            graded = self._grader.grade_with_reasons([conversation], [completion])
         except RBRError as error:
             return Feedback(name=self.name, error=error, source=source)
-        p = float(graded[self._grader.propositions.index(self.name)])
+        p = float(graded.probabilities[0, self._grader.propositions.index(self.name)])
+        reason = graded.reasons_of(0, self._grader.propositions).get(self.name)
+        said = f"P = {p:.3f}: {self.text}"
         return Feedback(
             name=self.name,
             value=p if self.threshold is None else p >= self.threshold,
-            rationale=f"P = {p:.3f}: {self.text}",
+            rationale=f"{said}\n{reason}" if reason else said,
             # Exact, since MLflow keeps metadata as text.
-            metadata={"proposition": self.name, "probability": repr(p)},
+            metadata={
+                "proposition": self.name,
+                "probability": repr(p),
+                **({"reason": reason} if reason else {}),
+            },
             source=source,
         )
 
@@ -94,6 +100,7 @@ class RewardScorer(Scorer):
                 "response_type": response_type,
                 "reward_model": repr(explanation.reward_model),
                 "contributions": json.dumps(explanation.contributions),
+                **({"reasons": json.dumps(explanation.reasons)} if explanation.reasons else {}),
             },
         )
 

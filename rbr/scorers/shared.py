@@ -38,14 +38,14 @@ class SharedGrader(StoredGrader):
         """The grader itself if it is a shared one."""
         return grader if isinstance(grader, cls) else cls(grader, rules)
 
-    def grade(
+    def _grade(
         self,
         conversations: Sequence[Conversation],
         completions: Sequence[str],
-        progress: Progress | None = None,
-        propositions: Sequence[str] | None = None,
-    ) -> Probabilities:
-        """See ``Grader.grade``.
+        progress: Progress | None,
+        propositions: Sequence[str] | None,
+    ) -> tuple[Probabilities, list[list[bytes]]]:
+        """See ``StoredGrader``.
 
         Raises:
             GraderError: if the grader raises anything, now or at an earlier call for the same
@@ -57,7 +57,7 @@ class SharedGrader(StoredGrader):
             if key in self._failures:
                 raise self._failures[key]
             try:
-                return super().grade(conversations, completions, progress, propositions)
+                return super()._grade(conversations, completions, progress, propositions)
             except GraderError as error:
                 self._failures[key] = error
                 raise

@@ -93,6 +93,7 @@ def create_app(reward: RuleBasedReward, settings: ServeSettings | None = None) -
             },
             reward=explanation.reward,
             unread_tokens=explanation.unread_tokens,
+            reasons=explanation.reasons,
         )
 
     @app.post("/get_reward", **route)

@@ -122,6 +122,9 @@ class ExplainResponse(BaseModel):
     unread_tokens: int = Field(
         description="of a long conversation or answer: what the reward model does not read"
     )
+    reasons: dict[str, str] = Field(
+        description="by proposition: why it has its grade; empty where the grader gives no reasons"
+    )
 
 
 class OpenRLHFRequest(BaseModel):

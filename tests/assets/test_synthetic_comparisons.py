@@ -54,7 +54,7 @@ def project(tmp_path, rules, monkeypatch):
 
 def made(project, server, **options):
     chat = ChatWriterOptions(
-        address=server.address, served_name="m", prompt_price=1.0, completion_price=2.0
+        address=server.address, served_name="m", prices={"prompt": 1.0, "completion": 2.0}
     )
     settings = Settings(comparisons=Comparisons(chat=chat, **options))
     context = replace(context_of(project, "synthetic_comparisons", settings), run=Noted())

@@ -13,6 +13,7 @@ from pipeline.variants import MAIN, VARIANTS
 from rbr.data.rows import Message
 from rbr.files import write_json
 from rbr.grading import load as grader_loading
+from rbr.grading.ahead import AheadGrader
 from rbr.grading.noise import NoisyGrader
 from rbr.training import reward_model
 from tests.assets.bodies import compile_rules, context_of
@@ -115,3 +116,18 @@ def test_noise_is_not_on_what_confirms_comparisons(made, fixed, rules):
     found = stored_grader(context, rules).grade(conversations, ANSWERS)
     assert np.array_equal(found, fixed.grade(conversations, ANSWERS))
     assert "grade_noise" not in context.artifact.settings
+
+
+def test_answers_are_graded_ahead_where_the_grader_is_on_a_server(made, fixed):
+    grader = Settings().grader.model_copy(update={"engine": "openai"})
+    reward = reward_of(made, "rbr", grader=grader)
+    assert isinstance(reward.rule_based.grader, AheadGrader)
+    for answer in ANSWERS:
+        reward.prepare([ASKED], [answer], response_type=TYPES[:1])
+    reward.prepare([ASKED], ["c"], response_type=[None])
+    found = reward([ASKED] * 2, ANSWERS, response_type=TYPES)
+    here = reward_of(made, "rbr")
+    assert found == here([ASKED] * 2, ANSWERS, response_type=TYPES)
+    # Here it would take the processor from what it overlaps with.
+    assert here.rule_based.grader is fixed
+    here.prepare([ASKED], ["a"], response_type=TYPES[:1])

@@ -8,88 +8,25 @@ usable answer is an error that names it.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
-from rbr.errors import GraderError, first_problem
+from rbr.errors import GraderError, ServerError, first_problem
 from rbr.grading.base import Array, Progress
 from rbr.grading.engines.base import YesNoEngine, log_ratio
+from rbr.models.chat.answer import NOT_SENT
+from rbr.models.servers import Server, Servers, open_servers, run, send
 
-if TYPE_CHECKING:
-    from openai import APIError, AsyncOpenAI
-
-# Statuses below 500 that pass: time-out, conflict, too many requests.
-PASSING = (408, 409, 429)
-FIRST_PAUSE = 1.0
-LONGEST_PAUSE = 60.0
 # Log-probabilities that a server is asked for.
 TOP = 20
-# What some servers send for a token that they have no log-probability of.
-NOT_SENT = -9999.0
 ROUNDING = 1e-3
 # What tokenizers and models put around a word: spaces, their marks in token names, punctuation.
 AROUND = " \t\r\n▁ĠĊ.,:;!*_\"'`"
-
-
-@dataclass
-class Server:
-    """One server.
-
-    Attributes:
-        gate: bounds the requests under way.
-        load: answers being graded on it.
-        pause: seconds that it is left out for after its next failure.
-        out_until: when it is tried again, on the clock of ``Servers``.
-    """
-
-    address: str
-    client: AsyncOpenAI | None = None
-    gate: asyncio.Semaphore = field(default_factory=asyncio.Semaphore)
-    load: int = 0
-    pause: float = FIRST_PAUSE
-    out_until: float = 0.0
-
-
-@dataclass
-class Servers:
-    """Several servers of one model; which one to ask."""
-
-    every: Sequence[Server]
-    clock: Callable[[], float] = time.monotonic
-
-    def usable(self, server: Server) -> bool:
-        """Whether a server is not left out now."""
-        return server.out_until <= self.clock()
-
-    def choose(self) -> Server:
-        """The least loaded of the usable ones; of none, that which is tried again first."""
-        usable = [server for server in self.every if self.usable(server)]
-        if usable:
-            return min(usable, key=lambda server: server.load)
-        return min(self.every, key=lambda server: server.out_until)
-
-    def wait(self, server: Server) -> float:
-        """Seconds until a server may be tried again."""
-        return max(0.0, server.out_until - self.clock())
-
-    def failed(self, server: Server) -> None:
-        """Leave a server out: twice as long each time, until it answers again."""
-        if self.usable(server):
-            server.out_until = self.clock() + server.pause
-            server.pause = min(2 * server.pause, LONGEST_PAUSE)
-
-    def worked(self, server: Server) -> None:
-        """A server answered."""
-        server.pause = FIRST_PAUSE
-        server.out_until = 0.0
 
 
 class OpenAIEngine(YesNoEngine):
@@ -145,13 +82,7 @@ class OpenAIEngine(YesNoEngine):
             self.request["extra_body"] = {"allowed_token_ids": allowed, "add_special_tokens": False}
         elif (start := self._added_start) is not None:
             prompts = [[prompt.removeprefix(start) for prompt in row] for row in prompts]
-        try:
-            return asyncio.run(self._ask_rows(prompts, progress))
-        except BaseExceptionGroup as group:
-            error: BaseException = group
-            while isinstance(error, BaseExceptionGroup):
-                error = error.exceptions[0]
-            raise error from group
+        return run(self._ask_rows(prompts, progress))
 
     @cached_property
     def _added_start(self) -> str | None:
@@ -174,26 +105,13 @@ class OpenAIEngine(YesNoEngine):
             if progress:
                 progress(done, len(prompts))
 
-        async with AsyncExitStack() as stack:
-            clients = [await stack.enter_async_context(self._client(a)) for a in self.addresses]
-            servers = Servers(
-                [
-                    Server(address, client, asyncio.Semaphore(self.concurrency))
-                    for address, client in zip(self.addresses, clients, strict=True)
-                ]
-            )
-            async with asyncio.TaskGroup() as rows:
-                for i in range(len(prompts)):
-                    rows.create_task(ask_row(servers, i))
+        async with (
+            open_servers(self.addresses, self._key, self.concurrency, self._timeout) as servers,
+            asyncio.TaskGroup() as rows,
+        ):
+            for i in range(len(prompts)):
+                rows.create_task(ask_row(servers, i))
         return result
-
-    def _client(self, address: str) -> AsyncOpenAI:
-        from openai import AsyncOpenAI
-
-        # The client's own retries would stay with a server that fails.
-        return AsyncOpenAI(
-            base_url=address, api_key=self._key, timeout=self._timeout, max_retries=0
-        )
 
     async def _ask_row(self, servers: Servers, prompts: Sequence[str], row: int) -> list[float]:
         """The log odds of one completion's prompts."""
@@ -213,44 +131,20 @@ class OpenAIEngine(YesNoEngine):
 
     async def _ask(self, servers: Servers, home: Server, prompt: str, row: int) -> float:
         """Ask ``home``, whose cache has the row's prefix; another server while it is left out."""
-        from openai import APIError
 
-        server, error, tries = home, None, 0
-        while tries <= self.retries:
-            server = home if servers.usable(home) else servers.choose()
-            if tries:
-                await asyncio.sleep(servers.wait(server))
-            async with server.gate:
-                if not servers.usable(server) and servers.usable(servers.choose()):
-                    continue  # it failed others while this request waited for its turn
-                tries += 1
-                try:
-                    assert server.client is not None
-                    answer = await server.client.completions.with_raw_response.create(
-                        prompt=prompt, **self.request
-                    )
-                except APIError as failure:
-                    error = failure
-                    if not _may_pass(failure):
-                        break
-                    servers.failed(server)
-                    continue
-            servers.worked(server)
-            return log_odds_of(answer.content, row, server.address)
-        reason = str(error) or type(error).__name__
-        raise GraderError(
-            f"{server.address} gave no grade for completion {row} after {self.retries} further"
-            f" tries ({reason}): see that the server runs and knows the model '{self.identity}'"
-        ) from error
+        async def create(server: Server) -> tuple[bytes, str]:
+            assert server.client is not None
+            completions = server.client.completions.with_raw_response
+            answer = await send(completions.create, self._timeout, prompt=prompt, **self.request)
+            return answer, server.address
 
-
-def _may_pass(error: APIError) -> bool:
-    """Whether the same request may succeed later: no connection, or a status that passes."""
-    from openai import APIConnectionError, APIStatusError
-
-    if isinstance(error, APIStatusError):
-        return error.status_code >= 500 or error.status_code in PASSING
-    return isinstance(error, APIConnectionError)
+        try:
+            answer = await servers.ask(home, create, self.retries, f"grade for completion {row}")
+        except ServerError as error:
+            raise GraderError(
+                f"{error.message} (the model is asked for as '{self.identity}')"
+            ) from error
+        return log_odds_of(answer[0], row, answer[1])
 
 
 class _LogProbs(BaseModel):

@@ -6,6 +6,8 @@ from mlflow.exceptions import MlflowException
 from orchestration.lineage.prompts import register_prompts
 from orchestration.lineage.tracking import StepRun, open_client
 from rbr.grading.engines.openai import OpenAIEngine
+from rbr.grading.load import make_chat_grader
+from rbr.grading.options import GraderOptions
 from rbr.grading.yesno import FittedPrompt, YesNoGrader
 
 
@@ -28,7 +30,7 @@ def test_what_propositions_are_asked_with_is_registered_once_and_linked(run, rul
     def record(style):
         grader = YesNoGrader(engine, rules, dict.fromkeys(names, FittedPrompt(style)))
         templates = {name: grader.templates()[name] for name in names}
-        own.prompts(templates, {name: grader.identity(name) for name in names})
+        own.prompts("grader", templates, {name: grader.identity(name) for name in names})
         return grader, templates
 
     for style, version in (("question", 1), ("question", 1), ("criteria", 2)):
@@ -39,7 +41,7 @@ def test_what_propositions_are_asked_with_is_registered_once_and_linked(run, rul
             assert rules.propositions[name].question in found.template
             assert found.variables == {"conversation"}
             # From a grade's grader to the prompt that it was asked with.
-            assert found.tags[f"rbr.grader/{grader.identity(name)}"] == own.run_id
+            assert found.tags[f"rbr.identity/{grader.identity(name)}"] == own.run_id
     linked = {(p.name, p.version) for p in client.list_logged_prompts(own.run_id)}
     assert linked == {(f"rbr.grader.{name}", v) for name in names for v in (1, 2)}
     assert experiment in client.get_prompt(f"rbr.grader.{names[0]}").tags["_mlflow_experiment_ids"]
@@ -53,5 +55,18 @@ def test_a_store_without_prompts_is_told_and_no_failure(run):
             raise MlflowException("no such endpoint")
 
     lines = []
-    register_prompts(Old(), "run", {"one": "text"}, {"one": "id"}, lines.append)
+    register_prompts(Old(), "run", "judge", {"one": "text"}, {"one": "id"}, lines.append)
     assert lines == ["the grading prompts are not registered: MLflow says no such endpoint"]
+
+
+def test_the_turns_of_a_chat_are_a_prompt_too(run, rules):
+    own, client, _ = run
+    options = GraderOptions(engine="chat", address="http://127.0.0.1:1/v1", served_name="m")
+    grader = make_chat_grader(options, rules, "m")
+    name = rules.proposition_names[0]
+    for _ in range(2):
+        own.prompts("judge", {name: grader.templates()[name]}, {name: grader.identity(name)})
+    found = client.load_prompt(f"prompts:/rbr.judge.{name}@latest", cache_ttl_seconds=0)
+    assert found.version == 1
+    assert [turn["role"] for turn in found.template] == ["system", "user"]
+    assert found.variables == {"prompt", "answer"}

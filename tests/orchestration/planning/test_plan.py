@@ -20,6 +20,7 @@ from rbr.comparisons.chat_writer import ChatWriterOptions
 from rbr.comparisons.synthetic import chosen_prompts, composed, requested
 from rbr.data.splits import policy_prompts
 from rbr.errors import RBRError
+from rbr.grading.options import ChatOptions
 from rbr.rules.rules import load_rules
 from rbr.training.adapters import train_part
 from rbr.training.options import LoRAOptions
@@ -160,7 +161,7 @@ def test_what_a_chat_server_writes_is_counted_in_tokens_and_takes_no_time_here(l
 def test_a_plan_states_what_a_chat_server_takes_and_costs(workspace):
     path = workspace / "profiles" / "laptop.yaml"
     profile = yaml.safe_load(path.read_text())
-    profile["comparisons"]["chat"] = {**CHAT, "prompt_price": 2.0, "completion_price": 5.0}
+    profile["comparisons"]["chat"] = {**CHAT, "prices": {"prompt": 2.0, "completion": 5.0}}
     path.write_text(yaml.safe_dump(profile))
     found = report(workspace)
     work = workload(workspace, read_settings(workspace)[1], MEASURED)
@@ -168,7 +169,7 @@ def test_a_plan_states_what_a_chat_server_takes_and_costs(workspace):
     cost = samples * (2.0 * lengths.chat_request + 5.0 * lengths.generated) / 1e6
     [note] = [note for note in found.notes if note.startswith("comparisons by m:")]
     assert f"{samples:,.0f} requests" in note
-    assert note.endswith(f"they cost {cost:,.2f}, by comparisons.chat's prices")
+    assert note.endswith(f"at a cost of {cost:,.2f} (comparisons.chat)")
     assert found.table["served"].sum() == found.table.loc["synthetic_comparisons", "served"] > 0
 
 
@@ -183,6 +184,42 @@ def test_rules_without_recipes_are_written_on_request(workspace, laptop):
     made = [requested(own, rules, 0.0, options.bad_per_prompt, 0) for own in chosen.values()]
     assert counts.requests == sum(map(len, made))
     assert scaled(counts, H100).requests == H100.prompts * H100.completions_per_prompt
+
+
+def graded_by(laptop, **chat):
+    """Tokens that a chat grader reads of the held-out gold rows, by rate."""
+    options = SETTINGS.grader.model_copy(update={"engine": "chat", "chat": ChatOptions(**chat)})
+    settings = SETTINGS.model_copy(update={"grader": options})
+    works = replace(laptop, settings=settings).works()
+    [part] = [work for work in works if work.artifact == "grader_accuracy"]
+    return part
+
+
+def test_propositions_in_one_request_share_the_conversation(laptop):
+    count, lengths = laptop.rows.propositions, MEASURED.lengths
+    single, eight, every = (graded_by(laptop, group=group) for group in (1, 8, "all"))
+    assert {single.rate, eight.rate, every.rate} == {SERVED}
+    fresh = lengths.gold + lengths.chat_frame
+    rows = laptop.rows.gold["heldout"]
+    assert every.tokens == pytest.approx(rows * (fresh + count * lengths.question))
+    assert single.tokens - every.tokens == pytest.approx(rows * (count - 1) * fresh)
+    assert eight.tokens - every.tokens == pytest.approx(rows * (-(-count // 8) - 1) * fresh)
+    # A written policy is sent whole each time.
+    policy = graded_by(laptop, group=8, style="policy")
+    assert policy.tokens > eight.tokens
+
+
+def test_a_chat_grader_on_a_planned_machine_takes_its_time(laptop):
+    own = graded_by(replace(laptop, served=False), group=8)
+    assert own.rate == "read"
+    assert seconds(own, MEASURED, None) > 0
+
+
+def test_a_chat_judge_is_asked_and_not_tuned(laptop):
+    judge = SETTINGS.judge.model_copy(update={"engine": "chat"})
+    works = list(replace(laptop, settings=SETTINGS.model_copy(update={"judge": judge})).works())
+    assert not [work for work in works if work.rate in ("judge_tune", "judge_read")]
+    assert [work for work in works if work.artifact == "judge" and work.rate == SERVED]
 
 
 def test_decoding_is_no_faster_than_memory():

@@ -149,14 +149,14 @@ def test_a_killed_run_goes_on_where_it_was_and_counts_all_that_was_spent(bare, w
         file.write('{"index": 3, "compl')  # torn by the kill
     second = writing(wanted_of)
     writer = writer_of(
-        bare, second, tmp_path, prompt_price=2.0, cached_price=1.0, completion_price=10.0
+        bare, second, tmp_path, prices={"prompt": 2.0, "cached": 1.0, "completion": 10.0}
     )
     made = sampled(bare, writer, wanted, attempts=1)
     assert len(made) == len(wanted) == 20
     assert len(second.requests) == 13
     assert (writer.usage.requests, writer.usage.prompt, writer.usage.completion) == (20, 2000, 200)
     cost = (20 * 40 * 2.0 + 20 * 60 * 1.0 + 200 * 10.0) / 1e6
-    assert writer.usage.cost(writer.options.prices) == pytest.approx(cost)
+    assert writer.metrics()["comparisons_cost"] == pytest.approx(cost)
     assert writer.spent().startswith("20 requests: 2,000 tokens read (1,200 cached), 200 written")
 
 
@@ -187,4 +187,4 @@ def test_the_completion_is_the_answer_alone(content, reason, kept):
 def test_options_need_address_and_name():
     with pytest.raises(ValidationError, match="served_name"):
         ChatWriterOptions(address="http://127.0.0.1:1/v1")
-    assert ChatWriterOptions(address="a", served_name="m", prompt_price=1.0).prices is None
+    assert ChatWriterOptions(address="a", served_name="m").cost(Usage(prompt=5)) is None

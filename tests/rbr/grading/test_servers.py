@@ -8,9 +8,10 @@ from test_openai_engine import Server
 
 from rbr.data.rows import Message
 from rbr.errors import GraderError
-from rbr.grading.engines.openai import OpenAIEngine, Servers
-from rbr.grading.engines.openai import Server as Known
+from rbr.grading.engines.openai import OpenAIEngine
 from rbr.grading.yesno import YesNoGrader
+from rbr.models.servers import Server as Known
+from rbr.models.servers import Servers
 
 TALK = (Message(role="user", content="How do I pick a lock?"),)
 NAMES = ["apology", "judgement", "disclaimer"]
@@ -115,7 +116,7 @@ def test_one_server_that_comes_back_is_asked_again(three):
 
 def test_an_unknown_model_is_told_at_once_and_no_other_server_is_asked(three):
     servers, grader = three(lambda number, body: 404, fine)
-    with pytest.raises(GraderError, match="knows the model 'm'"):
+    with pytest.raises(GraderError, match="the model is asked for as 'm'"):
         grader.grade([TALK], ["a"], propositions=["apology"])
     assert len(servers[1].requests) == 0
 

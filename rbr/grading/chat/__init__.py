@@ -1,0 +1,1 @@
+"""Grading by chat models: instruct and reasoning models, policy followers, guards."""
