@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.artifact import artifact
 from pipeline.context import Context
-from pipeline.gates import Part, between, metrics
+from pipeline.gates import Part, between, metrics, numbers
 from pipeline.variants import Variant
 from rbr.data.rows import CapabilityItem, CapabilityText
 from rbr.files import read_rows
@@ -52,4 +52,7 @@ def capability_eval(context: Context, output: Path) -> Mapping[str, float]:
 def expectations(context: Context) -> list[Part]:
     margin = context.settings.gates.capability_loss_margin
     why = "held-out loss above the SFT model's, nats a token"
-    return [Part("capability", metrics(context), [between("loss_rise", None, margin, why)])]
+    return [
+        Part("capability", metrics(context), [between("loss_rise", None, margin, why)]),
+        numbers(context),
+    ]

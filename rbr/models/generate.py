@@ -13,7 +13,9 @@ from transformers import LogitsProcessor
 
 from rbr.data.rows import Conversation
 from rbr.data.turns import without_reasoning
+from rbr.errors import ModelError
 from rbr.files import append_rows, digest_of, read_log
+from rbr.models.device import on_device
 from rbr.models.load import chat_texts, load_causal, load_tokenizer
 from rbr.models.trunk import length_batches
 from rbr.scale.batches import run_batches
@@ -47,15 +49,32 @@ class Sampling(LogitsProcessor):
         return scores / self._temperature - noise.log()
 
 
+class Numbers(LogitsProcessor):
+    """Refuses the logits of a broken model, which would all be answered by the first token.
+
+    Args:
+        start: length of the prompts; the logits after them are looked at.
+
+    Raises:
+        ModelError: where a logit is NaN.
+    """
+
+    def __init__(self, start: int) -> None:
+        self._start = start
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        if input_ids.size(1) == self._start and torch.isnan(scores).any():
+            raise ModelError("the model's logits are not numbers: its weights are broken")
+        return scores
+
+
 class Generator:
     """A model that answers batches."""
 
     def __init__(
         self, model_folder: Path | str, max_new_tokens: int, temperature: float = 1.0
     ) -> None:
-        self.model = load_causal(model_folder)
-        if torch.cuda.is_available():
-            self.model.to("cuda")
+        self.model = load_causal(model_folder, reading=True)
         self.tokenizer = load_tokenizer(model_folder)
         self.max_new_tokens = max_new_tokens
         self.temperature = temperature
@@ -63,29 +82,26 @@ class Generator:
     @torch.inference_mode()
     def __call__(self, batch: Batch) -> list[str]:
         """One completion a conversation, without reasoning."""
-        device = self.model.device
         prompts = chat_texts(self.tokenizer, batch.conversations)
-        encoded = self.tokenizer(
-            prompts,
-            return_tensors="pt",
-            padding=True,
-            add_special_tokens=False,
-        ).to(device)
+        encoded = on_device(
+            self.tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False),
+            self.model,
+        )
+        start = encoded["input_ids"].size(1)
+        processors: list[LogitsProcessor] = [Numbers(start)]
+        if batch.seeds:
+            processors.append(Sampling(batch.seeds, self.temperature, self.model.device))
         output = self.model.generate(  # type: ignore[operator]
             **encoded,
             max_new_tokens=self.max_new_tokens,
             do_sample=False,
-            logits_processor=[Sampling(batch.seeds, self.temperature, device)]
-            if batch.seeds
-            else None,
+            logits_processor=processors,
             temperature=None,
             top_p=None,
             top_k=None,
             pad_token_id=self.tokenizer.pad_token_id,
         )
-        answers = self.tokenizer.batch_decode(
-            output[:, encoded["input_ids"].size(1) :], skip_special_tokens=True
-        )
+        answers = self.tokenizer.batch_decode(output[:, start:], skip_special_tokens=True)
         return [
             without_reasoning(text, prompt).strip()
             for text, prompt in zip(answers, prompts, strict=True)

@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer_callback import ProgressCallback
 
 from rbr.errors import DataError
+from rbr.models.device import half_precision, step_device
+from rbr.models.finite import FiniteGuard
 
 logger = logging.getLogger(__name__)
 
@@ -73,10 +74,13 @@ def run_training(trainer: Any, prefix: str, callbacks: Sequence[TrainerCallback]
 
     Args:
         prefix: what progress lines begin with; they take the place of Transformers' own printers.
+
+    Raises:
+        TrainingError: at the first number that is not finite, see ``FiniteGuard``.
     """
     for printer in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(printer)
-    for callback in (ProgressLog(prefix), *callbacks):
+    for callback in (FiniteGuard(trainer, prefix), ProgressLog(prefix), *callbacks):
         trainer.add_callback(callback)
     checkpoint = last_checkpoint(Path(trainer.args.output_dir))
     if checkpoint:
@@ -118,18 +122,21 @@ def save_model(trainer: Any, tokenizer: Any, target: Path) -> None:
 def common_arguments(output: Path, seed: int) -> dict[str, Any]:
     """What the ``TrainingArguments`` of all trainings have in common."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    on_cpu = step_device().type == "cpu"
     return {
         "output_dir": str(output),
         # Callbacks report; the integrations of Transformers would open runs beside theirs.
         "report_to": "none",
         "disable_tqdm": True,
         "logging_strategy": "steps",
+        # It would log NaN as 0.
+        "logging_nan_inf_filter": False,
         "save_total_limit": 1,
         "seed": seed,
         "data_seed": seed,
-        "use_cpu": not torch.cuda.is_available(),
-        "bf16": torch.cuda.is_available() and torch.cuda.is_bf16_supported(),
+        "use_cpu": on_cpu,
+        "bf16": half_precision(),
         "dataloader_num_workers": 0,
-        "dataloader_pin_memory": torch.cuda.is_available(),
+        "dataloader_pin_memory": not on_cpu,
         "max_grad_norm": 1.0,
     }

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from trl.trainer.utils import selective_log_softmax, selective_log_softmax_and_entropy
 
-from rbr.models.trunk import decoder_of, part_of
+from rbr.models.trunk import decoder_of, final_logits, part_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,7 +123,8 @@ class ActorCritic(nn.Module):
         self, hidden: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         # Of real tokens alone: over a large vocabulary the logits cost as much as all layers.
-        logits = self.policy.get_output_embeddings()(hidden[mask]) / self.temperature
+        head = self.policy.get_output_embeddings()
+        logits = final_logits(self.policy, head(hidden[mask])) / self.temperature
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         if torch.is_grad_enabled():
             logps, entropy = selective_log_softmax_and_entropy(logits, ids[mask], False)

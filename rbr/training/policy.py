@@ -17,7 +17,13 @@ from transformers import TrainerCallback
 from rbr.data.rows import Conversation, HelpfulPrompt, PolicyPrompt
 from rbr.data.turns import read_completion, read_conversation
 from rbr.errors import DataError
-from rbr.models.load import load_causal, load_tokenizer, messages, prompt_text
+from rbr.models.load import (
+    load_causal,
+    load_tokenizer,
+    messages,
+    prompt_text,
+    taken_messages,
+)
 from rbr.models.trainer import common_arguments, per_process, run_training, save_model
 from rbr.models.trunk import train_upper_layers
 from rbr.training.options import RLOptions
@@ -117,6 +123,8 @@ def train_policy(
 
     count = options.prompts_per_step // options.group_size * options.steps
     rows = mixed_prompts(safety, helpful, count, options, seed, fits)
+    for row in rows:
+        row["prompt"] = taken_messages(tokenizer, row["prompt"])
     make_trainer, arguments = algorithm(options, trunk)
     trainer = make_trainer(
         model=model,

@@ -14,10 +14,13 @@ from transformers import TrainerCallback
 from trl import RewardConfig, RewardTrainer
 
 from rbr.data.rows import Preference
+from rbr.errors import ModelError
 from rbr.grading.base import Conversation
+from rbr.grading.encoder import first_layers
+from rbr.models.device import on_device, reading_batches
 from rbr.models.load import load_scorer, load_tokenizer, prompt_text
 from rbr.models.trainer import common_arguments, per_process, run_training, save_model
-from rbr.models.trunk import decoder_of, length_batches, train_upper_layers
+from rbr.models.trunk import decoder_of, train_upper_layers
 from rbr.training.options import RewardModelOptions
 
 if TYPE_CHECKING:
@@ -82,7 +85,9 @@ class RewardModel:
     def __init__(
         self, folder: Path | str, batch_size: int = 32, max_tokens: int = READ_TOKENS
     ) -> None:
-        self.model = load_scorer(folder)
+        self.model = load_scorer(folder, reading=True)
+        # Scores in bfloat16 would tie: the last product is in float32.
+        self.model.score.float().register_forward_pre_hook(lambda _, states: (states[0].float(),))
         self.tokenizer = load_tokenizer(folder)
         if self.model.config.pad_token_id is None:
             self.model.config.pad_token_id = self.tokenizer.pad_token_id
@@ -107,17 +112,25 @@ class RewardModel:
     def score(
         self, conversations: Sequence[Conversation], completions: Sequence[str]
     ) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """See ``Scorer.score``."""
+        """See ``Scorer.score``.
+
+        Raises:
+            ModelError: naming the row whose score is not a finite number.
+        """
         rows = self._read(conversations, completions)
         log_unread([unread for _, unread in rows])
         ids = [row for row, _ in rows]
         result = np.zeros(len(ids))
         area = self.batch_size * TRAINED_TOKENS
-        for batch in length_batches([len(row) for row in ids], self.batch_size, area):
+        for batch in reading_batches([len(row) for row in ids], self.batch_size, area):
             encoded = self.tokenizer.pad(
                 {"input_ids": [ids[i] for i in batch]}, return_tensors="pt", padding_side="right"
             )
-            result[batch] = self.model(**encoded).logits[:, 0].double().numpy()
+            logits = self.model(**on_device(encoded, self.model)).logits
+            result[batch] = logits[:, 0].cpu().double().numpy()
+        if not np.isfinite(result).all():
+            row = int(np.flatnonzero(~np.isfinite(result))[0])
+            raise ModelError(f"the reward model's score of row {row} is not a finite number")
         return result
 
 
@@ -153,9 +166,7 @@ def train_reward_model(
     torch.manual_seed(seed)
     model = load_scorer(base)
     tokenizer = load_tokenizer(base)
-    decoder = decoder_of(model)
-    decoder.layers = decoder.layers[: options.layers]
-    model.config.num_hidden_layers = len(decoder.layers)
+    first_layers(decoder_of(model), options.layers)
     train_upper_layers(model, options.trained_layers)
     # TRL would leave out pairs that are too long.
     limit = read_limit(model, TRAINED_TOKENS)

@@ -11,7 +11,7 @@ from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from rbr.grading.base import Conversation
-from rbr.models.load import chat_texts, load_causal, load_tokenizer, messages
+from rbr.models.load import chat_texts, load_causal, load_tokenizer, messages, taken_messages
 from rbr.models.trainer import common_arguments, per_process, run_training, save_model
 from rbr.models.trunk import train_upper_layers
 from rbr.training.options import SFTOptions
@@ -43,7 +43,7 @@ def train_sft(
     train_upper_layers(model, options.trained_layers)
     rows = [
         {
-            "prompt": messages(conversation),
+            "prompt": taken_messages(tokenizer, messages(conversation)),
             "completion": [{"role": "assistant", "content": answer}],
         }
         for conversation, answer in demonstrations

@@ -17,8 +17,9 @@ import torch
 
 from rbr.grading.base import Array, Progress
 from rbr.grading.engines.base import YesNoEngine
+from rbr.models.device import on_device, reading_batches
 from rbr.models.load import load_causal
-from rbr.models.trunk import decoder_of, length_batches
+from rbr.models.trunk import decoder_of, final_logits
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -87,8 +88,8 @@ class TransformersEngine(YesNoEngine):
 
     @cached_property
     def model(self) -> PreTrainedModel:
-        """The causal language model, on the GPU where there is one."""
-        return load_causal(self.model_name).to("cuda" if torch.cuda.is_available() else "cpu")
+        """The causal language model, on the step's device."""
+        return load_causal(self.model_name, reading=True)
 
     def load(self) -> None:
         """See ``YesNoEngine.load``."""
@@ -102,7 +103,7 @@ class TransformersEngine(YesNoEngine):
         values: list[list[float]] = [[] for _ in groups]
         size = self.batch_size if self.share_prefix else self.batch_size * len(rows[0])
         done = 0
-        for batch in length_batches([len(sequence.ids) for sequence in sequences], size):
+        for batch in reading_batches([len(sequence.ids) for sequence in sequences], size):
             for i, odds in zip(batch, self._forward([sequences[i] for i in batch]), strict=True):
                 values[i] = odds
             done += len(batch)
@@ -123,20 +124,22 @@ class TransformersEngine(YesNoEngine):
             ids[k, :size] = torch.tensor(sequence.ids)
             positions[k, :size] = torch.tensor(sequence.positions)
             sees[k, 0, :size, :size] = sequence.sees
-        device = self.model.device
-        dtype = next(self.model.parameters()).dtype
-        hidden = torch.zeros(sees.shape, dtype=dtype).masked_fill(~sees, torch.finfo(dtype).min)
-        states = decoder_of(self.model)(
-            input_ids=ids.to(device),
-            position_ids=positions.to(device),
-            attention_mask=hidden.to(device),
-            use_cache=False,
-        ).last_hidden_state
+        inputs = on_device(
+            {"input_ids": ids, "position_ids": positions, "attention_mask": sees}, self.model
+        )
+        # Made of the bits where it is read: the numbers would be twice or four times as much to move.
+        sees, dtype = inputs["attention_mask"], self.model.dtype
+        inputs["attention_mask"] = torch.zeros(
+            sees.shape, dtype=dtype, device=sees.device
+        ).masked_fill(~sees, torch.finfo(dtype).min)
+        states = decoder_of(self.model)(**inputs, use_cache=False).last_hidden_state
         yes, no = self.yes_no_tokens
-        weight = self.model.get_output_embeddings().weight[[*yes, *no]].float()
+        head = self.model.get_output_embeddings()
+        weight = head.weight[[*yes, *no]].float()
+        bias = 0.0 if head.bias is None else head.bias[[*yes, *no]].float()
         result = []
         for k, sequence in enumerate(batch):
-            logits = states[k, sequence.last].float() @ weight.T
+            logits = final_logits(self.model, states[k, sequence.last].float() @ weight.T + bias)
             odds = logits[:, : len(yes)].logsumexp(-1) - logits[:, len(yes) :].logsumexp(-1)
             result.append(odds.tolist())
         return result
