@@ -10,6 +10,7 @@ import pandas as pd
 
 from assets import graph
 from orchestration.planning.inputs import Measured, Shape, Target, read_plan_file
+from orchestration.planning.memory import grader_memory, host_memory, training_memory
 from orchestration.planning.rows import RowCounts, count_rows
 from orchestration.planning.work import Workload, seconds
 from pipeline.profile import Settings, read_settings
@@ -18,12 +19,6 @@ from rbr.errors import RBRError
 from rbr.files import read_json
 
 PLANS = Path("deploy") / "plans"
-# Bytes of activations per token, layer and hidden unit, in 16 bits and without recomputation (Korthikanti
-# et al. 2022, "Reducing Activation Recomputation", its equation 1 without attention scores).
-ACTIVATION_BYTES = 34
-# Adam in mixed precision: weights, gradients (16 bits), master weights and two moments (32 bits) of a
-# parameter (Rajbhandari et al. 2020, "ZeRO", section 3.1).
-ADAM_BYTES = 16
 ASSUMPTION = (
     "hours: each kind of work reaches the share of the device's peak that it reached on the measured"
     " machine, and decoding is no faster than the device's memory delivers the weights. Rates measured"
@@ -138,31 +133,12 @@ def model_shape(root: Path, artifact: str, name: str, measured: Measured) -> Sha
 
 
 def memory(settings: Settings, target: Target) -> dict[str, dict[str, float]]:
-    """Bytes on one training device and on one grader device, sharded evenly (FSDP, tensor parallel)."""
-    policy, rl, number_bytes = target.policy, settings.rl, target.device.number_bytes
-    trained, sequence = policy.layers(rl.trained_layers), rl.max_prompt_tokens + rl.max_new_tokens
-    rows = rl.prompts_per_step // rl.mini_batches
-    units = rows * sequence * (trained // policy.layer) * policy.hidden_size
-    training = {
-        "trained layers, Adam": ADAM_BYTES * trained,
-        "frozen layers": number_bytes * (policy.parameters - trained),
-        "reference's upper layers": number_bytes * trained,
-        "reward model": number_bytes * policy.layers(settings.reward_model.layers),
-        "activations": ACTIVATION_BYTES * units,
-        # The policy's in 32 bits, and their gradient.
-        "logits": 8 * rows * rl.max_new_tokens * policy.vocab_size,
-    }
-    # A question of at most 512 tokens behind each answer.
-    cached = settings.grader.concurrency * (sequence + 512)
-    grading = {
-        "weights": number_bytes * target.grader.parameters,
-        "key/value cache": cached * target.grader.cache_bytes(number_bytes),
-    }
-    devices = {"training": (training, target.training_devices)}
-    devices["grader"] = (grading, target.grader_devices)
+    """Bytes on one training device, on the host, and on one grader device."""
+    training, grader = target.training_devices, target.grader_devices
     return {
-        f"memory of {name}, each of {count}": {part: n / count for part, n in parts.items()}
-        for name, (parts, count) in devices.items()
+        f"memory of training, each of {training}": training_memory(settings, target),
+        "memory of the host, in training": host_memory(settings, target),
+        f"memory of grader, each of {grader}": grader_memory(settings, target),
     }
 
 
