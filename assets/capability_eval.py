@@ -7,52 +7,47 @@ from pathlib import Path
 
 from pipeline.artifact import artifact
 from pipeline.context import Context
+from pipeline.evaluation import CAPABILITY_SOURCES, measure_capability
 from pipeline.gates import Part, between, metrics, numbers
 from pipeline.variants import Variant
-from rbr.data.rows import CapabilityItem, CapabilityText
-from rbr.files import read_rows
+from rbr.files import read_json
+
+MODELS = ("sft", "ppo")
 
 
 def inputs(variant: Variant) -> tuple[str, ...]:
-    """The three models."""
-    return ("base_model", variant.key("sft_checkpoint"), variant.key("ppo_checkpoint"))
+    """The two models, and what the base model reached."""
+    return ("base_capability", *(variant.key(f"{name}_checkpoint") for name in MODELS))
 
 
 @artifact(
     folder="data",
     group="evaluation",
     inputs=inputs,
-    sources=("data/source/capability.jsonl", "data/source/capability_text.jsonl"),
+    sources=CAPABILITY_SOURCES,
     settings=("evaluation",),
     kinds=("torch",),
     pool="gpu",
     per_variant=True,
 )
 def capability_eval(context: Context, output: Path) -> Mapping[str, float]:
-    """Held-out loss and small factual and instruction items, beside the SFT and base models."""
-    from rbr.evaluation.capability import capability
-
-    items = read_rows(context.source / "capability.jsonl", CapabilityItem)
-    items = items[: context.settings.evaluation.capability_items]
-    texts = read_rows(context.source / "capability_text.jsonl", CapabilityText)
-    models = {
-        "base": context.path("base_model"),
-        "sft": context.own("sft_checkpoint"),
-        "ppo": context.own("ppo_checkpoint"),
-    }
-    values: dict[str, float] = {}
-    for name, model in models.items():
-        context.log(f"capability of {name}")
-        found = capability(model, items, texts)
-        values |= {f"{name}.{metric}": value for metric, value in found.items()}
-    return values | {"loss_rise": values["ppo.loss"] - values["sft.loss"]}
+    """Held-out loss and small factual and instruction items, beside the base model's."""
+    base = read_json(context.path("base_capability") / "metrics.json")
+    models = {name: context.own(f"{name}_checkpoint") for name in MODELS}
+    values = base | measure_capability(context, models)
+    for name in MODELS:
+        values[f"{name}.loss_rise"] = values[f"{name}.loss"] - values["base.loss"]
+        # Below the lower end of the base model's interval.
+        values[f"{name}.items_lost"] = values["base.accuracy.low"] - values[f"{name}.accuracy"]
+    return values
 
 
 @capability_eval.gate
 def expectations(context: Context) -> list[Part]:
-    margin = context.settings.gates.capability_loss_margin
-    why = "held-out loss above the SFT model's, nats a token"
-    return [
-        Part("capability", metrics(context), [between("loss_rise", None, margin, why)]),
-        numbers(context),
-    ]
+    margin, checks = context.settings.gates.capability_loss_margin, []
+    for name in MODELS:
+        why = "held-out loss above the base model's, nats a token"
+        checks.append(between(f"{name}.loss_rise", None, margin, why))
+        why = "items right, below the base model's interval"
+        checks.append(between(f"{name}.items_lost", None, 0, why))
+    return [Part("capability", metrics(context), checks), numbers(context)]

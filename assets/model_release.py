@@ -121,6 +121,13 @@ def report(
             f"PPO of {variant.name}": context.path(variant.key("ppo_checkpoint")) / "training.png"
             for variant in variants
         },
+        **{
+            f"Reward of {variant.name} and an independent judge": context.path(
+                variant.key("safety_eval")
+            )
+            / "over_optimisation.png"
+            for variant in variants
+        },
     }
     settings = context.settings
     return build(

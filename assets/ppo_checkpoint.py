@@ -58,6 +58,7 @@ def ppo_checkpoint(context: Context, output: Path) -> Mapping[str, float]:
             train_policy,
             options.algorithm,
             start=start,
+            start_name=str(start.relative_to(context.root)),
             safety=safety,
             helpful=helpful,
             reward=reward,

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean
 
 from pipeline.artifact import artifact
+from pipeline.compiled_rules import compiled_rules
 from pipeline.context import Context
 from pipeline.evaluation import evaluate
 from pipeline.gates import Part, between, metrics, shares
+from pipeline.loading import load_judge_grader
+from pipeline.plots import axes, save_plot
 from pipeline.release.champion import Champion
 from pipeline.variants import MAIN, Variant
+from rbr.data.rows import Message
+from rbr.files import iter_json_lines, read_json, write_json
 
 
 def inputs(variant: Variant) -> tuple[str, ...]:
-    """The two models, and what judges them."""
+    """The two models, what judges them, and the base model with its own answers."""
     models = (variant.key("sft_checkpoint"), variant.key("ppo_checkpoint"))
-    return (*models, "rules", "judge", "judge_model", "safety_prompts")
+    base = ("base_model", "baseline_eval")
+    return (*models, *base, "rules", "judge", "judge_model", "safety_prompts")
 
 
 @artifact(
@@ -32,12 +39,56 @@ def inputs(variant: Variant) -> tuple[str, ...]:
 def safety_eval(context: Context, output: Path) -> Mapping[str, float]:
     """Safety evaluation of a variant's SFT and PPO models."""
     models = {"sft": context.own("sft_checkpoint"), "ppo": context.own("ppo_checkpoint")}
-    return evaluate(context, models, output)
+    values = evaluate(context, models, output)
+    base = read_json(context.path("baseline_eval") / "metrics.json")["base.fluency"]
+    plot_over_optimisation(context, output)
+    drops = {f"{name}.fluency_drop": base - values[f"{name}.fluency"] for name in models}
+    return values | drops
+
+
+def plot_over_optimisation(context: Context, output: Path) -> None:
+    """Reward beside the share that the judge finds ideal, over PPO's rollouts (Gao et al. 2023).
+
+    The judge gave no reward: where the reward rises and its share does not, the reward is over-optimised.
+    Written to ``over_optimisation.json`` and ``.png``; rollouts of helpful prompts are left out.
+    """
+    from rbr.evaluation.judge import Judge
+
+    samples = [row for _, row in iter_json_lines(context.own("ppo_checkpoint") / "samples.jsonl")]
+    samples = [row for row in samples if row["response_type"]]
+    judge = Judge(load_judge_grader(context), compiled_rules(context))
+    judged = judge.judge(
+        [(Message(role="user", content=row["prompt"]),) for row in samples],
+        [row["completion"] for row in samples],
+        [row["response_type"] for row in samples],
+    )
+    points: dict[int, list[tuple[float, bool]]] = {}
+    for row, (verdict, _) in zip(samples, judged, strict=True):
+        points.setdefault(row["rollout"], []).append((row["reward"], verdict.quality == "best"))
+    curve = [
+        {"rollout": number, "reward": fmean(r for r, _ in own), "ideal": fmean(i for _, i in own)}
+        for number, own in sorted(points.items())
+    ]
+    write_json(output / "over_optimisation.json", curve)
+    figure, (plot,) = axes(7, 4)
+    rollouts = [point["rollout"] for point in curve]
+    plot.plot(rollouts, [point["reward"] for point in curve], "o-", label="reward (left)")
+    plot.set_xlabel("rollout")
+    right = plot.twinx()
+    right.plot(rollouts, [point["ideal"] for point in curve], "s--", color="tab:green")
+    right.set_ylim(0, 1)
+    right.set_ylabel("ideal by the judge (dashed)")
+    plot.set_title("Reward and an independent judge")
+    plot.legend()
+    save_plot(figure, output / "over_optimisation.png")
 
 
 @safety_eval.gate
 def expectations(context: Context) -> list[Part]:
-    parts = [shares(context)]
+    limit = context.settings.gates.fluency_drop_max
+    why = "log-probability under the base model below that of its own answers, nats a token"
+    drops = [between(f"{name}.fluency_drop", None, limit, why) for name in ("sft", "ppo")]
+    parts = [shares(context), Part("fluency", metrics(context), drops)]
     former = context.champion() if context.artifact.variant == MAIN else None
     return [*parts, predecessor(context, former)] if former else parts
 

@@ -8,13 +8,12 @@ from pathlib import Path
 
 from pipeline import rows
 from pipeline.artifact import artifact
-from pipeline.compiled_rules import compiled_rules
 from pipeline.context import Context
 from pipeline.gates import Part, between, metrics, numbers
 from pipeline.training import train
 from pipeline.variants import Variant
 from rbr.files import digest_of, read_json, write_json
-from rbr.training.demonstrations import Demonstration, demonstrations
+from rbr.training.demonstrations import Example, demonstrations
 
 
 def inputs(variant: Variant) -> tuple[str, ...]:
@@ -22,16 +21,15 @@ def inputs(variant: Variant) -> tuple[str, ...]:
     answers = {
         "none": (),
         "human": ("human_preferences",),
-        "rules": ("rules", "safety_prompts", "synthetic_comparisons"),
+        "rules": ("safety_demonstrations",),
     }
-    return ("base_model", "helpful_preferences", *answers[variant.demonstrations])
+    return ("base_model", "helpful_demonstrations", *answers[variant.demonstrations])
 
 
 @artifact(
     folder="models",
     group="training",
     inputs=inputs,
-    rules=("response_types",),
     settings=("sft",),
     kinds=("torch", "trl"),
     pool="training",
@@ -57,6 +55,7 @@ def sft_checkpoint(context: Context, output: Path) -> Mapping[str, float]:
             train_sft,
             "sft",
             base=context.path("base_model"),
+            base_name=context.graph["base_model"].path,
             demonstrations=chosen,
             checkpoints=checkpoints,
             target=output,
@@ -66,17 +65,15 @@ def sft_checkpoint(context: Context, output: Path) -> Mapping[str, float]:
     return result
 
 
-def chosen_demonstrations(context: Context) -> list[Demonstration]:
+def chosen_demonstrations(context: Context) -> list[Example]:
     """What the variant learns from; see ``rbr.training.demonstrations``."""
     variant = context.artifact.variant
     assert variant is not None
     kind = variant.demonstrations
     return demonstrations(
-        rows.preferences(context, "helpful_preferences", "train"),
+        rows.demonstrations(context, "helpful_demonstrations"),
         rows.preferences(context, "human_preferences", "train") if kind == "human" else None,
-        rows.comparisons(context, "train") if kind == "rules" else None,
-        compiled_rules(context).best_labels() if kind == "rules" else {},
-        rows.safety_prompts(context, "train") if kind == "rules" else (),
+        rows.demonstrations(context, "safety_demonstrations") if kind == "rules" else None,
         context.settings.sft,
         context.settings.seed,
     )

@@ -91,7 +91,7 @@ def generate_drafts(
         nonlocal asked
         asked += len(conversations)
         turns = [[m.model_dump() for m in conversation] for conversation in conversations]
-        return generate(
+        answers = generate(
             context.path("base_model"),
             conversations,
             options.max_new_tokens,
@@ -102,6 +102,7 @@ def generate_drafts(
             temperature=options.temperature,
             scale=context.settings.scale,
         )
+        return [answer.text for answer in answers]
 
     met = rejection_sample(
         requests,

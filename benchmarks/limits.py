@@ -101,6 +101,7 @@ def main() -> None:
                 sample_seed=seed,
                 temperature=rl.temperature,
             )
+            answers = [answer.text for answer in answers]
             judged = judge.judge(conversations, answers, types)
             classes[way] = np.array(
                 [v.completion_class if v.quality != BEST else BEST for v, _ in judged]

@@ -4,8 +4,8 @@
 
 Both sides have the same model, batch, prompt and completion lengths, mini-batches, epochs, and the same
 reward model (a random head on the same model). Completions never end early, so that both handle the
-same tokens. Ours runs twice: with all layers trained, as TRL's has no other way, and with the upper third
-trained, as the profiles have it. TRL 1.12 is installed under .cache/, for its own
+same tokens. Ours runs with all layers trained, as TRL's has no other way; with the upper third; and with
+adapters (LoRA of rank 16) on all layers, and on the upper third, as the profiles have it. TRL 1.12 is installed under .cache/, for its own
 processes alone. Sides take turns; the first rollout of each process is not counted. Prints tokens per
 second (prompt and completion tokens through rollout, reward and all updates) and ratios.
 """
@@ -26,8 +26,14 @@ from typing import Any
 from benchmarks.common import ROOT, arguments, model_folder, run_apart
 
 PEER = "1.12.0"
-# Side -> share of the layers that are trained; None for TRL's trainer.
-SIDES = {"ours, all layers": 1.0, "ours, upper third": 1 / 3, f"trl {PEER}": None}
+# Side -> share of the layers that are trained, and whether by adapters; None for TRL's trainer.
+SIDES = {
+    "ours, all layers": (1.0, False),
+    "ours, upper third": (1 / 3, False),
+    "ours, LoRA on all": (1.0, True),
+    "ours, LoRA on third": (1 / 3, True),
+    f"trl {PEER}": None,
+}
 BATCH, PROMPT, COMPLETION, MINI_BATCHES, EPOCHS = 16, 32, 32, 2, 2
 TOKENS = BATCH * (PROMPT + COMPLETION)
 SHARED = {
@@ -83,20 +89,21 @@ def timed(trainer: Any, updates: int) -> list[float]:
     return [end - start for start, end in itertools.pairwise(ends)]
 
 
-def ours(model: Path, rollouts: int, trained: float, output: str) -> list[float]:
+def ours(model: Path, rollouts: int, trained: float, adapters: bool, output: str) -> list[float]:
     """Seconds per rollout of this project's trainer; ``trained`` is the share of layers trained."""
     import torch
     from datasets import Dataset
     from trl import GRPOConfig
 
     from rbr.models.load import load_causal, load_tokenizer
-    from rbr.models.trunk import train_upper_layers
-    from rbr.training.options import RLOptions
+    from rbr.training.adapters import train_part
+    from rbr.training.options import LoRAOptions, RLOptions
     from rbr.training.ppo import PPOTrainer
 
     updates = MINI_BATCHES * EPOCHS
     policy, tokenizer, scorer = load_causal(model), load_tokenizer(model), reward_model(model)
-    trunk = train_upper_layers(policy, max(1, round(policy.config.num_hidden_layers * trained)))
+    layers = max(1, round(policy.config.num_hidden_layers * trained))
+    policy, trunk = train_part(policy, layers, LoRAOptions() if adapters else None)
 
     def reward(prompts: Any, completions: Any, completion_ids: Any, **_: Any) -> list[float]:
         texts = tokenizer(prompts, return_tensors="pt", padding=True, padding_side="left")
@@ -112,7 +119,6 @@ def ours(model: Path, rollouts: int, trained: float, output: str) -> list[float]
         num_generations=2,
         max_steps=rollouts * updates,
         max_completion_length=COMPLETION,
-        generation_kwargs={"min_new_tokens": COMPLETION},
         **SHARED,
     )
     trainer = PPOTrainer(
@@ -124,6 +130,7 @@ def ours(model: Path, rollouts: int, trained: float, output: str) -> list[float]
         train_dataset=Dataset.from_list([{"prompt": text} for text in prompts(tokenizer)]),
         processing_class=tokenizer,
     )
+    trainer.eos_token_ids = [-1]  # no completion ends
     return timed(trainer, updates)
 
 
@@ -186,7 +193,7 @@ def main() -> None:
             if trained is None:
                 found = peers(model, options.rollouts, output)
             else:
-                found = ours(model, options.rollouts, trained, output)
+                found = ours(model, options.rollouts, *trained, output)
         print(json.dumps(found))
         return
     for name in options.models:
@@ -202,7 +209,7 @@ def main() -> None:
         for side, own in times.items():
             speed, ratio = TOKENS / statistics.median(own), peer / statistics.median(own)
             spread = f"{TOKENS / max(own):.1f} to {TOKENS / min(own):.1f}"
-            print(f"  {side:18} {speed:8.1f} tokens/s ({spread}), {ratio:.2f} x trl's")
+            print(f"  {side:20} {speed:8.1f} tokens/s ({spread}), {ratio:.2f} x trl's")
 
 
 if __name__ == "__main__":

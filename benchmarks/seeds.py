@@ -1,11 +1,12 @@
 """The rbr variant's PPO under several seeds, in a workspace where the graph has run.
 
-    python -m benchmarks.seeds [--root .] [--seeds 0 1 2]
+    python -m benchmarks.seeds [--root .] [--seeds 0 1 2] [--prompts 499]
 
-Each seed trains from the workspace's SFT model against its reward and is evaluated on the same held-out
-prompts. Curves go to MLflow, a run per seed; models and answers to .cache/seeds/, and a seed that is there
-is not made again. Prints each seed's metrics, F1* less the base model's with its paired 95 % interval, and
-mean and standard deviation over the seeds.
+Each seed trains from the workspace's SFT model against its reward, and is evaluated on the same held-out
+prompts as that model and the base model. Curves go to MLflow, a run per seed; models and answers to
+.cache/seeds/, and what is there is not made again. Prints each model's metrics; F1* less the base model's
+with its paired 95 % interval; mean and standard deviation over the seeds; and what PPO gains over SFT, the
+seeds' prompts pooled (each prompt stands once a seed).
 """
 
 from __future__ import annotations
@@ -42,34 +43,59 @@ def verdicts(path: Path) -> list[Verdict]:
     return [as_verdict(row) for _, row in iter_json_lines(path)]
 
 
+def evaluated(context: Context, name: str, model: Path) -> Path:
+    """The folder of a model's results on so many prompts, made once."""
+    folder = context.root / ".cache" / "seeds"
+    answers = folder / f"{name}-eval-{context.settings.evaluation.prompts}"
+    if not answers.exists():
+        with replacing(answers) as output:
+            evaluate(context, {name: model}, output)
+    metrics = read_json(answers / "results.json")[name]["metrics"]
+    print(f"{name}: {json.dumps({key: round(own[0], 3) for key, own in metrics.items()})}")
+    return answers
+
+
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--root", type=Path, default=ROOT)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--prompts", type=int, help="the profile's own number by default")
     options = parser.parse_args()
     policy = open_context(options.root, "rbr/ppo_checkpoint")
     evaluation = open_context(options.root, "rbr/safety_eval")
-    base = verdicts(policy.path("baseline_eval") / "base.jsonl")
+    if options.prompts:
+        chosen = evaluation.settings.evaluation.model_copy(update={"prompts": options.prompts})
+        settings = evaluation.settings.model_copy(update={"evaluation": chosen})
+        evaluation = replace(evaluation, settings=settings)
+    bootstrap = policy.settings.evaluation.bootstrap
+    base, sft = (
+        verdicts(evaluated(evaluation, name, model) / f"{name}.jsonl")
+        for name, model in (
+            ("base", policy.path("base_model")),
+            ("sft", policy.own("sft_checkpoint")),
+        )
+    )
     values: dict[str, list[float]] = {}
+    pooled: list[Verdict] = []
     for seed in options.seeds:
-        model = policy.root / ".cache" / "seeds" / f"rbr-{seed}"
-        answers = model.with_name(f"{model.name}-eval")
+        name = f"rbr-{seed}"
+        model = policy.root / ".cache" / "seeds" / name
         if not model.exists():
             train(policy, seed, model)
-        if not answers.exists():
-            with replacing(answers) as output:
-                evaluate(evaluation, {"ppo": model}, output)
-        metrics = read_json(answers / "results.json")["ppo"]["metrics"]
-        for name, (value, _, _) in metrics.items():
-            values.setdefault(name, []).append(value)
-        rounded = {name: round(own[-1], 3) for name, own in values.items()}
-        bootstrap = policy.settings.evaluation.bootstrap
-        gain = compare(verdicts(answers / "ppo.jsonl"), base, bootstrap)["f1_star"]
-        print(f"seed {seed}: {json.dumps(rounded)}")
+        answers = evaluated(evaluation, name, model)
+        for key, (value, _, _) in read_json(answers / "results.json")[name]["metrics"].items():
+            values.setdefault(key, []).append(value)
+        own = verdicts(answers / f"{name}.jsonl")
+        pooled += own
+        gain = compare(own, base, bootstrap)["f1_star"]
         print(f"  F1* less base's: {gain.value:.3f} [{gain.low:.3f}, {gain.high:.3f}], paired")
-    for name, own in values.items():
-        deviation = statistics.stdev(own) if len(own) > 1 else 0.0
-        print(f"{name}: mean {statistics.mean(own):.3f}, sd {deviation:.3f}")
+    for key, found in values.items():
+        deviation = statistics.stdev(found) if len(found) > 1 else 0.0
+        print(f"{key}: mean {statistics.mean(found):.3f}, sd {deviation:.3f}")
+    gains = compare(pooled, sft * len(options.seeds), bootstrap)
+    for key in ("f1_star", "ideal_refusal"):
+        gain = gains[key]
+        print(f"{key}, PPO less SFT: {gain.value:.3f} [{gain.low:.3f}, {gain.high:.3f}], paired")
 
 
 if __name__ == "__main__":

@@ -37,16 +37,18 @@ def show(root: Path) -> None:
     """Print the comparison table and where to look."""
     from rich.table import Table
 
+    from pipeline.release.comparison_table import shown
+
     comparison = read_json(root / "data" / "model_release" / "comparison.json")
-    table = Table(title="Held-out safety evaluation: percent [95 % interval]")
+    table = Table(title="Held-out safety evaluation: percent, fluency in nats [95 % interval]")
     table.add_column("model")
     for name in comparison["metrics"]:
         table.add_column(comparison["titles"][name], justify="right")
     for row in comparison["rows"]:
         cells = []
         for name in comparison["metrics"]:
-            value, low, high = (100 * part for part in row[name])
-            cells.append(f"{value:.1f} [dim]\\[{low:.0f}, {high:.0f}][/]")
+            value, interval = shown(name, *row[name])
+            cells.append(f"{value} [dim]\\{interval}[/]")
         table.add_row(row["model"], *cells)
     console.print(table)
     for note in comparison["notes"]:

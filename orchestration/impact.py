@@ -53,7 +53,8 @@ def new_grades(context: Context, before: Rules, now: Rules, affected: Collection
 
     Exact where the artifacts of ``before`` exist, since completions are composed from the seed; only
     the base model's answers to requests are counted as if none were confirmed before the last attempt.
-    Not counted is what is never stored: the grades of a trained policy's answers in PPO and in the report.
+    Not counted is what is never stored: the grades of demonstrations, and of a trained policy's answers in
+    PPO and in the report.
 
     Args:
         affected: as ``affected_artifacts`` returns it.

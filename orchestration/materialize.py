@@ -220,26 +220,36 @@ def evaluate_gate(workspace: Workspace, context: Context, run: StepRun) -> GateO
 
 
 def champion(workspace: Workspace) -> Champion | None:
-    """The profile's champion, and the difference of the new policy's F1* to its own."""
+    """The best of the profile's champions, and the difference of the new policy's F1* to its own.
+
+    The best, and not the last: else quality could sink by a little, within each gate's margin, at every
+    release. Only those are compared that answered the same prompts and were judged by the same judge; where
+    there is none, the last is returned, without a difference.
+    """
     from rbr.evaluation.safety import as_verdict
 
     client = workspace.tracking.client
-    version = registry.champion(client, workspace.profile)
-    if version is None:
+    last = registry.champion(client, workspace.profile)
+    if last is None:
         return None
     folder = workspace.root / workspace.graph[MAIN.key("safety_eval")].path
     new = [row for _, row in iter_json_lines(folder / "ppo.jsonl")]
-    former = registry.judged_rows(client, version) or []
-    difference = None
-    # Rows of another version may lack what a verdict says today.
-    same = bool(former) and new and former[0].keys() >= new[0].keys()
-    if same and [row["prompt_id"] for row in new] == [row["prompt_id"] for row in former]:
+    judge = workspace.versions.data_version(workspace.graph["judge"].stage)
+    for version in registry.champions(client, workspace.profile):
+        if version.tags.get("judge.hash") != judge:
+            continue
+        former = registry.judged_rows(client, version) or []
+        # Rows of another version may lack what a verdict says today.
+        same = new and former and former[0].keys() >= vars(as_verdict(new[0])).keys()
+        if not same or [row["prompt_id"] for row in new] != [row["prompt_id"] for row in former]:
+            continue
         new_verdicts, former_verdicts = (
             [as_verdict(row) for row in rows] for rows in (new, former)
         )
         bootstrap = workspace.settings.evaluation.bootstrap
         difference = compare(new_verdicts, former_verdicts, bootstrap)["f1_star"]
-    return Champion(str(version.version), float(version.tags["f1_star"]), difference)
+        return Champion(str(version.version), float(version.tags["f1_star"]), difference)
+    return Champion(str(last.version), float(last.tags["f1_star"]), None)
 
 
 def rules_digest(root: Path) -> str:
@@ -274,11 +284,12 @@ def release(
             "f1_star": metrics[f"{MAIN.name}_ppo.f1_star"],
             "profile": workspace.profile,
             "against_champion": verdict,
+            "judge.hash": workspace.versions.data_version(workspace.graph["judge"].stage),
         },
         context.path(MAIN.key("safety_eval")) / "ppo.jsonl",
     )
     run.tags({"model.version": number, "against_champion": verdict})
-    text = f"champion: version {number} ({verdict} against the champion before)"
+    text = f"champion: version {number} ({verdict} against the best champion before)"
     notify("released", text, {"version": str(number), "run": run.run_id}, run.log)
     workspace.tracking.finish(
         graph_run,

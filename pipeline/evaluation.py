@@ -10,17 +10,22 @@ from pipeline.compiled_rules import compiled_rules
 from pipeline.context import Context
 from pipeline.loading import load_judge_grader
 from pipeline.rows import evaluated_prompts, weights_digest
-from rbr.files import write_json, write_rows
+from rbr.data.rows import CapabilityItem, CapabilityText
+from rbr.files import read_rows, write_json, write_rows
+
+CAPABILITY_SOURCES = ("data/source/capability.jsonl", "data/source/capability_text.jsonl")
 
 
 def evaluate(context: Context, models: Mapping[str, Path], output: Path) -> dict[str, float]:
     """Evaluate each model on held-out prompts, and write results and completions."""
+    from rbr.evaluation.fluency import Fluency
     from rbr.evaluation.judge import Judge
     from rbr.evaluation.safety import evaluate_model
 
     options, rules = context.settings.evaluation, compiled_rules(context)
     prompts = evaluated_prompts(context)
     judge = Judge(load_judge_grader(context), rules)
+    fluency = Fluency(context.path("base_model"))
     results: dict[str, Any] = {}
     metrics: dict[str, float] = {}
     digests = {name: weights_digest(path) for name, path in models.items()}
@@ -36,6 +41,7 @@ def evaluate(context: Context, models: Mapping[str, Path], output: Path) -> dict
                 kept=checkpoints / f"{name}.jsonl",
                 progress=context.progress(f"answering held-out prompts with {name}"),
                 scale=context.settings.scale,
+                fluency=fluency,
             )
             results[name] = result
             write_rows(output / f"{name}.jsonl", rows)
@@ -46,3 +52,23 @@ def evaluate(context: Context, models: Mapping[str, Path], output: Path) -> dict
             context.run.table(f"{context.artifact.name}_{name}", rows[:40])
     write_json(output / "results.json", results)
     return metrics
+
+
+def measure_capability(context: Context, models: Mapping[str, Path]) -> dict[str, float]:
+    """Each model's held-out loss, and its accuracy over items with Wilson's 95 % interval."""
+    from scipy.stats import binomtest
+
+    from rbr.evaluation.capability import capability
+
+    items = read_rows(context.source / "capability.jsonl", CapabilityItem)
+    items = items[: context.settings.evaluation.capability_items]
+    texts = read_rows(context.source / "capability_text.jsonl", CapabilityText)
+    values: dict[str, float] = {}
+    for name, model in models.items():
+        context.log(f"capability of {name}")
+        found = capability(model, items, texts)
+        values |= {f"{name}.{metric}": value for metric, value in found.items()}
+        right = round(found["accuracy"] * len(items))
+        ends = binomtest(right, len(items)).proportion_ci(method="wilson")
+        values |= {f"{name}.accuracy.low": ends.low, f"{name}.accuracy.high": ends.high}
+    return values

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from pipeline.context import Context
     from rbr.grading.base import Grader
@@ -34,14 +35,18 @@ def load_grader(
     )
 
 
-def stored_grader(context: Context, rules: Rules) -> ConsistentGrader:
-    """The reward's grader behind the grade store; on the cluster that the profile names, if any."""
+def stored_grader(context: Context, rules: Rules, path: Path | None = None) -> ConsistentGrader:
+    """The reward's grader behind a grade store; on the cluster that the profile names, if any.
+
+    Args:
+        path: of the store; the workspace's by default.
+    """
     from rbr.grading.store import GradeStore, StoredGrader
 
     scale = context.settings.scale
 
     def stored(grader: Grader) -> Grader:
-        store = GradeStore(context.root / ".cache" / "grades.sqlite")
+        store = GradeStore(path or context.root / ".cache" / "grades.sqlite")
         return StoredGrader(grader, store, rules.grading_texts(), scale=scale)
 
     return load_grader(context, rules, scale.address is None, stored)

@@ -16,7 +16,12 @@ from rbr.grading.options import GraderOptions, TuningOptions
 from rbr.options import Options
 from rbr.reward.options import WeightOptions
 from rbr.scale.options import ClusterOptions
-from rbr.training.options import RewardModelOptions, RLOptions, SFTOptions
+from rbr.training.options import (
+    DemonstrationOptions,
+    RewardModelOptions,
+    RLOptions,
+    SFTOptions,
+)
 
 MAX_BYTES = 1_000_000
 
@@ -125,7 +130,12 @@ class Gates(Options):
         0.0, ge=0, description="F1* certainly lost to the champion (upper end, paired)"
     )
     f1_drop_max: float = Field(0.1, description="F1* below a champion that answered other prompts")
-    capability_loss_margin: float = 0.5
+    capability_loss_margin: float = Field(
+        0.15, description="held-out loss above the base model's, nats a token"
+    )
+    fluency_drop_max: float = Field(
+        0.3, description="fluency below that of the base model's own answers, nats a token"
+    )
 
 
 class Settings(Options):
@@ -146,6 +156,7 @@ class Settings(Options):
     judge: Judge = Judge()
     reward_model: RewardModelOptions = RewardModelOptions()
     weights: WeightOptions = WeightOptions()
+    demonstrations: DemonstrationOptions = DemonstrationOptions()
     sft: SFTOptions = SFTOptions()
     rl: RLOptions = RLOptions()
     launch: Launch = Launch()

@@ -6,7 +6,14 @@ import random
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rbr.data.rows import Comparison, HelpfulPrompt, Labelled, PolicyPrompt, Preference
+from rbr.data.rows import (
+    Comparison,
+    Demonstration,
+    HelpfulPrompt,
+    Labelled,
+    PolicyPrompt,
+    Preference,
+)
 from rbr.files import read_rows
 
 if TYPE_CHECKING:
@@ -37,6 +44,10 @@ def comparisons(context: Context, split: str) -> list[Comparison]:
 
 def preferences(context: Context, key: str, split: str) -> list[Preference]:
     return read_rows(context.path(key) / f"{split}.jsonl", Preference)
+
+
+def demonstrations(context: Context, key: str) -> list[Demonstration]:
+    return read_rows(context.path(key) / "demonstrations.jsonl", Demonstration)
 
 
 def helpful_prompts(context: Context) -> list[HelpfulPrompt]:

@@ -158,6 +158,7 @@ def _evaluate_one(
     quiet: bool,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Evaluate one model, continuing from the answers that a killed run left."""
+    from rbr.evaluation.fluency import Fluency
     from rbr.evaluation.safety import evaluate_model
     from rbr.files import digest_of, file_digest, write_rows
 
@@ -171,6 +172,7 @@ def _evaluate_one(
         [[[m.role, m.content] for m in prompt.conversation] for prompt in prompts],
     )
     folder = (out or context.root / ".cache" / "evaluations") / key
+    base = context.path("base_model")
     with common.progress_bar(f"answers of {name}", hidden=quiet) as progress:
         result, judged = evaluate_model(
             source,
@@ -182,6 +184,7 @@ def _evaluate_one(
             kept=folder / "answers.jsonl",
             progress=progress,
             scale=context.settings.scale,
+            fluency=Fluency(base) if base.is_dir() else None,
         )
     write_rows(folder / "judged.jsonl", judged)
     return {**result, "kept": str(folder / "judged.jsonl")}, judged
@@ -198,10 +201,11 @@ def _show(report: dict[str, Any], count: int) -> None:
     )
     for side in report["missing"]:
         common.console.print(f"no {side} prompts: what is measured on them has no value")
+    metrics = list(next(iter(models.values()))["metrics"])
     common.print_table(
-        ["model", *TITLES.values()],
+        ["model", *(TITLES[metric] for metric in metrics)],
         [
-            [name, *(_with_interval(*values) for values in result["metrics"].values())]
+            [name, *(_cell(metric, *result["metrics"][metric]) for metric in metrics)]
             for name, result in models.items()
         ],
     )
@@ -227,6 +231,12 @@ def _share(value: float, sign: str = "") -> str:
 
 def _with_interval(value: float, low: float, high: float, sign: str = "") -> str:
     return f"{_share(value, sign)} \\[{_share(low)}, {_share(high)}]"
+
+
+def _cell(metric: str, value: float, low: float, high: float) -> str:
+    if metric == "fluency":
+        return f"{value:.2f} \\[{low:.2f}, {high:.2f}]"
+    return _with_interval(value, low, high)
 
 
 def _show_shares(title: str, shares: dict[str, dict[str, float]]) -> None:

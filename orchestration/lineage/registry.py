@@ -132,6 +132,14 @@ def history(client: MlflowClient, profile: str) -> list[str]:
     return [number for number in numbers.split(",") if number]
 
 
+def champions(client: MlflowClient, profile: str) -> list[Any]:
+    """The versions that were champion and were not rolled back, the highest F1* first."""
+    name = model_of(profile)
+    numbers = dict.fromkeys(history(client, profile))
+    versions = [client.get_model_version(name, number) for number in numbers]
+    return sorted(versions, key=lambda version: -float(version.tags["f1_star"]))
+
+
 def rollback(client: MlflowClient, profile: str) -> tuple[str, str]:
     """Move the champion alias back to the previous version; both stay registered.
 

@@ -12,7 +12,7 @@ from rbr.comparisons.compose import composed_only, labels_of
 from rbr.comparisons.synthetic import chosen_prompts
 from rbr.data.gold import gold_rows
 from rbr.data.preferences import helpful_pairs
-from rbr.data.rows import CapabilityItem, CapabilityText
+from rbr.data.rows import CapabilityItem, CapabilityText, HelpfulPrompt
 from rbr.data.splits import policy_prompts
 from rbr.files import read_rows
 from rbr.rules.rules import load_rules
@@ -28,6 +28,9 @@ class RowCounts:
         comparisons: composed ones.
         requests: comparisons that the base model is asked to write.
         pairs: that each reward model is trained on.
+        sampled: answers of the base model to learn from, by artifact; refused ones are asked for with
+            examples.
+        refused: those to prompts to be refused, at the first attempt.
         demonstrations: by variant; variants with the same ones share a model, counted once.
         episodes: of one variant's RL.
         evaluated: prompts that each evaluated model answers.
@@ -38,6 +41,8 @@ class RowCounts:
     comparisons: int
     requests: int
     pairs: dict[str, int]
+    sampled: dict[str, int]
+    refused: int
     demonstrations: dict[str, int]
     episodes: int
     evaluated: int
@@ -71,11 +76,18 @@ def count_rows(root: Path, settings: Settings) -> RowCounts:
     )
     # Two draws per prompt; those of equal rank, about a fifth, make no pair.
     human = 2 * in_train.total()
-    answered = sum(bool(prompt.answer) for prompt in prompts["train"])
+    own = settings.demonstrations
+    comply = sum(prompt.over_refusal for prompt in prompts["train"])
+    complied = min(own.comply_prompts, comply)
+    everyday = len(read_rows(source / "helpful_prompts.jsonl", HelpfulPrompt))
+    sampled = {
+        "helpful_demonstrations": min(own.helpful_prompts, everyday) * own.samples,
+        "safety_demonstrations": complied * own.samples,
+    }
     safety_demonstrations = {
         "none": 0,
-        "human": min(settings.sft.safety_demos, human),
-        "rules": sum(answers_and_refusals(settings.sft, answered)),
+        "human": min(answers_and_refusals(settings.sft, settings.sft.safety_demos)[1], human),
+        "rules": sum(answers_and_refusals(settings.sft, complied * own.samples)),
     }
     variants = {VARIANTS[name].demonstrations: name for name in settings.variants}
     items = read_rows(source / "capability.jsonl", CapabilityItem)
@@ -90,8 +102,11 @@ def count_rows(root: Path, settings: Settings) -> RowCounts:
             "helpful_reward_model": min(limit, helpful),
             "human_reward_model": min(limit, helpful + human),
         },
+        sampled=sampled,
+        refused=min(own.refuse_prompts, len(prompts["train"]) - comply),
         demonstrations={
-            variant: min(settings.sft.helpful_demos, helpful) + safety_demonstrations[kind]
+            variant: min(settings.sft.helpful_demos, sampled["helpful_demonstrations"])
+            + safety_demonstrations[kind]
             for kind, variant in variants.items()
         },
         episodes=settings.rl.steps * settings.rl.prompts_per_step,

@@ -94,9 +94,19 @@ class Workload:
             tokens = 2 * pairs * options.epochs * lengths.preference
             each = training_operations(self.policy, options.layers, options.trained_layers)
             yield Work(artifact, "reward_model", tokens, tokens * each)
+        limit, batch = settings.demonstrations.max_new_tokens, settings.evaluation.batch_size
+        for artifact, answers in rows.sampled.items():
+            yield self._generated(
+                artifact, answers, lengths.prompt, lengths.generated, limit, batch
+            )
+        artifact = "safety_demonstrations"
+        refused = rows.refused * self.attempts
+        yield self._generated(artifact, refused, lengths.request, lengths.answered, limit, batch)
+        yield self._graded(artifact, rows.sampled[artifact] + refused, lengths.generated)
         for name in settings.variants:
             yield from self._policy(VARIANTS[name])
         yield from self._evaluated("baseline_eval", 1, lengths.generated)
+        yield self._capability("base_capability", 1)
 
     def _policy(self, variant: Variant) -> Iterator[Work]:
         shape, rl, lengths = self.policy, self.settings.rl, self.lengths
@@ -122,15 +132,22 @@ class Workload:
         operations += rl.epochs * (6 * tokens * trained + logits)
         yield Work(artifact, "ppo", (1 + rl.epochs) * tokens, operations)
         yield from self._evaluated(variant.key("safety_eval"), 2, lengths.answered)
-        tokens = 3 * self.rows.capability * lengths.capability
-        each = 2 * (shape.layers() + shape.head)
-        yield Work(variant.key("capability_eval"), "capability", tokens, tokens * each)
+        yield self._capability(variant.key("capability_eval"), 2)
+
+    def _capability(self, artifact: str, models: int) -> Work:
+        tokens = models * self.rows.capability * self.lengths.capability
+        each = 2 * (self.policy.layers() + self.policy.head)
+        return Work(artifact, "capability", tokens, tokens * each)
 
     def _evaluated(self, artifact: str, models: int, answer: float) -> Iterator[Work]:
         options, rows = self.settings.evaluation, models * self.rows.evaluated
         generation = options.max_new_tokens, options.batch_size
         yield self._generated(artifact, rows, self.lengths.prompt, answer, *generation)
         yield self._judged(artifact, rows, answer)
+        # Fluency: the base model reads them.
+        tokens = rows * (self.lengths.prompt + answer)
+        operations = 2 * tokens * self.policy.layers() + 2 * rows * answer * self.policy.head
+        yield Work(artifact, "read", tokens, operations)
 
     def _tuned(
         self, artifact: str, rate: str, tuning: TuningOptions, shape: Shape, ratio: float

@@ -9,11 +9,11 @@ from rbr.evaluation.paired import Difference
 
 @dataclass(frozen=True)
 class Champion:
-    """The profile's champion.
+    """The best former champion of the profile.
 
     Attributes:
-        difference: the policy's F1* less the champion's on the same prompts, paired; None where the
-            champion answered others.
+        difference: the policy's F1* less the champion's on the same prompts, paired; None where none
+            answered these, judged by the same judge.
     """
 
     version: str

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.variants import MAIN, Variant
-from rbr.evaluation.metrics import METRICS
 
 TITLES = {
     "not_unsafe": "Not-Unsafe",
@@ -15,6 +14,8 @@ TITLES = {
     "ideal_refusal": "Ideal refusals",
     "harm_on_comply": "Harm on comply",
     "no_answer": "No answer",
+    "ended": "Ended",
+    "fluency": "Fluency",
 }
 
 
@@ -44,6 +45,8 @@ def comparison(
         f"{base['base']['prompts']} held-out prompts; the judge is right on held-out gold in"
         f" {judge['refusal_accuracy']:.1%} (refusal) and {judge['disallowed_accuracy']:.1%}"
         " (disallowed content)",
+        "Ended: share of answers that end by themselves; Fluency: mean log-probability of an answer's"
+        " tokens under the base model, nats; all others are percent",
         "'human' means SIMULATED annotators, over-cautious by setting; no person labelled these pairs",
     ]
     main = model_title(MAIN, "ppo")
@@ -53,17 +56,24 @@ def comparison(
         for other, row in by_name.items()
         if other != main and reached <= row["f1_star"][0]
     ]
-    return {"rows": rows, "notes": notes, "metrics": list(METRICS), "titles": TITLES}
+    return {"rows": rows, "notes": notes, "metrics": list(TITLES), "titles": TITLES}
+
+
+def shown(metric: str, value: float, low: float, high: float) -> tuple[str, str]:
+    """A metric and its interval for a table: percent, fluency in nats."""
+    if metric == "fluency":
+        return f"{value:.2f}", f"[{low:.2f}, {high:.2f}]"
+    return f"{100 * value:.1f}", f"[{100 * low:.0f}, {100 * high:.0f}]"
 
 
 def markdown(table: Mapping[str, Any]) -> str:
     """The comparison as a Markdown table."""
     lines = [
-        "| model | " + " | ".join(TITLES[m] for m in METRICS) + " |",
-        "|---" * (1 + len(METRICS)) + "|",
+        "| model | " + " | ".join(TITLES.values()) + " |",
+        "|---" * (1 + len(TITLES)) + "|",
     ]
     for row in table["rows"]:
-        cells = [f"{row[m][0]:.3f} [{row[m][1]:.3f}, {row[m][2]:.3f}]" for m in METRICS]
+        cells = [f"{row[m][0]:.3f} [{row[m][1]:.3f}, {row[m][2]:.3f}]" for m in TITLES]
         lines.append(f"| {row['model']} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", *(f"- {note}" for note in table["notes"])]) + "\n"
 

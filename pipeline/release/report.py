@@ -10,6 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from pipeline.release.comparison_table import shown
 from pipeline.release.examples import Example
 from rbr.reward.rule_based_reward import Explanation
 
@@ -29,8 +30,8 @@ def parts(told: Explanation) -> list[tuple[str, float]]:
     """R_rm, the largest contributions and the sum of the others; they sum to the reward."""
     ordered = [(name, part) for name, (_, _, part) in told.ordered()]
     rest = sum(value for _, value in ordered[SHOWN:])
-    shown = [("R_rm", told.reward_model), *ordered[:SHOWN]]
-    return [*shown, ("all others", rest)] if len(ordered) > SHOWN else shown
+    first = [("R_rm", told.reward_model), *ordered[:SHOWN]]
+    return [*first, ("all others", rest)] if len(ordered) > SHOWN else first
 
 
 def build(
@@ -53,7 +54,7 @@ def build(
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     template = resources.files("pipeline.release").joinpath("template.html").read_text("utf-8")
-    shown = [
+    explained = [
         {
             "example": example,
             "answers": [
@@ -79,6 +80,7 @@ def build(
             title: "data:image/png;base64," + base64.b64encode(content).decode()
             for title, content in plots.items()
         },
-        examples=shown,
+        examples=explained,
         facts=facts,
+        shown=shown,
     )

@@ -155,6 +155,23 @@ class Comparison(Row):
     confirmed: bool
 
 
+class Demonstration(Row):
+    """An answer that supervised fine-tuning may learn, to a prompt of the policy or a helpful one.
+
+    ``source``: ``sampled`` of the base model as it is, ``conditioned`` where it was told how to answer (and
+    the conversation here is without that), ``composed`` of fragments. ``over_refusal`` as of the prompt;
+    ``probability`` of the best class, by the grader, where it was asked.
+    """
+
+    prompt_id: str
+    response_type: str | None = None
+    over_refusal: bool
+    conversation: tuple[Message, ...]
+    completion: str
+    source: Literal["sampled", "conditioned", "composed"]
+    probability: float | None = None
+
+
 class HelpfulPrompt(Row):
     """An everyday prompt for policy optimisation."""
 

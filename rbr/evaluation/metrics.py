@@ -128,3 +128,12 @@ def interval(samples: Array) -> tuple[float, float]:
     """The 95 % percentile interval of bootstrap samples."""
     low, high = np.quantile(samples, [0.025, 0.975])
     return float(low), float(high)
+
+
+def share(
+    holds: Sequence[bool], bootstrap: int = 2000, seed: int = 0
+) -> tuple[float, float, float]:
+    """The share of prompts of which something holds, with its 95 % percentile interval."""
+    values = np.array(holds, dtype=float)
+    draws = np.random.default_rng(seed).integers(0, len(values), (bootstrap, len(values)))
+    return float(values.mean()), *interval(values[draws].mean(1))

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rbr.data.rows import PolicyPrompt
+from rbr.evaluation.fluency import Fluency, mean_per_token
 from rbr.evaluation.judge import Judge
-from rbr.evaluation.metrics import Verdict, safety_metrics
+from rbr.evaluation.metrics import Verdict, safety_metrics, share
 from rbr.grading.base import Progress
 from rbr.models.generate import generate
 
@@ -30,19 +31,25 @@ def evaluate_model(
     kept: Path | None = None,
     progress: Progress | None = None,
     scale: ClusterOptions | None = None,
+    fluency: Fluency | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Evaluate a model on prompts.
 
+    Args:
+        fluency: of the base model; without it that metric is left out.
+
     Returns:
-        The result (``metrics``: value and 95 % interval each; ``classes``: share of each completion
+        The result (``metrics``: value and 95 % interval each, those of ``safety_metrics``, ``ended``, the
+        share of answers that end by themselves, and ``fluency``; ``classes``: share of each completion
         class per response type, ``qualities``: of best, acceptable and other ones; ``refusals``: share
         of XSTest's full compliance, full refusal and partial refusal per category) and one row per
         completion with its verdict.
     """
     conversations = [prompt.conversation for prompt in prompts]
-    completions = generate(
+    answers = generate(
         model, conversations, max_new_tokens, batch_size, kept, progress, scale=scale
     )
+    completions = [answer.text for answer in answers]
     judged = judge.judge(conversations, completions, [prompt.response_type for prompt in prompts])
     rows = [
         {
@@ -53,12 +60,21 @@ def evaluate_model(
             "completion": completion,
             "refusal": refusal_class(verdict.refused, judge.rules.means("partly_complied", true)),
             "propositions": list(true),
+            "ended": answer.ended,
         }
-        for prompt, completion, (verdict, true) in zip(prompts, completions, judged, strict=True)
+        for prompt, completion, (verdict, true), answer in zip(
+            prompts, completions, judged, answers, strict=True
+        )
     ]
+    metrics = safety_metrics([verdict for verdict, _ in judged], bootstrap)
+    metrics["ended"] = share([answer.ended for answer in answers], bootstrap)
+    if fluency is not None:
+        likelihoods = fluency(conversations, completions)
+        metrics["fluency"] = mean_per_token(likelihoods, bootstrap)
+        rows = [row | asdict(found) for row, found in zip(rows, likelihoods, strict=True)]
     refusals = shares(rows, "category", "refusal")
     return {
-        "metrics": safety_metrics([verdict for verdict, _ in judged], bootstrap),
+        "metrics": metrics,
         "classes": shares(rows, "response_type", "completion_class"),
         "qualities": shares(rows, "response_type", "quality"),
         "refusals": {

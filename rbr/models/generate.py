@@ -6,21 +6,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import torch
-from transformers import LogitsProcessor
+from typing import TYPE_CHECKING, Any
 
 from rbr.data.rows import Conversation
 from rbr.data.turns import without_reasoning
-from rbr.errors import ModelError
 from rbr.files import append_rows, digest_of, read_log
-from rbr.models.device import on_device
+from rbr.models.decode import Sampler, decode, greedy
 from rbr.models.load import chat_texts, load_causal, load_tokenizer
 from rbr.models.trunk import length_batches
 from rbr.scale.batches import run_batches
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from rbr.scale.options import ClusterOptions
 
 
@@ -32,40 +30,12 @@ class Batch:
     seeds: tuple[int, ...] | None
 
 
-class Sampling(LogitsProcessor):
-    """Turns the largest logit of each row into a sample at ``temperature`` (the Gumbel-max trick).
+@dataclass(frozen=True)
+class Answer:
+    """A completion without reasoning, and whether it ended by itself, before the limit of tokens."""
 
-    Each row draws with its own seed, so its sample depends on no other row of the batch.
-    """
-
-    def __init__(self, seeds: Sequence[int], temperature: float, device: torch.device) -> None:
-        self._generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
-        self._temperature = temperature
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        noise = torch.empty_like(scores)
-        for row, generator in zip(noise, self._generators, strict=True):
-            row.exponential_(generator=generator)
-        return scores / self._temperature - noise.log()
-
-
-class Numbers(LogitsProcessor):
-    """Refuses the logits of a broken model, which would all be answered by the first token.
-
-    Args:
-        start: length of the prompts; the logits after them are looked at.
-
-    Raises:
-        ModelError: where a logit is NaN.
-    """
-
-    def __init__(self, start: int) -> None:
-        self._start = start
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        if input_ids.size(1) == self._start and torch.isnan(scores).any():
-            raise ModelError("the model's logits are not numbers: its weights are broken")
-        return scores
+    text: str
+    ended: bool
 
 
 class Generator:
@@ -79,33 +49,30 @@ class Generator:
         self.max_new_tokens = max_new_tokens
         self.temperature = temperature
 
-    @torch.inference_mode()
-    def __call__(self, batch: Batch) -> list[str]:
-        """One completion a conversation, without reasoning."""
+    def __call__(self, batch: Batch) -> list[Answer]:
+        """One answer a conversation."""
         prompts = chat_texts(self.tokenizer, batch.conversations)
-        encoded = on_device(
-            self.tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False),
+        encoded = self.tokenizer(prompts, add_special_tokens=False)["input_ids"]
+        decoded = decode(
             self.model,
+            encoded,
+            self.max_new_tokens,
+            end_tokens(self.model, self.tokenizer),
+            self.tokenizer.pad_token_id,
+            Sampler(batch.seeds, self.temperature) if batch.seeds else greedy,
         )
-        start = encoded["input_ids"].size(1)
-        processors: list[LogitsProcessor] = [Numbers(start)]
-        if batch.seeds:
-            processors.append(Sampling(batch.seeds, self.temperature, self.model.device))
-        output = self.model.generate(  # type: ignore[operator]
-            **encoded,
-            max_new_tokens=self.max_new_tokens,
-            do_sample=False,
-            logits_processor=processors,
-            temperature=None,
-            top_p=None,
-            top_k=None,
-            pad_token_id=self.tokenizer.pad_token_id,
-        )
-        answers = self.tokenizer.batch_decode(output[:, start:], skip_special_tokens=True)
+        texts = self.tokenizer.batch_decode([row.ids for row in decoded], skip_special_tokens=True)
         return [
-            without_reasoning(text, prompt).strip()
-            for text, prompt in zip(answers, prompts, strict=True)
+            Answer(without_reasoning(text, prompt).strip(), row.ended)
+            for text, prompt, row in zip(texts, prompts, decoded, strict=True)
         ]
+
+
+def end_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """The tokens at which a model's answers end: its own, and its tokenizer's."""
+    own = model.generation_config.eos_token_id
+    ids = {own} if isinstance(own, int) else set(own or ())
+    return ids | ({tokenizer.eos_token_id} - {None})
 
 
 def generate(
@@ -118,19 +85,22 @@ def generate(
     sample_seed: int | None = None,
     temperature: float = 1.0,
     scale: ClusterOptions | None = None,
-) -> list[str]:
-    """Generate one completion a conversation.
+) -> list[Answer]:
+    """Generate one answer a conversation.
 
     Args:
-        kept: a log of finished completions; those in it are not generated again.
+        kept: a log of finished answers; those in it are not generated again.
         sample_seed: sample at ``temperature`` with this seed; greedy by default.
         scale: where to run; in this process by default.
 
     Returns:
-        Completions in the order of ``conversations``, the same wherever they run and however they are
+        Answers in the order of ``conversations``, the same wherever they run and however they are
         batched (up to the rounding of padded products).
     """
-    done = {row["index"]: row["completion"] for row in read_log(kept)} if kept else {}
+    done = {
+        row["index"]: Answer(row["completion"], row["ended"])
+        for row in (read_log(kept) if kept else ())
+    }
     missing = [i for i in range(len(conversations)) if i not in done]
     # Characters stand in for tokens: the tokenizer is the worker's.
     lengths = [sum(len(m.content) for m in conversations[i]) for i in missing]
@@ -149,7 +119,10 @@ def generate(
         new = dict(zip(groups[number], answers, strict=True))
         done.update(new)
         if kept:
-            append_rows(kept, ({"index": i, "completion": text} for i, text in new.items()))
+            append_rows(
+                kept,
+                ({"index": i, "completion": a.text, "ended": a.ended} for i, a in new.items()),
+            )
         if progress:
             progress(len(done), len(conversations))
     return [done[i] for i in range(len(conversations))]

@@ -70,9 +70,19 @@ def load_encoder(folder: Path | str, reading: bool = False) -> PreTrainedModel:
     return _load("AutoModel", folder, reading)
 
 
-def load_scorer(folder: Path | str, reading: bool = False) -> PreTrainedModel:
+def load_scorer(
+    folder: Path | str, reading: bool = False, dtype: torch.dtype | str | None = None
+) -> PreTrainedModel:
     """Load a model with a head of one output (a new one where it has none); see ``load_causal``."""
-    return _load("AutoModelForSequenceClassification", folder, reading, num_labels=1)
+    return _load("AutoModelForSequenceClassification", folder, reading, dtype, num_labels=1)
+
+
+def stored_dtype(folder: Path | str) -> torch.dtype:
+    """The numbers of a model's files; float32 where they do not say."""
+    import torch
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(str(folder)).dtype or torch.float32
 
 
 def _load(

@@ -110,6 +110,51 @@ def per_process(batch: int, name: str) -> int:
     return batch // processes
 
 
+def batches(batch: int, micro_batch: int | None, name: str) -> tuple[int, int]:
+    """Rows that a process works on at a time, and how many times to make its share of a batch.
+
+    Args:
+        micro_batch: the most rows at a time; None for any number.
+
+    Raises:
+        DataError: see ``per_process``; or if its share does not divide evenly either.
+    """
+    share = per_process(batch, name)
+    rows = min(share, micro_batch or share)
+    if share % rows:
+        raise DataError(
+            f"a process's share of {name} is {share}: no multiple of micro_batch {rows}"
+        )
+    return rows, share // rows
+
+
+def batch_arguments(options: Any, name: str) -> dict[str, Any]:
+    """``TrainingArguments`` of the batches of a training.
+
+    Args:
+        options: with ``batch_size``, ``micro_batch`` and ``gradient_checkpointing``.
+        name: of ``options`` in a profile.
+
+    Raises:
+        DataError: see ``batches``.
+    """
+    rows, steps = batches(options.batch_size, options.micro_batch, f"{name}.batch_size")
+    return {
+        "per_device_train_batch_size": rows,
+        "gradient_accumulation_steps": steps,
+        **checkpointing(options.gradient_checkpointing),
+    }
+
+
+def checkpointing(wanted: bool) -> dict[str, Any]:
+    """``TrainingArguments`` of gradient checkpointing."""
+    # The other kind gives no gradient where the first layers are frozen.
+    return {
+        "gradient_checkpointing": wanted,
+        "gradient_checkpointing_kwargs": {"use_reentrant": False},
+    }
+
+
 def save_model(trainer: Any, tokenizer: Any, target: Path) -> None:
     """Write a trainer's model, gathered from all processes, by the main one."""
     state = trainer.accelerator.get_state_dict(trainer.model_wrapped)

@@ -10,8 +10,11 @@ from rbr.reward.features import Array, in_rule_order
 from rbr.rules.models import SLOT_ROLES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rbr.comparisons.conditioned import Accept, Draft
-    from rbr.grading.base import Grader
+    from rbr.data.rows import PolicyPrompt
+    from rbr.grading.base import Grader, Progress
     from rbr.rules.rules import Rules
 
 
@@ -63,3 +66,23 @@ def confirms(grader: Grader, rules: Rules, floor: float) -> Accept:
         ]
 
     return accept
+
+
+def best_class(
+    grader: Grader, rules: Rules, progress: Progress | None = None
+) -> Callable[[Sequence[PolicyPrompt], Sequence[str]], list[float]]:
+    """The grader's probability of the best class of a prompt's response type, of its completion."""
+
+    def probabilities(prompts: Sequence[PolicyPrompt], completions: Sequence[str]) -> list[float]:
+        conversations = [prompt.conversation for prompt in prompts]
+        grades = grader.grade(conversations, completions, progress)
+        p = in_rule_order(grades, grader.propositions, rules)
+        found = []
+        for row, prompt in zip(p, prompts, strict=True):
+            kind = prompt.response_type
+            classes = class_probabilities(row[None], rules, kind)[0]
+            best = [rules.quality(kind, name) == "best" for name in rules.class_names(kind)]
+            found.append(float(classes[best].sum()))
+        return found
+
+    return probabilities

@@ -1,22 +1,26 @@
 """A causal model as actor and critic: frozen trunk, trained upper layers, value head, reference.
 
-Only the upper layers are trained. The frozen trunk below them is the same for the policy, the
-reference and the value function, so its states are computed once a rollout and kept for all updates.
-With no frozen layer the trunk is the (frozen) embedding, and all else is as in any PPO.
+Where only upper layers, or adapters on them, are trained, the frozen trunk below is the same for the
+policy, the reference and the value function, so its states are computed once a rollout and kept for all
+updates. With no frozen layer the trunk is the (frozen) embedding, and all else is as in any PPO. A model
+that is not split is run whole each time.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from peft import PeftModel
 from torch import nn
 from trl.trainer.utils import selective_log_softmax, selective_log_softmax_and_entropy
 
 from rbr.models.trunk import decoder_of, final_logits, part_of
+from rbr.training.adapters import adapter_off, causal_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +48,8 @@ class TokenEvaluation:
     """What actor, critic and reference say of T completion tokens; (B, T) unless said otherwise.
 
     Attributes:
-        states: output of the trunk for the whole sequence, (B, length, hidden).
+        states: output of the trunk for the whole sequence, (B, length, hidden); without a trunk nothing,
+            (B, 0).
         logps: log-probability of each token at the sampling temperature, 0 on padding.
         entropy: of the distribution that each token is drawn from, in nats, 0 on padding; without
             gradient, and computed in updates alone.
@@ -66,24 +71,28 @@ class TokenEvaluation:
 
 
 class ActorCritic(nn.Module):
-    """A policy with a value head, and a frozen copy of its upper layers as the reference.
+    """A policy with a value head and a reference: the policy with its adapter off, or else a frozen copy.
 
     One ``forward`` serves rollouts and updates, so that what wraps the module (DDP, FSDP, autocast)
     sees every call. Attributes that it lacks (``config``, ``generate``...) are the policy's.
 
     Args:
-        policy: a causal model whose embedding and lower ``trunk_layers`` layers are frozen.
+        policy: a causal model whose embedding and lower ``trunk_layers`` layers are frozen; with an
+            adapter a ``PeftModel``.
+        trunk_layers: None to run the model whole, which takes an adapter.
         temperature: the sampling temperature of the rollouts.
     """
 
-    def __init__(self, policy: PreTrainedModel, trunk_layers: int, temperature: float) -> None:
+    def __init__(self, policy: Any, trunk_layers: int | None, temperature: float) -> None:
         super().__init__()
         self.policy = policy
         self.trunk_layers = trunk_layers
         self.temperature = temperature
-        upper = self._upper()
-        upper.embed_tokens = None  # the reference's input is the trunk's states
-        self.reference = copy.deepcopy(upper).requires_grad_(False).eval()
+        self.reference: nn.Module | None = None
+        if not isinstance(policy, PeftModel):
+            upper = self._upper()
+            upper.embed_tokens = None  # the reference's input is the trunk's states
+            self.reference = copy.deepcopy(upper).requires_grad_(False).eval()
         self.value_head = ValueHead(policy.config.hidden_size)
 
     def forward(
@@ -102,29 +111,73 @@ class ActorCritic(nn.Module):
         """
         new = states is None
         if states is None:
-            with torch.no_grad():
-                output = self._trunk()(input_ids=input_ids, attention_mask=attention_mask)
-                states = output.last_hidden_state
-        before = slice(-length - 1, -1)  # the states from which the tokens are predicted
+            states = self._trunk_states(input_ids, attention_mask)
         ids, mask = input_ids[:, -length:], attention_mask[:, -length:].bool()
-        hidden = self._upper()(inputs_embeds=states, attention_mask=attention_mask)
-        hidden = hidden.last_hidden_state[:, before]
-        logps, entropy = self._logps_and_entropy(hidden, ids, mask)
+        hidden, logits = self._run(self._upper, states, input_ids, attention_mask, mask)
+        logps, entropy = self._logps_and_entropy(logits, ids, mask)
         # Without a frozen trunk the critic reads the policy's last states, and leaves them alone.
+        before = slice(-length - 1, -1)  # the states from which the tokens are predicted
         values = self.value_head(states[:, before] if self.trunk_layers else hidden.detach())
         reference_logps = None
         if new:
-            hidden = self.reference(inputs_embeds=states, attention_mask=attention_mask)
-            hidden = hidden.last_hidden_state[:, before]
-            reference_logps, _ = self._logps_and_entropy(hidden, ids, mask)
+            with torch.no_grad(), self._as_reference() as reference:
+                _, logits = self._run(reference, states, input_ids, attention_mask, mask)
+                reference_logps, _ = self._logps_and_entropy(logits, ids, mask)
         return TokenEvaluation(states, logps, entropy, values, reference_logps)
 
-    def _logps_and_entropy(
-        self, hidden: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor
+    @torch.no_grad()
+    def _trunk_states(self, ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        if self.trunk_layers is None:
+            return ids.new_empty(len(ids), 0)
+        decoder = decoder_of(causal_model(self.policy))
+        trunk = part_of(decoder, 0, self.trunk_layers, norm=False)
+        output = trunk(input_ids=ids, attention_mask=attention_mask)
+        return output.last_hidden_state  # type: ignore[no-any-return]
+
+    def _run(
+        self,
+        upper: Callable[[], Any],
+        states: torch.Tensor,
+        ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        mask: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The last states before each token, (B, T, hidden), and the logits of the real ones, (N, vocabulary).
+
+        Args:
+            upper: makes the layers above the trunk.
+            mask: of the T tokens.
+        """
+        model, before = causal_model(self.policy), slice(-mask.size(1) - 1, -1)
+        if self.trunk_layers is None:
+            output = model(
+                input_ids=ids,
+                attention_mask=attention_mask,
+                # Positions are learnt in some architectures, and the left padding has none.
+                position_ids=(attention_mask.cumsum(-1) - 1).clamp(min=0),
+                output_hidden_states=True,
+                logits_to_keep=mask.size(1) + 1,
+            )
+            return output.hidden_states[-1][:, before], output.logits[:, :-1][mask]
+        output = upper()(inputs_embeds=states, attention_mask=attention_mask)
+        hidden = output.last_hidden_state[:, before]
         # Of real tokens alone: over a large vocabulary the logits cost as much as all layers.
-        head = self.policy.get_output_embeddings()
-        logits = final_logits(self.policy, head(hidden[mask])) / self.temperature
+        return hidden, final_logits(model, model.get_output_embeddings()(hidden[mask]))
+
+    @contextmanager
+    def _as_reference(self) -> Iterator[Callable[[], Any]]:
+        """What makes the reference's upper layers, while the policy is the reference."""
+        if self.reference is not None:
+            yield lambda: self.reference
+            return
+        with adapter_off(self.policy):
+            yield self._upper
+
+    def _logps_and_entropy(
+        self, logits: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Both per token, (B, T), of the logits of the real ones."""
+        logits = logits / self.temperature
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         if torch.is_grad_enabled():
             logps, entropy = selective_log_softmax_and_entropy(logits, ids[mask], False)
@@ -134,14 +187,10 @@ class ActorCritic(nn.Module):
         logps, entropy = (v.new_zeros(ids.shape).masked_scatter(mask, v) for v in (logps, entropy))
         return logps, entropy
 
-    # Views of the policy's own layers, made at each use: a wrapper such as FSDP may replace layers.
-
-    def _trunk(self) -> PreTrainedModel:
-        return part_of(decoder_of(self.policy), 0, self.trunk_layers, norm=False)
-
     def _upper(self) -> PreTrainedModel:
-        decoder = decoder_of(self.policy)
-        return part_of(decoder, self.trunk_layers, len(decoder.layers), norm=True)
+        # A view of the policy's own layers, made at each use: a wrapper such as FSDP may replace layers.
+        decoder = decoder_of(causal_model(self.policy))
+        return part_of(decoder, self.trunk_layers or 0, len(decoder.layers), norm=True)
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -154,7 +203,8 @@ class ActorCritic(nn.Module):
     def train(self, mode: bool = True) -> ActorCritic:
         """Set the mode of all but the reference, which is never trained."""
         super().train(mode)
-        self.reference.eval()
+        if self.reference is not None:
+            self.reference.eval()
         return self
 
     @property
@@ -164,7 +214,7 @@ class ActorCritic(nn.Module):
         return [name for name in self.state_dict() if name not in trained]
 
     def save_pretrained(self, folder: Path, state_dict: dict[str, torch.Tensor]) -> None:
-        """Write the policy alone, as any model of Transformers.
+        """Write the policy alone, as any model of Transformers; of one with an adapter the adapter.
 
         Args:
             state_dict: of this module.

@@ -1,80 +1,219 @@
-"""What supervised fine-tuning learns from: helpful answers, and answers to safety prompts."""
+"""What supervised fine-tuning learns from: mostly the base model's own answers, the good ones of them.
+
+To learn what it says anyway leaves a model's language alone. Answers that others wrote teach it their
+length and their words, and greedy ones of its own to be sure of everything: its loss on any other text
+rises then.
+"""
 
 from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal, TypeVar
 
-from rbr.data.rows import Conversation
+from rbr.comparisons.compose import Draft, compose, labels_of
+from rbr.comparisons.conditioned import rejection_sample
+from rbr.data.rows import Conversation, Demonstration, HelpfulPrompt, PolicyPrompt
 
 if TYPE_CHECKING:
-    from rbr.data.rows import Comparison, PolicyPrompt, Preference
-    from rbr.training.options import SFTOptions
+    from rbr.data.rows import Preference
+    from rbr.models.generate import Answer
+    from rbr.rules.rules import Rules
+    from rbr.training.options import DemonstrationOptions, SFTOptions
 
-Demonstration = tuple[Conversation, str]
+PromptT = TypeVar("PromptT", PolicyPrompt, HelpfulPrompt)
+Example = tuple[Conversation, str]
+# Answers n conversations; the second argument says which draw it is.
+Sample = Callable[[Sequence[Conversation], int], "list[Answer]"]
+# The probability of the best class of each prompt's response type, of its completion.
+Ideal = Callable[[Sequence[PolicyPrompt], Sequence[str]], list[float]]
+
+
+def own_answers(
+    prompts: Sequence[PolicyPrompt],
+    sample: Sample,
+    options: DemonstrationOptions,
+    ideal: Ideal,
+) -> list[Demonstration]:
+    """Answers that the model gives by itself: those that are whole, ideal and differ, prompt by prompt."""
+    answers = sampled(prompts, sample, options)
+    if not answers:
+        return []
+    probabilities = ideal([prompt for prompt, _ in answers], [text for _, text in answers])
+    return [
+        safety_demonstration(prompt, text, "sampled", p)
+        for (prompt, text), p in zip(answers, probabilities, strict=True)
+        if p >= options.ideal_floor
+    ]
+
+
+def helpful_answers(
+    prompts: Sequence[HelpfulPrompt], sample: Sample, options: DemonstrationOptions
+) -> list[Demonstration]:
+    """As ``own_answers``, to prompts of which the policy says nothing: each whole answer is as good."""
+    return [
+        Demonstration(
+            prompt_id=prompt.id,
+            over_refusal=True,
+            conversation=tuple(prompt.conversation),
+            completion=text,
+            source="sampled",
+        )
+        for prompt, text in sampled(prompts, sample, options)
+    ]
+
+
+def sampled(
+    prompts: Sequence[PromptT], sample: Sample, options: DemonstrationOptions
+) -> list[tuple[PromptT, str]]:
+    """``options.samples`` answers to each prompt, those that are whole, each once."""
+    asked = [prompt for prompt in prompts for _ in range(options.samples)]
+    answers = sample([prompt.conversation for prompt in asked], 0)
+    found = {
+        (prompt.id, text): (prompt, text)
+        for prompt, answer in zip(asked, answers, strict=True)
+        if (text := whole(answer, options))
+    }
+    return list(found.values())
+
+
+def whole(answer: Answer, options: DemonstrationOptions) -> str:
+    """The text of an answer that may be learnt, else nothing."""
+    return answer.text if answer.ended or not options.whole else ""
+
+
+def own_refusals(
+    prompts: Sequence[PolicyPrompt],
+    rules: Rules,
+    others: Sequence[PolicyPrompt],
+    sample: Sample,
+    options: DemonstrationOptions,
+    ideal: Ideal,
+    seed: int,
+) -> list[Demonstration]:
+    """One ideal answer to each prompt to be refused: the model's own, told how, where it can be made to.
+
+    Where no attempt is ideal, it is composed of fragments; a prompt of a type for which the policy has no
+    fragments is left out then.
+
+    Args:
+        others: prompts that examples are drawn from.
+    """
+    best, draw = rules.best_labels(), random.Random(f"{seed}:refusals")
+
+    def composed(prompt: PolicyPrompt) -> Draft | None:
+        labels = set(labels_of(rules, prompt.response_type)) & set(best[prompt.response_type])
+        if not labels:
+            return None
+        return compose(prompt, draw.choice(sorted(labels)), rules, others, draw)
+
+    drafts = [draft for draft in map(composed, prompts) if draft]
+    probabilities: dict[tuple[str, str], float] = {}
+
+    def answer(conversations: Sequence[Conversation], attempt: int) -> list[str]:
+        return [whole(answer, options) for answer in sample(conversations, attempt)]
+
+    def accept(asked: Sequence[Draft], texts: Sequence[str]) -> list[bool]:
+        found = ideal([draft.prompt for draft in asked], texts)
+        keys = [(draft.prompt.id, text) for draft, text in zip(asked, texts, strict=True)]
+        probabilities.update(zip(keys, found, strict=True))
+        return [p >= options.ideal_floor for p in found]
+
+    met = rejection_sample(
+        drafts, rules, others, answer, accept, options.attempts, options.examples, seed
+    )
+    own = {draft.prompt.id: draft.completion for draft in met}
+    rows = []
+    for draft in drafts:
+        text = own.get(draft.prompt.id)
+        if text is None:
+            rows.append(safety_demonstration(draft.prompt, draft.completion, "composed", None))
+        else:
+            p = probabilities[draft.prompt.id, text]
+            rows.append(safety_demonstration(draft.prompt, text, "conditioned", p))
+    return rows
+
+
+def safety_demonstration(
+    prompt: PolicyPrompt,
+    completion: str,
+    source: Literal["sampled", "conditioned", "composed"],
+    probability: float | None,
+) -> Demonstration:
+    """A row of these."""
+    return Demonstration(
+        prompt_id=prompt.id,
+        response_type=prompt.response_type,
+        over_refusal=prompt.over_refusal,
+        conversation=tuple(prompt.conversation),
+        completion=completion,
+        source=source,
+        probability=None if probability is None else round(probability, 6),
+    )
 
 
 def demonstrations(
-    helpful: Sequence[Preference],
+    helpful: Sequence[Demonstration],
     human: Sequence[Preference] | None,
-    comparisons: Sequence[Comparison] | None,
-    best_labels: Mapping[str, Sequence[str]],
-    prompts: Sequence[PolicyPrompt],
+    safety: Sequence[Demonstration] | None,
     options: SFTOptions,
     seed: int,
-) -> list[Demonstration]:
-    """Preferred helpful answers, and beside them answers to safety prompts, shuffled.
+) -> list[Example]:
+    """Answers to helpful prompts, and beside them answers to safety prompts, shuffled.
 
     Args:
-        human: pairs whose preferred completions are learnt; None for none.
-        comparisons: synthetic comparisons whose ideal completions are learnt, as the paper reuses them;
-            with them the written answers of ``prompts``, ``options.comply_share`` of the
-            demonstrations. Refusals are drawn evenly over response types: soft ones open in more ways
-            than hard ones, and are rarer.
-        best_labels: response type -> labels whose completions are ideal; see ``Rules.best_labels``.
+        human: pairs whose preferred completions are learnt, as many as there would be refusals beside
+            ``safety``: these too are others' words; None for none.
+        safety: ideal answers, of which answers to prompts to comply with are ``options.comply_share``.
+            Refusals are drawn evenly over response types: soft ones open in more ways than hard ones, and
+            are rarer.
     """
     draw = random.Random(seed)
-    chosen = some([(row.conversation, row.chosen) for row in helpful], options.helpful_demos, draw)
+    chosen = one_each(helpful, options.helpful_demos, draw)
     if human is not None:
         preferred = [(row.conversation, row.chosen) for row in human]
-        chosen += some(preferred, options.safety_demos, draw)
-    elif comparisons is not None:
-        written = [(p.conversation, p.answer) for p in prompts if p.answer]
-        ideal: dict[str, list[Demonstration]] = defaultdict(list)
-        for row in comparisons:
-            # Not what the base model wrote: it is as good as the grader's word for it.
-            if row.label in best_labels.get(row.response_type, ()) and row.source != "generated":
-                ideal[row.response_type].append((row.conversation, row.completion))
-        answers, refusals = answers_and_refusals(options, len(written))
-        chosen += some(written, answers, draw)
-        chosen += evenly(list(ideal.values()), refusals, draw)
+        _, count = answers_and_refusals(options, options.safety_demos)
+        chosen += draw.sample(preferred, min(count, len(preferred)))
+    elif safety is not None:
+        complied = [row for row in safety if row.over_refusal]
+        refused: dict[str | None, list[Example]] = defaultdict(list)
+        for row in safety:
+            if not row.over_refusal:
+                refused[row.response_type].append((row.conversation, row.completion))
+        answers, refusals = answers_and_refusals(options, len(complied))
+        chosen += one_each(complied, answers, draw)
+        chosen += evenly(list(refused.values()), refusals, draw)
     draw.shuffle(chosen)
     return chosen
 
 
-def answers_and_refusals(options: SFTOptions, written: int) -> tuple[int, int]:
-    """How many answers and refusals are learnt: fewer of both where written answers run out."""
+def answers_and_refusals(options: SFTOptions, available: int) -> tuple[int, int]:
+    """How many answers and refusals are learnt: fewer of both where answers run out."""
     answers = round(options.safety_demos * options.comply_share)
     refusals = options.safety_demos - answers
-    if written < answers:
-        return written, round(refusals * written / answers)
+    if available < answers:
+        return available, round(refusals * available / answers)
     return answers, refusals
 
 
-def some(rows: Sequence[Demonstration], count: int, draw: random.Random) -> list[Demonstration]:
-    """At most ``count`` rows, drawn without replacement."""
-    return draw.sample(rows, min(count, len(rows)))
+def one_each(rows: Sequence[Demonstration], count: int, draw: random.Random) -> list[Example]:
+    """At most ``count`` rows, drawn without replacement: no prompt's second before each has its first."""
+    shuffled = draw.sample(rows, len(rows))
+    seen: dict[str, int] = defaultdict(int)
+    order = []
+    for row in shuffled:
+        order.append((seen[row.prompt_id], row))
+        seen[row.prompt_id] += 1
+    order.sort(key=lambda pair: pair[0])
+    return [(row.conversation, row.completion) for _, row in order[:count]]
 
 
-def evenly(
-    groups: Sequence[Sequence[Demonstration]], count: int, draw: random.Random
-) -> list[Demonstration]:
+def evenly(groups: Sequence[Sequence[Example]], count: int, draw: random.Random) -> list[Example]:
     """``count`` rows, equally many of each group: a small group's repeatedly; none without groups."""
-    chosen: list[Demonstration] = []
+    chosen: list[Example] = []
     for place, rows in enumerate(groups):
         wanted = count * (place + 1) // len(groups) - count * place // len(groups)
         whole, rest = divmod(wanted, len(rows))
-        chosen += [*list(rows) * whole, *some(rows, rest, draw)]
+        chosen += [*list(rows) * whole, *draw.sample(list(rows), rest)]
     return chosen

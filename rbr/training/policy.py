@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from transformers import TrainerCallback
 from rbr.data.rows import Conversation, HelpfulPrompt, PolicyPrompt
 from rbr.data.turns import read_completion, read_conversation
 from rbr.errors import DataError
+from rbr.files import append_rows, read_log, write_rows
+from rbr.models.device import reading_dtype
 from rbr.models.load import (
     load_causal,
     load_tokenizer,
@@ -24,10 +26,13 @@ from rbr.models.load import (
     prompt_text,
     taken_messages,
 )
-from rbr.models.trainer import common_arguments, per_process, run_training, save_model
-from rbr.models.trunk import train_upper_layers
+from rbr.models.trainer import batches, checkpointing, common_arguments, run_training
+from rbr.training.adapters import save_trained, train_part
 from rbr.training.options import RLOptions
 from rbr.training.ppo import PPOTrainer
+from rbr.training.rollouts import OwnGRPOTrainer, OwnRLOOTrainer
+
+SAMPLES = "samples.jsonl"
 
 
 def mixed_prompts(
@@ -95,6 +100,7 @@ def train_policy(
     seed: int,
     callbacks: Sequence[TrainerCallback] = (),
     on_samples: Callable[[list[dict[str, Any]]], None] | None = None,
+    start_name: str | None = None,
 ) -> dict[str, float]:
     """Train the model ``start`` and save the result to ``target``, an existing folder.
 
@@ -103,18 +109,21 @@ def train_policy(
         checkpoints: folder from which an interrupted training resumes.
         on_samples: receives sampled completions every ``options.sample_steps`` rollouts, as rows of
             ``rollout``, ``prompt``, ``completion`` and ``reward``; called in the main process.
+        start_name: what a saved adapter names as its base model; ``start`` by default.
 
     Returns:
         Metrics of the first and last rollouts: reward, KL to the SFT model (nats a completion),
-        length (tokens), entropy, share of finished completions and of distinct token pairs.
+        length (tokens), entropy, share of finished completions and of distinct token pairs, likelihood
+        (mean token log-probability under the SFT model, nats). Beside the model, ``history.json`` has all
+        rollouts, and ``samples.jsonl`` the rows that ``on_samples`` receives and all others of theirs.
 
     Raises:
         DataError: as ``mixed_prompts`` does, of prompts within ``options.max_prompt_tokens``.
     """
     torch.manual_seed(seed)
-    model = load_causal(start)
+    model = load_causal(start, dtype=reading_dtype() if options.lora else None)
     tokenizer = load_tokenizer(start)
-    trunk = train_upper_layers(model, options.trained_layers)
+    model, trunk = train_part(model, options.trained_layers, options.lora)
 
     def fits(row: PolicyPrompt | HelpfulPrompt) -> bool:
         text = prompt_text(tokenizer, row.conversation)
@@ -133,28 +142,34 @@ def train_policy(
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
     )
-    if on_samples:
-        callbacks = [*callbacks, Samples(trainer, options, on_samples)]
+    kinds = {row["prompt"][-1]["content"]: row["response_type"] for row in rows}
+    kept = checkpoints / SAMPLES
+    callbacks = [*callbacks, Samples(trainer, options, kinds, kept, on_samples)]
     run_training(trainer, options.algorithm, callbacks)
     history = [entry for entry in trainer.state.log_history if "reward" in entry]
-    save_model(trainer, tokenizer, target)
+    save_trained(
+        trainer, tokenizer, start, start_name or str(start), options.lora is not None, target
+    )
     if trainer.is_world_process_zero():
         (target / "history.json").write_text(json.dumps(history, indent=1))
+        write_rows(target / SAMPLES, last_of_each(kept))
     return summary(history)
 
 
-def algorithm(options: RLOptions, trunk: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def algorithm(
+    options: RLOptions, trunk: int | None
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """The constructors of the trainer of ``options.algorithm`` and of its arguments.
 
     Args:
-        trunk: number of frozen lower layers.
+        trunk: number of frozen lower layers; None where the model is run whole.
     """
     if options.algorithm == "ppo":
         trainer = partial(PPOTrainer, options=options, trunk_layers=trunk)
         return trainer, partial(trl.GRPOConfig, beta=0.0)
     trainer, config = {
-        "grpo": (trl.GRPOTrainer, trl.GRPOConfig),
-        "rloo": (trl.RLOOTrainer, trl.RLOOConfig),
+        "grpo": (OwnGRPOTrainer, trl.GRPOConfig),
+        "rloo": (OwnRLOOTrainer, trl.RLOOConfig),
     }[options.algorithm]
     return trainer, partial(config, beta=options.kl_coefficient)
 
@@ -163,15 +178,18 @@ def shared_arguments(options: RLOptions, checkpoints: Path, seed: int) -> dict[s
     """Arguments of TRL's trainers that all algorithms share."""
     updates = options.mini_batches * options.epochs
     mini_batch = options.prompts_per_step // options.mini_batches
+    rows, steps = batches(mini_batch, options.micro_batch, "rl.prompts_per_step / rl.mini_batches")
     return {
         **common_arguments(checkpoints, seed),
         "use_vllm": options.vllm is not None,
         "vllm_mode": options.vllm or "colocate",
         "vllm_server_base_url": options.vllm_server,
-        "per_device_train_batch_size": per_process(
-            mini_batch, "rl.prompts_per_step / rl.mini_batches"
-        ),
-        "steps_per_generation": options.mini_batches,
+        "vllm_gpu_memory_utilization": options.vllm_memory,
+        "vllm_max_model_length": options.max_prompt_tokens + options.max_new_tokens,
+        "vllm_enable_sleep_mode": options.vllm == "colocate" and options.vllm_sleep,
+        "per_device_train_batch_size": rows,
+        "gradient_accumulation_steps": steps,
+        "steps_per_generation": options.mini_batches * steps,
         "num_iterations": options.epochs,
         "num_generations": options.group_size,
         "max_steps": options.steps * updates,
@@ -185,41 +203,66 @@ def shared_arguments(options: RLOptions, checkpoints: Path, seed: int) -> dict[s
         # A multiple of the updates of a rollout: a resumed training begins with a fresh rollout.
         "save_strategy": "steps",
         "save_steps": options.save_steps * updates,
-        "gradient_checkpointing": False,
+        **checkpointing(options.gradient_checkpointing),
         "shuffle_dataset": False,
     }
 
 
 class Samples(TrainerCallback):
-    """Hands over sampled completions with their rewards, every ``sample_steps`` rollouts."""
+    """Keeps the completions of every ``sample_steps``-th rollout with their rewards, and hands some over."""
 
-    COUNT = 8
+    SHOWN = 8
 
     def __init__(
-        self, trainer: Any, options: RLOptions, on_samples: Callable[[list[dict[str, Any]]], None]
+        self,
+        trainer: Any,
+        options: RLOptions,
+        kinds: Mapping[str, str | None],
+        kept: Path,
+        on_samples: Callable[[list[dict[str, Any]]], None] | None,
     ) -> None:
         self._logs = trainer._logs  # TRL's record of the last rollouts
+        self._kinds = kinds
+        self._kept = kept
         self._on_samples = on_samples
         self._updates = options.mini_batches * options.epochs
         self._interval = options.sample_steps * self._updates
+        self._size = options.prompts_per_step
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         due = state.global_step % self._interval == 0 or state.global_step == state.max_steps
         if not (due and state.is_world_process_zero):
             return
         rewards = map(sum, zip(*self._logs["rewards"].values(), strict=True))
-        rows = zip(self._logs["prompt"], self._logs["completion"], rewards, strict=True)
-        self._on_samples(
-            [
+        last = list(zip(self._logs["prompt"], self._logs["completion"], rewards, strict=True))
+        rows = []
+        for turns, completion, reward in last[-self._size :]:
+            prompt = read_conversation(turns)[-1].content
+            rows.append(
                 {
                     "rollout": state.global_step // self._updates,
-                    "prompt": read_conversation(prompt)[-1].content,
+                    "response_type": self._kinds.get(prompt),
+                    "prompt": prompt,
                     "completion": read_completion(completion),
                     "reward": reward,
                 }
-                for prompt, completion, reward in list(rows)[-self.COUNT :]
-            ]
-        )
+            )
+        append_rows(self._kept, rows)
+        if self._on_samples:
+            self._on_samples(rows[-self.SHOWN :])
+
+
+def last_of_each(kept: Path) -> list[dict[str, Any]]:
+    """The kept rows; of a rollout that a resumed training repeated the last ones."""
+    groups: dict[int, list[dict[str, Any]]] = {}
+    previous = None
+    for row in read_log(kept):
+        number = int(row["rollout"])
+        if number != previous:
+            groups[number] = []
+        groups[number].append(row)
+        previous = number
+    return [row for number in sorted(groups) for row in groups[number]]
 
 
 def summary(history: Sequence[dict[str, float]]) -> dict[str, float]:
@@ -231,6 +274,7 @@ def summary(history: Sequence[dict[str, float]]) -> dict[str, float]:
         "finished": "completions/finished",
         "entropy": "entropy",
         "distinct": "completions/distinct",
+        "likelihood": "completions/likelihood",
     }
     tenth = max(1, len(history) // 10)
     metrics = {"rollouts": float(len(history))}

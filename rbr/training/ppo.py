@@ -18,19 +18,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOConfig
 
 from rbr.training.actor_critic import ActorCritic, TokenEvaluation
 from rbr.training.gae import gae, moments, whiten
 from rbr.training.options import RLOptions
+from rbr.training.rollouts import OwnGRPOTrainer
 
 
-class PPOTrainer(GRPOTrainer):
+class PPOTrainer(OwnGRPOTrainer):
     """PPO with a value head.
 
     Args:
-        model: the SFT model, its lower ``trunk_layers`` layers and embedding frozen. The trainer's
-            ``model`` is an ``ActorCritic`` of it.
+        model: the SFT model, as ``train_part`` gives it: its lower ``trunk_layers`` layers and embedding
+            are frozen. The trainer's ``model`` is an ``ActorCritic`` of it.
         args: TRL's arguments. ``loss_type`` becomes ``dapo``: token means over the whole batch, so
             that the loss does not depend on how the batch is split over processes. ``scale_rewards``
             becomes ``none``. ``beta`` must be 0: the KL penalty is in the reward.
@@ -38,7 +39,7 @@ class PPOTrainer(GRPOTrainer):
         reward_funcs and the rest: as ``GRPOTrainer`` takes them.
 
     Raises:
-        ValueError: for a ``beta``, or a PEFT configuration.
+        ValueError: for a ``beta``, or a ``peft_config``: ``train_part`` makes the adapter.
     """
 
     _tag_names = ("trl", "ppo")
@@ -50,13 +51,13 @@ class PPOTrainer(GRPOTrainer):
         reward_funcs: Any,
         args: GRPOConfig,
         options: RLOptions,
-        trunk_layers: int = 0,
+        trunk_layers: int | None = 0,
         **rest: Any,
     ) -> None:
         if args.beta:
             raise ValueError("beta must be 0: PPO's KL penalty is kl_coefficient, in the reward")
         if rest.get("peft_config") is not None:
-            raise ValueError("trained_layers says what is trained: PEFT has no place beside it")
+            raise ValueError("give a model with its adapter (train_part), and no peft_config")
         args.loss_type, args.scale_rewards = "dapo", "none"
         actor_critic = ActorCritic(model, trunk_layers, args.temperature)
         super().__init__(model=actor_critic, reward_funcs=reward_funcs, args=args, **rest)
@@ -88,9 +89,13 @@ class PPOTrainer(GRPOTrainer):
         finished = (torch.isin(ids, ends) & (mask > 0)).any(1)
         scores = self._normalised(output["advantages"])
         scores = scores - self.options.missing_eos_penalty * (~finished).float()
+        # Nonsense that the reward takes for an answer is unlikely to the model that it started from.
+        lengths = mask.sum(1).clamp(min=1)
+        likelihood = (old.reference_logps * mask).sum(1) / lengths
+        scores = scores + self.options.fluency_coefficient * likelihood
         log_ratio = (old.logps - old.reference_logps) * mask
         rewards = -self.kl_coefficient * log_ratio
-        rewards[torch.arange(len(ids)), mask.sum(1).clamp(min=1) - 1] += scores
+        rewards[torch.arange(len(ids)), lengths - 1] += scores
         advantages, returns = gae(
             rewards, old.values, mask, self.options.gamma, self.options.gae_lambda
         )
@@ -101,14 +106,9 @@ class PPOTrainer(GRPOTrainer):
         output["states"] = old.states
         # Mean over completions of the summed log ratio: an estimate of KL(policy | SFT) in nats.
         kl = self.accelerator.gather(log_ratio.sum(1)).mean().item()
-        self._log_rollout(output, kl, finished)
+        self._log_rollout(output, kl, finished, likelihood)
         self._steer(kl, len(ids) * self.accelerator.num_processes)
         return output
-
-    def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
-        # Accelerate casts in the forward of the actor-critic alone; generation is the policy's own.
-        with self.accelerator.autocast():
-            return super()._generate_single_turn(*args, **kwargs)
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         rewards = super()._calculate_rewards(*args, **kwargs)
@@ -157,7 +157,13 @@ class PPOTrainer(GRPOTrainer):
         if kl > self.options.max_kl:
             self.control.should_training_stop = True
 
-    def _log_rollout(self, output: dict[str, Any], kl: float, finished: torch.Tensor) -> None:
+    def _log_rollout(
+        self,
+        output: dict[str, Any],
+        kl: float,
+        finished: torch.Tensor,
+        likelihood: torch.Tensor,
+    ) -> None:
         log = self._metrics["train" if self.model.training else "eval"]
         mask, values, returns = output["completion_mask"], output["old_values"], output["returns"]
         _, spread = self._moments(returns, mask)
@@ -167,6 +173,7 @@ class PPOTrainer(GRPOTrainer):
         log["kl_coefficient"].append(self.kl_coefficient)
         log["value/explained_variance"].append(1 - missed / spread if spread > 0 else 0.0)
         log["value/mean"].append(self._moments(values, mask)[0])
+        log["completions/likelihood"].append(self._moments(likelihood)[0])
         log["completions/finished"].append(self._moments(finished.float())[0])
         log["completions/distinct"].append(self._moments(distinct)[0])
 

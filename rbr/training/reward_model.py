@@ -17,10 +17,11 @@ from rbr.data.rows import Preference
 from rbr.errors import ModelError
 from rbr.grading.base import Conversation
 from rbr.grading.encoder import first_layers
-from rbr.models.device import on_device, reading_batches
+from rbr.models.device import on_device, reading_batches, reading_dtype
 from rbr.models.load import load_scorer, load_tokenizer, prompt_text
-from rbr.models.trainer import common_arguments, per_process, run_training, save_model
-from rbr.models.trunk import decoder_of, train_upper_layers
+from rbr.models.trainer import batch_arguments, common_arguments, run_training, save_model
+from rbr.models.trunk import decoder_of
+from rbr.training.adapters import train_part
 from rbr.training.options import RewardModelOptions
 
 if TYPE_CHECKING:
@@ -164,22 +165,22 @@ def train_reward_model(
         checkpoints: folder from which an interrupted training resumes.
     """
     torch.manual_seed(seed)
-    model = load_scorer(base)
+    model = load_scorer(base, dtype=reading_dtype() if options.lora else None)
     tokenizer = load_tokenizer(base)
     first_layers(decoder_of(model), options.layers)
-    train_upper_layers(model, options.trained_layers)
-    # TRL would leave out pairs that are too long.
     limit = read_limit(model, TRAINED_TOKENS)
+    trained, _ = train_part(model, options.trained_layers, options.lora, "SEQ_CLS")
+    # TRL would leave out pairs that are too long.
     sides = {
         "chosen_ids": [read_ids(tokenizer, r.conversation, r.chosen, limit) for r in train],
         "rejected_ids": [read_ids(tokenizer, r.conversation, r.rejected, limit) for r in train],
     }
     log_unread([unread for side in sides.values() for _, unread in side])
     trainer = RewardTrainer(
-        model=model,
+        model=trained,
         args=RewardConfig(
             **common_arguments(checkpoints, seed),
-            per_device_train_batch_size=per_process(options.batch_size, "reward_model.batch_size"),
+            **batch_arguments(options, "reward_model"),
             num_train_epochs=options.epochs,
             learning_rate=options.learning_rate,
             lr_scheduler_type="cosine",
@@ -189,7 +190,6 @@ def train_reward_model(
             logging_steps=5,
             save_strategy="steps",
             save_steps=20,
-            gradient_checkpointing=False,
         ),
         train_dataset=Dataset.from_dict(
             {name: [ids for ids, _ in side] for name, side in sides.items()}
@@ -198,4 +198,8 @@ def train_reward_model(
     )
     run_training(trainer, "reward_model", callbacks)
     model.config.pad_token_id = tokenizer.pad_token_id
-    save_model(trainer, tokenizer, target)
+    if options.lora is None:
+        save_model(trainer, tokenizer, target)
+    elif trainer.is_world_process_zero():
+        trainer.accelerator.unwrap_model(trainer.model).merge_and_unload().save_pretrained(target)
+        tokenizer.save_pretrained(target)

@@ -309,10 +309,30 @@ TRAINED = [
             (NAN, f"shares: *: {NULL}", "nan"),
         )
     ),
-    Bad("capability_eval", "metrics.json", with_(loss_rise=0.75), "capability: loss_rise <= 0.5", "0.75"),
-    Bad("capability_eval", "metrics.json", with_(loss_rise=NAN), f"capability: loss_rise: {NULL}", "nan"),
-    Bad("capability_eval", "metrics.json", with_(loss_rise=-INFINITE),
-        "numbers: finite in True", "metric loss_rise"),
+    *(
+        Bad("capability_eval", "metrics.json", with_(**{f"{model}__{name}": value}), fails, f"{value}")
+        for model in ("sft", "ppo")
+        for name, value, fails in (
+            ("loss_rise", 0.25, f"capability: {model}.loss_rise <= 0.15"),
+            ("items_lost", 0.03, f"capability: {model}.items_lost <= 0"),
+        )
+    ),
+    Bad("capability_eval", "metrics.json", all_values(NAN), f"capability: *: {NULL}", "nan"),
+    Bad("capability_eval", "metrics.json", with_(sft__loss_rise=-INFINITE),
+        "numbers: finite in True", "metric sft.loss_rise"),
+    *(
+        Bad("safety_eval", "metrics.json", with_(**{f"{model}__fluency_drop": value}), fails, f"{value}")
+        for model in ("sft", "ppo")
+        for value, fails in (
+            (0.45, f"fluency: {model}.fluency_drop <= 0.3"),
+            (NAN, f"fluency: {model}.fluency_drop: {NULL}"),
+        )
+    ),
+    Bad("helpful_demonstrations", "metrics.json", with_(rows=0), "answers: rows >= 1", "0"),
+    Bad("helpful_demonstrations", "metrics.json", with_(rows=NAN), f"answers: rows: {NULL}", "nan"),
+    Bad("safety_demonstrations", "metrics.json", with_(refuse__rows=0), "answers: rows >= 1", "kind refuse"),
+    Bad("safety_demonstrations", "metrics.json", with_(comply__rows=0), "answers: rows >= 1", "kind comply"),
+    Bad("safety_demonstrations", "metrics.json", with_(comply__rows=NAN), f"answers: rows: {NULL}", "1 of"),
     Bad("model_release", "comparison.json", repeated_model,
         f"comparison: model: {TWICE}", "2 of 3"),
     Bad("model_release", "comparison.json", f1_star(1.5), "comparison: f1_star >= 0 *", "1.5"),

@@ -148,9 +148,25 @@ def artifacts(rules: Rules) -> dict[str, dict[str, Any]]:
         "judge": {"metrics.json": {"refusal_accuracy": 0.95, "disallowed_accuracy": 0.9}},
         "baseline_eval": {"metrics.json": {f"base.{k}": v for k, v in shares.items()}},
         "safety_eval": {
-            "metrics.json": {f"{m}.{k}": v for m in ("sft", "ppo") for k, v in shares.items()}
+            "metrics.json": {
+                f"{m}.{k}": v
+                for m in ("sft", "ppo")
+                for k, v in {**shares, "fluency": -1.6, "fluency_drop": 0.1}.items()
+            }
         },
-        "capability_eval": {"metrics.json": {"loss_rise": 0.1, "sft.loss": 2.0, "ppo.loss": 2.1}},
+        "helpful_demonstrations": {"metrics.json": {"rows": 3}},
+        "safety_demonstrations": {
+            "metrics.json": {
+                f"{kind}.{name}": 2 for kind in ("comply", "refuse") for name in ("prompts", "rows")
+            }
+        },
+        "capability_eval": {
+            "metrics.json": {
+                f"{m}.{k}": v
+                for m in ("sft", "ppo")
+                for k, v in {"loss": 2.1, "loss_rise": 0.1, "items_lost": -0.05}.items()
+            }
+        },
         "model_release": {
             "comparison.json": {
                 "rows": [{"model": m, "f1_star": [0.8, 0.7, 0.9]} for m in ("base", "RBR PPO")]

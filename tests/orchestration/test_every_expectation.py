@@ -144,7 +144,8 @@ THRESHOLDS = {
     "ppo_length_ratio_min": (0.95, "ppo_checkpoint", "training: length_ratio >= 0.95"),
     "ppo_distinct_min": (0.8, "ppo_checkpoint", "training: distinct_last >= 0.8 *"),
     "judge_accuracy_min": (0.99, "judge", "held-out gold: *_accuracy >= 0.99 *"),
-    "capability_loss_margin": (0.05, "capability_eval", "capability: loss_rise <= 0.05"),
+    "capability_loss_margin": (0.05, "capability_eval", "capability: *.loss_rise <= 0.05"),
+    "fluency_drop_max": (0.05, "safety_eval", "fluency: *.fluency_drop <= 0.05"),
 }
 # Says which propositions the two limits of support are for; the other two need a champion (below).
 NO_LIMIT = {"gold_rare_count", "f1_loss_max", "f1_drop_max"}

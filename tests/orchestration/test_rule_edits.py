@@ -31,6 +31,7 @@ WEIGHTS_ONWARD = {"rules", "fitted_weights", "human_fitted_weights", *RBR_POLICY
 GRADES_ONWARD = {"graded_comparisons", *WEIGHTS_ONWARD}
 COMPARISONS_ONWARD = {
     "synthetic_comparisons",
+    "safety_demonstrations",
     "human_preferences",
     "rbr/sft_checkpoint",
     "human_rbr/sft_checkpoint",

@@ -21,13 +21,13 @@ def client(tmp_path):
 def promote(client, tmp_path):
     experiment = client.create_experiment("e", artifact_location=(tmp_path / "a").as_uri())
 
-    def promote(number):
+    def promote(number, f1_star=0.5):
         run = client.create_run(experiment)
         judged = tmp_path / "ppo.jsonl"
         judged.write_text(json.dumps({"prompt_id": f"of {number}"}) + "\n")
         folder = tmp_path / f"model{number}"
         folder.mkdir(exist_ok=True)
-        tags = {"dvc.hash": f"hash{number}", "f1_star": 0.5}
+        tags = {"dvc.hash": f"hash{number}", "f1_star": f1_star}
         return registry.promote(client, "laptop", folder, run.info.run_id, tags, judged)
 
     return promote
@@ -89,3 +89,12 @@ def test_what_was_judged_is_kept_with_its_version(client, promote):
 def test_nothing_released_is_said(client):
     with pytest.raises(RBRError, match="nothing was released"):
         registry.rollback(client, "laptop")
+
+
+def test_the_best_champion_comes_first_and_one_rolled_back_is_none(client, promote):
+    low, high, middle, highest = (promote(i, f1) for i, f1 in enumerate((0.2, 0.8, 0.5, 0.9)))
+    found = [str(version.version) for version in registry.champions(client, "laptop")]
+    assert found == [highest, high, middle, low]
+    registry.rollback(client, "laptop")
+    found = [str(version.version) for version in registry.champions(client, "laptop")]
+    assert found == [high, middle, low]

@@ -5,7 +5,9 @@ import pytest
 
 from rbr.data.rows import Message, PolicyPrompt
 from rbr.evaluation import safety
+from rbr.evaluation.fluency import Likelihood
 from rbr.evaluation.judge import Judge
+from rbr.models.generate import Answer
 
 ANSWERS = {"hard_refusal": "apology inability_to_comply", "comply": "partially_complies"}
 
@@ -37,9 +39,11 @@ def test_rows_hold_the_verdicts_and_results_their_shares(rules, monkeypatch):
         )
         for i, kind in enumerate(kinds)
     ]  # fmt: skip
-    monkeypatch.setattr(safety, "generate", lambda *_, **__: answers)
+    made = [Answer(text, i != 2) for i, text in enumerate(answers)]
+    monkeypatch.setattr(safety, "generate", lambda *_, **__: made)
     judge = Judge(Says(rules.proposition_names), rules)
-    result, rows = safety.evaluate_model("m", prompts, judge, 1, 1, 50)
+    likely = [Likelihood(-2.0, 1), Likelihood(-1.0, 2), Likelihood(0.0, 0), Likelihood(-3.0, 3)]
+    result, rows = safety.evaluate_model("m", prompts, judge, 1, 1, 50, fluency=lambda *_: likely)
     assert result["qualities"] == {
         "comply": {"best": 0.5, "other": 0.5},
         "hard_refusal": {"best": 0.5, "acceptable": 0.5},
@@ -47,6 +51,9 @@ def test_rows_hold_the_verdicts_and_results_their_shares(rules, monkeypatch):
     assert result["refusals"]["c"]["full_refusal"] == 0.5
     assert result["metrics"]["harm_on_comply"][0] == pytest.approx(0.5)
     assert result["metrics"]["not_unsafe"][0] == 1
+    assert result["metrics"]["ended"][0] == pytest.approx(0.75)
+    assert result["metrics"]["fluency"][0] == pytest.approx(-1.0)
+    assert [(row["ended"], row["tokens"]) for row in rows][2] == (False, 0)
     verdicts = [safety.as_verdict(row) for row in rows]
     assert [(v.disallowed, v.refused, v.over_refusal) for v in verdicts] == [
         (False, True, False), (False, True, False), (False, False, True), (True, False, True),

@@ -1,10 +1,8 @@
 """Generation in this process."""
 
-import numpy as np
 import pytest
-import torch
 
-from rbr.models.generate import Batch, Generator, Sampling, generate
+from rbr.models.generate import Batch, Generator, generate
 
 
 @pytest.mark.parametrize("seed", [None, 5])
@@ -38,20 +36,11 @@ def test_answers_do_not_depend_on_how_they_are_batched(answers, tiny_model, seed
 
 def test_rows_and_seeds_are_sampled_apart(answers, tiny_model):
     same = [answers[0][0]] * 8
-    texts = generate(tiny_model, same, 6, 8, sample_seed=1)
+    texts = [answer.text for answer in generate(tiny_model, same, 6, 8, sample_seed=1)]
     assert len(set(texts)) > 4
-    assert generate(tiny_model, same, 6, 8, sample_seed=2) != texts
+    again = generate(tiny_model, same, 6, 8, sample_seed=2)
+    assert [answer.text for answer in again] != texts
     assert len(set(generate(tiny_model, same, 6, 8))) == 1
-
-
-def test_samples_have_the_models_probabilities_at_the_temperature():
-    probabilities, temperature, count = np.array([0.6, 0.3, 0.1]), 0.5, 20_000
-    sampling = Sampling(range(count), temperature, torch.device("cpu"))
-    scores = torch.tensor(np.log(probabilities)).float().expand(count, 3)
-    chosen = sampling(torch.zeros(count, 1), scores).argmax(1)
-    expected = probabilities ** (1 / temperature)
-    found = torch.bincount(chosen, minlength=3).numpy() / count
-    np.testing.assert_allclose(found, expected / expected.sum(), atol=0.012)
 
 
 @pytest.mark.parametrize(
@@ -60,4 +49,5 @@ def test_samples_have_the_models_probabilities_at_the_temperature():
 def test_reasoning_is_no_answer(answers, tiny_model, monkeypatch, written, answer):
     generator = Generator(tiny_model, 4)
     monkeypatch.setattr(generator.tokenizer, "batch_decode", lambda *_, **__: [written])
-    assert generator(Batch(tuple(answers[0][:1]), None)) == [answer]
+    (found,) = generator(Batch(tuple(answers[0][:1]), None))
+    assert found.text == answer

@@ -5,9 +5,18 @@ from collections import Counter
 
 import pytest
 
-from rbr.data.rows import Comparison, Message, PolicyPrompt, Preference
-from rbr.training.demonstrations import answers_and_refusals, demonstrations, evenly
-from rbr.training.options import SFTOptions
+from rbr.data.rows import Demonstration, HelpfulPrompt, Message, PolicyPrompt, Preference
+from rbr.models.generate import Answer
+from rbr.training.demonstrations import (
+    answers_and_refusals,
+    demonstrations,
+    evenly,
+    helpful_answers,
+    one_each,
+    own_answers,
+    own_refusals,
+)
+from rbr.training.options import DemonstrationOptions, SFTOptions
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 12, 100])
@@ -32,10 +41,10 @@ def test_without_refusals_to_learn_from_there_are_none():
 
 
 @pytest.mark.parametrize(
-    "written, found", [(1000, (80, 20)), (80, (80, 20)), (40, (40, 10)), (0, (0, 0))]
+    "available, found", [(1000, (80, 20)), (80, (80, 20)), (40, (40, 10)), (0, (0, 0))]
 )
-def test_the_share_of_answers_holds_where_they_run_out(written, found):
-    assert answers_and_refusals(SFTOptions(safety_demos=100, comply_share=0.8), written) == found
+def test_the_share_of_answers_holds_where_they_run_out(available, found):
+    assert answers_and_refusals(SFTOptions(safety_demos=100, comply_share=0.8), available) == found
 
 
 def test_with_no_answers_wanted_all_are_refusals():
@@ -46,50 +55,115 @@ def asked(text):
     return (Message(role="user", content=text),)
 
 
-HELPFUL = [
-    Preference(
-        id=f"h{i}", family=f"h{i}", conversation=asked(f"h{i}"), chosen="help", rejected="no help"
-    )
-    for i in range(30)
-]
+def row(prompt, completion, over_refusal=True, kind="comply"):
+    return Demonstration(
+        prompt_id=prompt, response_type=kind, over_refusal=over_refusal,
+        conversation=asked(prompt), completion=completion, source="sampled",
+    )  # fmt: skip
+
+
+HELPFUL = [row(f"h{i}", "help") for i in range(30)]
 HUMAN = [
     Preference(
         id=f"p{i}", family=f"p{i}", conversation=asked(f"p{i}"), chosen="human", rejected="other"
     )
     for i in range(30)
 ]
-PROMPTS = [
-    PolicyPrompt(
-        id=f"s{i}", family=f"s{i}", category="K-C", kind="any", topic="it",
-        conversation=asked(f"s{i}"), response_type="comply", answer="written", partial="well",
-    )
-    for i in range(30)
-]  # fmt: skip
-COMPARISONS = [
-    Comparison(
-        id=f"{source}{label}{i}", prompt_id=f"c{i}", family=f"c{i}", response_type="hard_refusal",
-        label=label, source=source, conversation=asked(f"c{i}"), completion=f"{source} {label}",
-        true=(), graded=(), label_probability=1.0, confirmed=True,
-    )
-    for i in range(30)
-    for label in ("ideal", "disallowed")
-    for source in ("composed", "generated")
-]  # fmt: skip
-LABELS = {"hard_refusal": ["ideal"]}
+SAFETY = [row(f"s{i}", "own") for i in range(30)] + [
+    row(f"r{kind}{i}", f"no {kind}", False, kind) for kind in ("hard", "soft") for i in range(9)
+]
 OPTIONS = SFTOptions(helpful_demos=20, safety_demos=10, comply_share=0.6)
 
 
 @pytest.mark.parametrize(
-    ("human", "comparisons", "found"),
+    ("human", "safety", "found"),
     [
         (None, None, {"help": 20}),
-        (HUMAN, None, {"help": 20, "human": 10}),
-        (None, COMPARISONS, {"help": 20, "written": 6, "composed ideal": 4}),
+        (HUMAN, None, {"help": 20, "human": 4}),
+        (None, SAFETY, {"help": 20, "own": 6, "no hard": 2, "no soft": 2}),
     ],
     ids=["none", "human", "rules"],
 )
-def test_safety_prompts_are_answered_by_nobody_people_or_the_rules(human, comparisons, found):
-    chosen = demonstrations(HELPFUL, human, comparisons, LABELS, PROMPTS, OPTIONS, seed=0)
+def test_safety_prompts_are_answered_by_nobody_people_or_the_model_itself(human, safety, found):
+    chosen = demonstrations(HELPFUL, human, safety, OPTIONS, seed=0)
     assert Counter(answer for _, answer in chosen) == found
-    assert chosen == demonstrations(HELPFUL, human, comparisons, LABELS, PROMPTS, OPTIONS, seed=0)
-    assert chosen != demonstrations(HELPFUL, human, comparisons, LABELS, PROMPTS, OPTIONS, seed=1)
+    assert chosen == demonstrations(HELPFUL, human, safety, OPTIONS, seed=0)
+    assert chosen != demonstrations(HELPFUL, human, safety, OPTIONS, seed=1)
+
+
+def test_no_prompt_is_learnt_a_second_time_before_each_had_its_first():
+    rows = [row("many", f"{i}") for i in range(8)] + [row("one", "9"), row("two", "8")]
+    chosen = Counter(turns[0].content for turns, _ in one_each(rows, 5, random.Random(0)))
+    assert chosen == {"many": 3, "one": 1, "two": 1}
+
+
+def policy_prompt(name, kind, over_refusal):
+    return PolicyPrompt(
+        id=name, family=name, category="c", kind="k", response_type=kind, topic="it",
+        over_refusal=over_refusal, conversation=asked(name), answer="a", partial="p",
+    )  # fmt: skip
+
+
+def test_own_answers_are_those_that_end_are_ideal_and_differ():
+    prompts = [policy_prompt(name, "comply", True) for name in ("a", "b")]
+    answers = [
+        Answer("good", True), Answer("good", True), Answer("cut", False),
+        Answer("bad", True), Answer("", True), Answer("good too", True),
+    ]  # fmt: skip
+    calls = []
+
+    def sample(conversations, attempt):
+        calls.append([turns[0].content for turns in conversations])
+        return answers
+
+    def ideal(prompts, texts):
+        return [0.0 if text == "bad" else 0.9 for text in texts]
+
+    options = DemonstrationOptions(samples=3)
+    found = own_answers(prompts, sample, options, ideal)
+    assert calls == [["a", "a", "a", "b", "b", "b"]]
+    assert [(r.prompt_id, r.completion) for r in found] == [("a", "good"), ("b", "good too")]
+    assert {r.probability for r in found} == {0.9}
+    found = own_answers(prompts, sample, options.model_copy(update={"whole": False}), ideal)
+    assert [r.completion for r in found] == ["good", "cut", "good too"]
+
+
+def test_helpful_answers_are_judged_by_nobody():
+    prompts = [HelpfulPrompt(id="h", family="h", conversation=asked("h"))]
+    sample = lambda conversations, attempt: [Answer("well", True)] * len(conversations)  # noqa: E731
+    (found,) = helpful_answers(prompts, sample, DemonstrationOptions(samples=2))
+    assert (found.completion, found.response_type, found.source) == ("well", None, "sampled")
+
+
+def test_a_refusal_is_the_models_own_where_it_can_be_made_to_and_composed_elsewhere(rules):
+    prompts = [
+        policy_prompt(f"{kind}-{i}", kind, False) for kind in rules.best_labels() for i in range(4)
+    ]
+    willing = {prompt.id for prompt in prompts if prompt.id.endswith(("-0", "-1"))}
+
+    def sample(conversations, attempt):
+        # The second attempt alone is good, and of some prompts one that does not end.
+        return [
+            Answer(
+                f"no, {turns[-1].content}" if attempt else "sure",
+                not turns[-1].content.endswith("1"),
+            )
+            for turns in conversations
+        ]
+
+    def ideal(prompts, texts):
+        good = [
+            t.startswith("no, ") and p.id in willing for p, t in zip(prompts, texts, strict=True)
+        ]
+        return [0.75 if yes else 0.25 for yes in good]
+
+    options = DemonstrationOptions(attempts=2, examples=1)
+    found = own_refusals(prompts, rules, prompts, sample, options, ideal, seed=0)
+    assert [row.prompt_id for row in found] == [prompt.id for prompt in prompts]
+    for row in found:
+        assert row.source == ("conditioned" if row.prompt_id.endswith("-0") else "composed")
+        assert row.probability == (0.75 if row.source == "conditioned" else None)
+        # What it was told is not part of what is learnt.
+        assert row.conversation == asked(row.prompt_id)
+        assert not row.over_refusal
+    assert len({row.completion for row in found}) == len(found)

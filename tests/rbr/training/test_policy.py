@@ -8,7 +8,7 @@ import pytest
 from rbr.data.rows import HelpfulPrompt, Message, PolicyPrompt
 from rbr.errors import DataError
 from rbr.models.load import load_causal
-from rbr.training.options import RLOptions
+from rbr.training.options import LoRAOptions, RLOptions
 from rbr.training.policy import mixed_prompts, train_policy
 from tests.rbr.training.toy import PROMPTS, made
 
@@ -53,12 +53,13 @@ def prompts():
     return safety, [HelpfulPrompt.model_construct(conversation=turns(t)) for t in PROMPTS[6:]]
 
 
+@pytest.mark.parametrize("lora", [None, LoRAOptions(rank=4)], ids=["layers", "adapter"])
 @pytest.mark.parametrize("algorithm", ["ppo", "grpo", "rloo"])
-def test_a_training_samples_and_saves_a_plain_model(tiny, tmp_path, algorithm):
+def test_a_training_samples_and_saves_a_plain_model(tiny, tmp_path, algorithm, lora):
     samples = []
     target = tmp_path / "model"
     target.mkdir()
-    options = OPTIONS.model_copy(update={"algorithm": algorithm})
+    options = OPTIONS.model_copy(update={"algorithm": algorithm, "lora": lora})
     arguments = pickle.loads(
         pickle.dumps((tiny, *prompts(), FirstToken(), tmp_path / "checkpoints", target, options, 0))
     )
@@ -76,6 +77,7 @@ def test_a_training_samples_and_saves_a_plain_model(tiny, tmp_path, algorithm):
     changed = {name for name in saved if (saved[name] != before[name]).any()}
     assert changed
     assert all(name.startswith(("model.layers.1.", "model.norm.")) for name in changed)
+    assert (target / "adapter").exists() == (lora is not None)
 
 
 def test_prompts_that_are_all_too_long_are_an_error(tiny, tmp_path):

@@ -1,0 +1,24 @@
+"""Capability of the base model, which every trained one is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline.artifact import artifact
+from pipeline.context import Context
+from pipeline.evaluation import CAPABILITY_SOURCES, measure_capability
+
+
+@artifact(
+    folder="data",
+    group="evaluation",
+    inputs=("base_model",),
+    sources=CAPABILITY_SOURCES,
+    settings=("evaluation",),
+    kinds=("torch",),
+    pool="gpu",
+)
+def base_capability(context: Context, output: Path) -> Mapping[str, float]:
+    """Held-out loss and small factual and instruction items of the base model."""
+    return measure_capability(context, {"base": context.path("base_model")})
