@@ -64,7 +64,8 @@ def _ppo(settings: Settings, target: Target) -> dict[str, float]:
     scorer = policy.layers(settings.reward_model.layers) + policy.head
     parts["reward model"] = number_bytes * scorer
     parts["grader"] = number_bytes * _own_grader(settings, target)
-    parts["rollout's trunk states"] = FLOAT32 * rollout * tokens * policy.hidden_size
+    if rl.trained_layers or not rl.lora:
+        parts["rollout's trunk states"] = FLOAT32 * rollout * tokens * policy.hidden_size
     update = _update(target, rl, Batch(rows, tokens, rl.max_new_tokens))
     if rl.vllm == "colocate":
         generation = {"generation: vLLM's share": rl.vllm_memory * target.device.memory}
