@@ -1,7 +1,8 @@
-"""A GPU made of the CPU's memory: it computes as the CPU does, and refuses what a GPU refuses.
+"""A device made of the CPU's memory: it computes as the CPU does, and refuses what a GPU refuses.
 
-Inside ``fake_gpu()`` torch believes in a CUDA device. Its tensors hold CPU tensors, and an operation on
-tensors of two devices is an error, as it is on a GPU; so is reading one without copying it to the CPU.
+Its tensors hold CPU tensors. An operation on tensors of two devices is an error, as it is on a GPU; so is
+reading one without copying it to the CPU. PyTorch knows it as ``meta``: of its devices without hardware, one
+that autograd takes.
 """
 
 from __future__ import annotations
@@ -10,18 +11,25 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
+import accelerate
 import torch
 import torch._dynamo  # imported late, it would be confused by what is patched here
-from torch.utils._python_dispatch import TorchDispatchMode
+import transformers
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_flatten, tree_map_only
 
-GPU = torch.device("cuda", 0)
+from rbr.grading import tune
+from rbr.models import device, trainer
+
+DEVICE = torch.device("meta")
 CPU = torch.device("cpu")
-COPIES = (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default)
+COPY = torch.ops.aten.copy_.default
+COPIES = (COPY, torch.ops.aten._to_copy.default)
 
 
 class FakeTensor(torch.Tensor):
-    """A tensor that says it is on the GPU."""
+    """A tensor that says it is on the device."""
 
     @staticmethod
     def __new__(cls, held: torch.Tensor) -> FakeTensor:
@@ -32,7 +40,7 @@ class FakeTensor(torch.Tensor):
             storage_offset=held.storage_offset(),
             dtype=held.dtype,
             layout=held.layout,
-            device=GPU,
+            device=DEVICE,
             requires_grad=held.requires_grad,
         )
         self.held = held
@@ -43,7 +51,7 @@ class FakeTensor(torch.Tensor):
         return run(func, args, kwargs or {})
 
     def __repr__(self) -> str:
-        return f"on the GPU: {self.held!r}"
+        return f"on the device: {self.held!r}"
 
     def tolist(self) -> list:
         return self.held.tolist()
@@ -52,53 +60,70 @@ class FakeTensor(torch.Tensor):
 def run(func, args, kwargs):
     """An operation as a GPU would run it."""
     inputs = [t for t in tree_flatten((args, kwargs))[0] if isinstance(t, torch.Tensor)]
-    on_gpu = [isinstance(t, FakeTensor) for t in inputs]
+    on_device = [isinstance(t, FakeTensor) for t in inputs]
     # Numbers (tensors without dimensions) may come from the CPU.
-    alien = [t for t, gpu in zip(inputs, on_gpu, strict=True) if not gpu and t.dim()]
-    if any(on_gpu) and alien and func not in COPIES:
-        raise RuntimeError(f"{func}: tensors on the GPU and on the CPU, {tuple(alien[0].shape)}")
+    alien = [t for t, there in zip(inputs, on_device, strict=True) if not there and t.dim()]
+    if any(on_device) and alien and func not in COPIES:
+        raise RuntimeError(f"{func}: tensors on two devices, {tuple(alien[0].shape)} on the CPU")
     wanted = kwargs.get("device")
-    target = any(on_gpu) if wanted is None else torch.device(wanted).type == "cuda"
-    if func is torch.ops.aten.copy_.default:
-        target = on_gpu[0]
-    args, kwargs = tree_map_only(FakeTensor, lambda t: t.held, (args, kwargs))
+    target = any(on_device) if wanted is None else torch.device(wanted) == DEVICE
+    if func is COPY:
+        target = on_device[0]
+    held_args, held_kwargs = tree_map_only(FakeTensor, lambda t: t.held, (args, kwargs))
     if wanted is not None:
-        kwargs = {**kwargs, "device": CPU}
-    found = func(*args, **kwargs)
+        held_kwargs = {**held_kwargs, "device": CPU}
+    found = func(*held_args, **held_kwargs)
     if not target:
         return found
     # What is written in place stays the same tensor.
     same = {id(t.held): t for t in inputs if isinstance(t, FakeTensor)}
-    return tree_map_only(
-        torch.Tensor, lambda t: same.get(id(t)) if id(t) in same else FakeTensor(t), found
-    )
+    return tree_map_only(torch.Tensor, lambda t: same.get(id(t)) or FakeTensor(t), found)
 
 
-class _Generator(torch.Generator):
-    """A generator of the CPU, whatever it is asked for."""
+class _Data(TorchFunctionMode):
+    """Makes tensors of Python's numbers on the device; ``meta`` would leave the numbers out."""
 
-    def __new__(cls, device=None):
-        return super().__new__(cls)
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        wanted = kwargs.get("device")
+        if func in (torch.tensor, torch.as_tensor) and wanted and torch.device(wanted) == DEVICE:
+            return func(*args, **{**kwargs, "device": CPU}).to(DEVICE)
+        return func(*args, **kwargs)
 
 
 class _Factories(TorchDispatchMode):
-    """Makes tensors that are asked for on the GPU."""
+    """Makes tensors that are asked for on the device."""
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         return run(func, args, kwargs or {})
 
 
+def _loaded_outside(load):
+    """Weights come from files to the CPU, by way of a ``meta`` of Transformers' own."""
+
+    def loaded(cls, *args, **kwargs):
+        with _disable_current_modes():
+            return load.__func__(cls, *args, **kwargs)
+
+    return classmethod(loaded)
+
+
 @contextmanager
-def fake_gpu() -> Iterator[torch.device]:
-    """Torch with one GPU, of this process."""
+def fake_device() -> Iterator[torch.device]:
+    """The step's device is a fake one while the block runs; so is that of trainers."""
+    there = property(lambda self: DEVICE)
+    load = transformers.PreTrainedModel.from_pretrained
     with ExitStack() as stack:
-        for name, value in {
-            "is_available": lambda: True,
-            "is_bf16_supported": lambda including_emulation=True: True,
-            "current_device": lambda: 0,
-            "_lazy_init": lambda: None,
-        }.items():
-            stack.enter_context(patch.object(torch.cuda, name, value))
-        stack.enter_context(patch.object(torch, "Generator", _Generator))
+        for module in (device, trainer, tune):
+            stack.enter_context(patch.object(module, "step_device", lambda: DEVICE))
+        stack.enter_context(patch.object(device, "half_precision", lambda: False))
+        stack.enter_context(patch.object(trainer, "half_precision", lambda: False))
+        stack.enter_context(patch.object(tune, "half_precision", lambda: False))
+        stack.enter_context(patch.object(transformers.TrainingArguments, "device", there))
+        stack.enter_context(patch.object(accelerate.Accelerator, "device", there))
+        stack.enter_context(
+            patch.object(transformers.PreTrainedModel, "from_pretrained", _loaded_outside(load))
+        )
         stack.enter_context(_Factories())
-        yield GPU
+        stack.enter_context(_Data())
+        yield DEVICE

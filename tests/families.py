@@ -72,7 +72,12 @@ def make_family(name: str, folder: Path, texts: list[str]) -> Path:
     torch.manual_seed(0)
     if name == "qwen":
         config = Qwen3Config(
-            **SHAPE, **tokens, tie_word_embeddings=True, layer_types=SLIDING, sliding_window=64
+            **SHAPE,
+            **tokens,
+            tie_word_embeddings=True,
+            layer_types=SLIDING,
+            sliding_window=64,
+            use_sliding_window=True,
         )
         model = Qwen3ForCausalLM(config)
     elif name == "llama":

@@ -41,12 +41,12 @@ def adapter_parameters(shape: Shape, layers: int, rank: int) -> int:
 
 def training_memory(settings: Settings, target: Target) -> dict[str, float]:
     """Bytes on one training device, of the larger of supervised fine-tuning and PPO."""
-    return max(
-        (_sft(settings, target), _ppo(settings, target)), key=lambda parts: sum(parts.values())
-    )
+    both = (sft_memory(settings, target), ppo_memory(settings, target))
+    return max(both, key=lambda parts: sum(parts.values()))
 
 
-def _sft(settings: Settings, target: Target) -> dict[str, float]:
+def sft_memory(settings: Settings, target: Target) -> dict[str, float]:
+    """Bytes of supervised fine-tuning on one device."""
     sft, count = settings.sft, target.training_devices
     rows = sft.micro_batch or -(-sft.batch_size // count)
     states = _states(settings, target, sft, reference=False)
@@ -54,7 +54,8 @@ def _sft(settings: Settings, target: Target) -> dict[str, float]:
     return states | _update(target, sft, batch)
 
 
-def _ppo(settings: Settings, target: Target) -> dict[str, float]:
+def ppo_memory(settings: Settings, target: Target) -> dict[str, float]:
+    """Bytes of PPO on one device."""
     rl, count, number_bytes = settings.rl, target.training_devices, target.device.number_bytes
     policy, tokens = target.policy, rl.max_prompt_tokens + rl.max_new_tokens
     rows = rl.micro_batch or -(-rl.prompts_per_step // rl.mini_batches // count)

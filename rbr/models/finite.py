@@ -33,7 +33,7 @@ class FiniteGuard(TrainerCallback):
     """Stops a Transformers trainer at the first loss, gradient or weight that is not finite.
 
     The loss of each batch and the gradient's norm of each update are checked before the update, the
-    trained weights before they are saved and before the first update.
+    trained weights before they are saved, and all weights before the first update.
 
     Args:
         trainer: its ``compute_loss`` and ``_get_grad_norm`` are wrapped.
@@ -51,7 +51,7 @@ class FiniteGuard(TrainerCallback):
         trainer._get_grad_norm = self._gradient(trainer._get_grad_norm)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._check_weights("before the first update")
+        self._check_weights("before the first update", frozen=True)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if control.should_save:
@@ -60,8 +60,8 @@ class FiniteGuard(TrainerCallback):
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._check_weights(f"after update {state.global_step}")
 
-    def _check_weights(self, when: str) -> None:
-        bad = not_finite(self._trainer.model)
+    def _check_weights(self, when: str, frozen: bool = False) -> None:
+        bad = not_finite(self._trainer.model, frozen)
         if bad:
             raise TrainingError(
                 f"{self._prefix}: {when} the weight {bad} is not finite; what the training started from"
@@ -90,7 +90,8 @@ class FiniteGuard(TrainerCallback):
         return checked
 
     def _require(self, name: str, value: Any, batches: list[Mapping[str, Any]]) -> None:
-        number = float(value)
+        # Of sharded gradients it is sharded too.
+        number = float(value.full_tensor() if hasattr(value, "full_tensor") else value)
         if math.isfinite(number):
             return
         rows = [row for batch in batches for row in rows_of(batch, self._trainer.processing_class)]
@@ -104,10 +105,13 @@ class FiniteGuard(TrainerCallback):
         )
 
 
-def not_finite(model: nn.Module) -> str | None:
-    """The name of a trained weight that holds NaN or an infinity, or None."""
+def not_finite(model: nn.Module, frozen: bool = False) -> str | None:
+    """The name of a weight that holds NaN or an infinity, or None; of a trained one, or of ``frozen`` too."""
     for name, parameter in model.named_parameters():
-        if parameter.requires_grad and not torch.isfinite(parameter.detach()).all():
+        own = parameter.detach()
+        if hasattr(own, "to_local"):  # this process's shard
+            own = own.to_local()
+        if (frozen or parameter.requires_grad) and not torch.isfinite(own).all():
             return name
     return None
 

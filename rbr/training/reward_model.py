@@ -198,7 +198,12 @@ def train_reward_model(
     )
     run_training(trainer, "reward_model", callbacks)
     model.config.pad_token_id = tokenizer.pad_token_id
-    if options.lora is None:
+    save_trained_scorer(trainer, tokenizer, options.lora is not None, target)
+
+
+def save_trained_scorer(trainer: Any, tokenizer: Any, lora: bool, target: Path) -> None:
+    """Write a trained reward model; one with adapters is merged with them."""
+    if not lora:
         save_model(trainer, tokenizer, target)
     elif trainer.is_world_process_zero():
         trainer.accelerator.unwrap_model(trainer.model).merge_and_unload().save_pretrained(target)

@@ -111,6 +111,33 @@ class TransformersEngine(YesNoEngine):
                 progress(done * len(prompts) // len(groups), len(prompts))
         return np.array(values, dtype=np.float64).reshape(len(prompts), -1)
 
+    def _masks(
+        self, sees: torch.Tensor, positions: torch.Tensor
+    ) -> torch.Tensor | dict[str, torch.Tensor]:
+        """What the model adds to its attention scores; by type of layer, where some see a window alone.
+
+        Args:
+            sees: (B, 1, t, t), which token attends to which.
+            positions: (B, t)
+        """
+
+        def added(seen: torch.Tensor) -> torch.Tensor:
+            dtype = self.model.dtype
+            zeros = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
+            return zeros.masked_fill(~seen, torch.finfo(dtype).min)
+
+        config = self.model.config.get_text_config()
+        window, types = (
+            getattr(config, "sliding_window", None),
+            getattr(config, "layer_types", None),
+        )
+        if not window or (types and "sliding_attention" not in types):
+            return added(sees)
+        near = sees & (positions[:, None, :, None] - positions[:, None, None, :] < window)
+        if types is None:
+            return added(near)
+        return {"full_attention": added(sees), "sliding_attention": added(near)}
+
     @torch.inference_mode()
     def _forward(self, batch: Sequence[Packed]) -> list[list[float]]:
         width = max(len(sequence.ids) for sequence in batch)
@@ -124,15 +151,11 @@ class TransformersEngine(YesNoEngine):
             ids[k, :size] = torch.tensor(sequence.ids)
             positions[k, :size] = torch.tensor(sequence.positions)
             sees[k, 0, :size, :size] = sequence.sees
-        inputs = on_device(
-            {"input_ids": ids, "position_ids": positions, "attention_mask": sees}, self.model
-        )
-        # Made of the bits where it is read: the numbers would be twice or four times as much to move.
-        sees, dtype = inputs["attention_mask"], self.model.dtype
-        inputs["attention_mask"] = torch.zeros(
-            sees.shape, dtype=dtype, device=sees.device
-        ).masked_fill(~sees, torch.finfo(dtype).min)
-        states = decoder_of(self.model)(**inputs, use_cache=False).last_hidden_state
+        # As bits: the masks' numbers would be twice or four times as much to move.
+        inputs = on_device({"input_ids": ids, "position_ids": positions, "sees": sees}, self.model)
+        masks = self._masks(inputs.pop("sees"), positions=inputs["position_ids"])
+        decoder = decoder_of(self.model)
+        states = decoder(**inputs, attention_mask=masks, use_cache=False).last_hidden_state
         yes, no = self.yes_no_tokens
         head = self.model.get_output_embeddings()
         weight = head.weight[[*yes, *no]].float()

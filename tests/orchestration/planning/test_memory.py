@@ -86,9 +86,9 @@ def test_shards_divide_the_weights_but_not_a_process_own_reward_model():
 
 
 def test_fewer_rows_and_checkpointing_take_less():
-    rows = small(ONE, micro_batch=8, gradient_checkpointing=False, vllm=None)
-    fewer = small(ONE, micro_batch=4, gradient_checkpointing=False, vllm=None)
-    less = small(ONE, micro_batch=8, gradient_checkpointing=True, vllm=None)
+    rows = small(ONE, micro_batch=8, gradient_checkpointing=False, vllm="server")
+    fewer = small(ONE, micro_batch=4, gradient_checkpointing=False, vllm="server")
+    less = small(ONE, micro_batch=8, gradient_checkpointing=True, vllm="server")
     assert fewer["update: activations"] == rows["update: activations"] / 2
     assert fewer["update: logits"] == rows["update: logits"] / 2
     assert less["update: activations"] < rows["update: activations"]

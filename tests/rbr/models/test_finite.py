@@ -148,7 +148,5 @@ def test_a_training_does_not_start_from_broken_weights(tiny_model, tmp_path):
     for path in tiny_model.glob("*"):
         if "token" in path.name or path.suffix == ".jinja":
             (broken / path.name).write_bytes(path.read_bytes())
-    with pytest.raises(
-        TrainingError, match=r"before the first update the weight model\.layers\.3\.mlp"
-    ):
+    with pytest.raises(TrainingError, match=r"before the first update the weight .*layers\.3\.mlp"):
         sft(broken, tmp_path, [])
