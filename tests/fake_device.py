@@ -25,7 +25,7 @@ from rbr.models import device, trainer
 DEVICE = torch.device("meta")
 CPU = torch.device("cpu")
 COPY = torch.ops.aten.copy_.default
-COPIES = (COPY, torch.ops.aten._to_copy.default)
+COPIES = ("aten::copy_", "aten::_to_copy", "aten::to")
 
 
 class FakeTensor(torch.Tensor):
@@ -63,15 +63,14 @@ def run(func, args, kwargs):
     on_device = [isinstance(t, FakeTensor) for t in inputs]
     # Numbers (tensors without dimensions) may come from the CPU.
     alien = [t for t, there in zip(inputs, on_device, strict=True) if not there and t.dim()]
-    if any(on_device) and alien and func not in COPIES:
+    if any(on_device) and alien and func._schema.name not in COPIES:
         raise RuntimeError(f"{func}: tensors on two devices, {tuple(alien[0].shape)} on the CPU")
-    wanted = kwargs.get("device")
-    target = any(on_device) if wanted is None else torch.device(wanted) == DEVICE
+    devices = [a for a in tree_flatten((args, kwargs))[0] if isinstance(a, torch.device)]
+    target = devices[0] == DEVICE if devices else any(on_device)
     if func is COPY:
         target = on_device[0]
     held_args, held_kwargs = tree_map_only(FakeTensor, lambda t: t.held, (args, kwargs))
-    if wanted is not None:
-        held_kwargs = {**held_kwargs, "device": CPU}
+    held_args, held_kwargs = tree_map_only(torch.device, lambda _: CPU, (held_args, held_kwargs))
     found = func(*held_args, **held_kwargs)
     if not target:
         return found
