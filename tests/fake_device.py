@@ -76,7 +76,9 @@ def run(func, args, kwargs):
         return found
     # What is written in place stays the same tensor.
     same = {id(t.held): t for t in inputs if isinstance(t, FakeTensor)}
-    return tree_map_only(torch.Tensor, lambda t: same.get(id(t)) or FakeTensor(t), found)
+    return tree_map_only(
+        torch.Tensor, lambda t: same[id(t)] if id(t) in same else FakeTensor(t), found
+    )
 
 
 class _Data(TorchFunctionMode):
@@ -107,10 +109,19 @@ def _loaded_outside(load):
     return classmethod(loaded)
 
 
+def _there(own: property) -> property:
+    """A device that is looked up as ever, and is the fake one then."""
+
+    def device(self) -> torch.device:
+        own.fget(self)
+        return DEVICE
+
+    return property(device)
+
+
 @contextmanager
 def fake_device() -> Iterator[torch.device]:
     """The step's device is a fake one while the block runs; so is that of trainers."""
-    there = property(lambda self: DEVICE)
     load = transformers.PreTrainedModel.from_pretrained
     with ExitStack() as stack:
         for module in (device, trainer, tune):
@@ -118,8 +129,8 @@ def fake_device() -> Iterator[torch.device]:
         stack.enter_context(patch.object(device, "half_precision", lambda: False))
         stack.enter_context(patch.object(trainer, "half_precision", lambda: False))
         stack.enter_context(patch.object(tune, "half_precision", lambda: False))
-        stack.enter_context(patch.object(transformers.TrainingArguments, "device", there))
-        stack.enter_context(patch.object(accelerate.Accelerator, "device", there))
+        for owner in (transformers.TrainingArguments, accelerate.Accelerator):
+            stack.enter_context(patch.object(owner, "device", _there(owner.device)))
         stack.enter_context(
             patch.object(transformers.PreTrainedModel, "from_pretrained", _loaded_outside(load))
         )

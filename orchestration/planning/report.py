@@ -10,7 +10,7 @@ import pandas as pd
 
 from assets import graph
 from orchestration.planning.inputs import Measured, Shape, Target, read_plan_file
-from orchestration.planning.memory import grader_memory, host_memory, training_memory
+from orchestration.planning.memory import FLOAT32, grader_memory, host_memory, training_memory
 from orchestration.planning.rows import RowCounts, count_rows
 from orchestration.planning.work import Workload, seconds
 from pipeline.profile import Settings, read_settings
@@ -147,12 +147,17 @@ def store(work: Workload, measured: Measured, number_bytes: int) -> dict[str, fl
     settings, rows, policy = work.settings, work.rows, work.policy
     graded = rows.comparisons + rows.requests * measured.attempts
     grades = (graded + rows.gold["heldout"]) * rows.propositions
-    policies = (1 + 2 * len(settings.variants)) * policy.parameters
+    # A model that is trained whole is saved in 32 bits.
+    saved, scored = (
+        number_bytes if options.lora else FLOAT32
+        for options in (settings.rl, settings.reward_model)
+    )
+    policies = (number_bytes + 2 * len(settings.variants) * saved) * policy.parameters
     reward_models = len({VARIANTS[name].reward_model for name in settings.variants})
     reward_model = policy.layers(settings.reward_model.layers) + policy.head
     return {
-        "policies (base, SFT and PPO of each variant)": policies * number_bytes,
-        "reward models": reward_models * reward_model * number_bytes,
+        "policies (base, SFT and PPO of each variant)": policies,
+        "reward models": reward_models * reward_model * scored,
         "comparisons and their features": graded * measured.row_bytes,
         "grade store": grades * measured.grade_bytes,
     }
