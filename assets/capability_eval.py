@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.artifact import artifact
 from pipeline.context import Context
 from pipeline.evaluation import CAPABILITY_SOURCES, measure_capability
-from pipeline.gates import Part, between, metrics
+from pipeline.gates import Part, between, metrics, numbers
 from pipeline.variants import Variant
 from rbr.files import read_json
 
@@ -50,4 +50,4 @@ def expectations(context: Context) -> list[Part]:
         checks.append(between(f"{name}.loss_rise", None, margin, why))
         why = "items right, below the base model's interval"
         checks.append(between(f"{name}.items_lost", None, 0, why))
-    return [Part("capability", metrics(context), checks)]
+    return [Part("capability", metrics(context), checks), numbers(context)]

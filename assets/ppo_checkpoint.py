@@ -12,7 +12,7 @@ from typing import Any
 from pipeline import rows
 from pipeline.artifact import artifact
 from pipeline.context import Context
-from pipeline.gates import Part, between, metrics
+from pipeline.gates import Part, between, metrics, numbers
 from pipeline.plots import axes, save_plot
 from pipeline.reward import VariantReward
 from pipeline.training import train
@@ -96,7 +96,7 @@ def expectations(context: Context) -> list[Part]:
         between("length_ratio", gates.ppo_length_ratio_min, None, "length: no collapse"),
         between("distinct_last", gates.ppo_distinct_min, 1, "repetition: no collapse"),
     ]
-    return [Part("training", row, expectations)]
+    return [Part("training", row, expectations), numbers(context)]
 
 
 def reward_gain(rewards: Sequence[float]) -> tuple[float, float]:

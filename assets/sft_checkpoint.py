@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline import rows
 from pipeline.artifact import artifact
 from pipeline.context import Context
-from pipeline.gates import Part, between, metrics
+from pipeline.gates import Part, between, metrics, numbers
 from pipeline.training import train
 from pipeline.variants import Variant
 from rbr.files import digest_of, read_json, write_json
@@ -97,4 +97,7 @@ def expectations(context: Context) -> list[Part]:
     row = metrics(context)
     row["ratio"] = row["loss_last"] / row["loss_first"]
     limit = context.settings.gates.sft_loss_ratio_max
-    return [Part("training", row, [between("ratio", 0, limit, "the loss fell")])]
+    return [
+        Part("training", row, [between("ratio", 0, limit, "the loss fell")]),
+        numbers(context),
+    ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import itertools
 import json
+import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -165,6 +166,14 @@ def conversation_text(frame: pd.DataFrame) -> pd.Series:
 def metrics(context: Context) -> pd.DataFrame:
     """The artifact's metrics as a frame of one row."""
     return pd.DataFrame([read_json(context.folder / "metrics.json")])
+
+
+def numbers(context: Context) -> Part:
+    """Every metric of the artifact is a finite number: of a training that broke down some are not."""
+    values = pd.Series(read_json(context.folder / "metrics.json"), dtype=float)
+    frame = values.rename_axis("metric").rename("value").reset_index()
+    finite = frame.assign(finite=frame["value"].abs() < math.inf)
+    return Part("numbers", finite, [one_of("finite", [True], "neither NaN nor infinite")])
 
 
 def shares(context: Context) -> Part:

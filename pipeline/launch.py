@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -27,9 +29,12 @@ if TYPE_CHECKING:
     from pipeline.profile import Launch
 
 Call = Callable[[], Mapping[str, float] | None]
-# Lines of a process's output that are for the log, and an error that a person can act on.
-LOG, ERROR = "rbr: ", "rbr error: "
+# Lines of a process's output: for the log, an error that a person can act on, and what else it died of.
+LOG, ERROR, DIED = "rbr: ", "rbr error: ", "rbr died: "
 SHOWN_LINES = 15
+# What the launcher says of a process that died: its own log, and a traceback of its own.
+LAUNCHER_LOG, LAUNCHER = "torch/distributed/elastic/", "accelerate/commands/launch.py"
+KILLED = re.compile(r"Signals\.SIG(\w+)|exitcode: -(\d+)")
 GRACE = 10.0  # seconds that processes get to end by themselves
 
 
@@ -45,7 +50,7 @@ def launch(
         log: receives what ``rbr`` logs in the main process of launched ones.
 
     Raises:
-        TrainingError: if a process fails or is killed, with the end of its output.
+        TrainingError: if a process fails or is killed, with its last words.
     """
     if options.processes is None:
         return _run(call, threads)
@@ -55,13 +60,13 @@ def launch(
         output = checkpoints / "output.log"
         with _processes(_command(options, work, result)) as running:
             assert running.stdout is not None
-            _forward(running.stdout, output, log)
+            died = _forward(running.stdout, output, log)
             status = running.wait()
         if status or not result.exists():
-            last = output.read_text(errors="replace").strip().splitlines()[-SHOWN_LINES:]
+            lines = output.read_text(errors="replace").strip().splitlines()
             raise TrainingError(
-                f"a training process ended with status {status}; the same command resumes from the"
-                f" last checkpoint. The end of its output: {' | '.join(last)}",
+                f"a training process {_end(lines, status)}; the same command resumes from the last"
+                f" checkpoint. {_last_words(lines, died)}",
                 output,
             )
         return dict(json.loads(result.read_text()))
@@ -119,12 +124,39 @@ def _processes(command: list[str]) -> Iterator[subprocess.Popen[str]]:
         running.wait()
 
 
-def _forward(lines: IO[str], output: Path, log: Callable[[str], None]) -> None:
+def _end(lines: Sequence[str], status: int) -> str:
+    """How a process ended, by what its launcher says."""
+    killed = next(filter(None, map(KILLED.search, lines)), None)
+    if not killed:
+        return f"ended with status {status}"
+    name = signal.Signals[f"SIG{killed[1]}"] if killed[1] else signal.Signals(int(killed[2]))
+    full = " (the machine's memory may be full)" if name is signal.SIGKILL else ""
+    return f"was killed by {name.name}{full}"
+
+
+def _last_words(lines: Sequence[str], died: str | None) -> str:
+    """What a process died of, or else the end of its output without the launcher's."""
+    if died:
+        return f"It died of {died}"
+    for start, line in enumerate(lines):
+        launchers = any(LAUNCHER in frame for frame in lines[start + 1 : start + 8])
+        if line.startswith("Traceback") and launchers:
+            lines = lines[:start]
+            break
+    own = [line for line in lines if LAUNCHER_LOG not in line][-SHOWN_LINES:]
+    return f"The end of its output: {' | '.join(own)}" if own else "It printed nothing."
+
+
+def _forward(lines: IO[str], output: Path, log: Callable[[str], None]) -> str | None:
     """Keep the output, and pass on what is for the log.
+
+    Returns:
+        What the first process that died says of it, or None.
 
     Raises:
         TrainingError: for an error that a process reports.
     """
+    died = None
     with output.open("w", encoding="utf-8") as kept:
         for line in lines:
             kept.write(line)
@@ -133,6 +165,10 @@ def _forward(lines: IO[str], output: Path, log: Callable[[str], None]) -> None:
                 log(line.removeprefix(LOG).rstrip())
             elif line.startswith(ERROR):
                 raise TrainingError(line.removeprefix(ERROR).rstrip())
+            elif line.startswith(DIED):
+                # The others die of its silence.
+                died = died or line.removeprefix(DIED).rstrip()
+    return died
 
 
 def _end_with_parent() -> None:
@@ -158,6 +194,10 @@ def main(work: str, result: str) -> int:
             metrics = _run(call, threads)
     except RBRError as error:
         _report(ERROR, str(error))
+        return 1
+    except Exception as error:
+        traceback.print_exc()
+        _report(DIED, " ".join(f"{type(error).__name__}: {error}".split()))
         return 1
     if main_process:
         Path(result).write_text(json.dumps(metrics, default=float))

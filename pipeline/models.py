@@ -36,7 +36,7 @@ def place_model(context: Context, name: str, output: Path) -> Mapping[str, float
     else:
         from rbr.models.load import load_causal, load_tokenizer
 
-        load_causal(name).save_pretrained(output)
+        load_causal(name, dtype="auto").save_pretrained(output)
         load_tokenizer(name).save_pretrained(output)
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
     return {"megabytes": round(size / 1e6, 1)}

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.context import Context
-from pipeline.gates import Part, between, metrics
+from pipeline.gates import Part, between, metrics, numbers
 from pipeline.rows import weights_digest
 from pipeline.training import train
 from rbr.data.rows import Preference
@@ -50,4 +50,7 @@ def accuracy_floor(context: Context) -> list[Part]:
     """The gate of a reward model."""
     floor = context.settings.gates.reward_accuracy_min
     why = "accuracy on held-out pairs"
-    return [Part("metrics", metrics(context), [between("heldout_accuracy", floor, 1, why)])]
+    return [
+        Part("metrics", metrics(context), [between("heldout_accuracy", floor, 1, why)]),
+        numbers(context),
+    ]

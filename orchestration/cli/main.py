@@ -8,6 +8,7 @@ import sys
 import typer
 
 from orchestration.cli import data, grader, models, new, release, rules
+from orchestration.cli.doctor import doctor
 from orchestration.cli.evaluate import evaluate
 from orchestration.cli.explain import explain
 from orchestration.cli.init import init
@@ -28,6 +29,7 @@ app.add_typer(new.app, name="new")
 app.add_typer(grader.app, name="grader")
 app.add_typer(release.app, name="release")
 app.command()(init)
+app.command()(doctor)
 app.command()(evaluate)
 app.command()(explain)
 app.command()(grader.grade)

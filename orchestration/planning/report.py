@@ -10,6 +10,7 @@ import pandas as pd
 
 from assets import graph
 from orchestration.planning.inputs import Measured, Shape, Target, read_plan_file
+from orchestration.planning.memory import FLOAT32, grader_memory, host_memory, training_memory
 from orchestration.planning.rows import RowCounts, count_rows
 from orchestration.planning.work import SERVED, Workload, seconds
 from pipeline.profile import Settings, read_settings
@@ -19,12 +20,6 @@ from rbr.files import read_json
 from rbr.models.chat import Usage
 
 PLANS = Path("deploy") / "plans"
-# Bytes of activations per token, layer and hidden unit, in 16 bits and without recomputation (Korthikanti
-# et al. 2022, "Reducing Activation Recomputation", its equation 1 without attention scores).
-ACTIVATION_BYTES = 34
-# Adam in mixed precision: weights, gradients (16 bits), master weights and two moments (32 bits) of a
-# parameter (Rajbhandari et al. 2020, "ZeRO", section 3.1).
-ADAM_BYTES = 16
 ASSUMPTION = (
     "hours: each kind of work reaches the share of the device's peak that it reached on the measured"
     " machine, and decoding is no faster than the device's memory delivers the weights. Rates measured"
@@ -174,33 +169,12 @@ def model_shape(root: Path, artifact: str, name: str, measured: Measured) -> Sha
 
 
 def memory(settings: Settings, target: Target) -> dict[str, dict[str, float]]:
-    """Bytes on one training device and on one grader device, sharded evenly (FSDP, tensor parallel)."""
-    policy, rl, number_bytes = target.policy, settings.rl, target.device.number_bytes
-    trained, sequence = policy.layers(rl.trained_layers), rl.max_prompt_tokens + rl.max_new_tokens
-    rows = rl.prompts_per_step // rl.mini_batches
-    learnt = policy.adapters(rl.lora.rank, rl.trained_layers) if rl.lora else trained
-    units = rows * sequence * (trained // policy.layer) * policy.hidden_size
-    training = {
-        "what is trained, Adam": ADAM_BYTES * learnt,
-        "frozen parameters": number_bytes * (policy.parameters - (0 if rl.lora else trained)),
-        # With its adapter off the policy is the reference.
-        "reference's upper layers": 0 if rl.lora else number_bytes * trained,
-        "reward model": number_bytes * policy.layers(settings.reward_model.layers),
-        "activations": ACTIVATION_BYTES * units,
-        # The policy's in 32 bits, and their gradient.
-        "logits": 8 * rows * rl.max_new_tokens * policy.vocab_size,
-    }
-    # A question of at most 512 tokens behind each answer.
-    cached = settings.grader.concurrency * (sequence + 512)
-    grading = {
-        "weights": number_bytes * target.grader.parameters,
-        "key/value cache": cached * target.grader.cache_bytes(number_bytes),
-    }
-    devices = {"training": (training, target.training_devices)}
-    devices["grader"] = (grading, target.grader_devices)
+    """Bytes on one training device, on the host, and on one grader device."""
+    training, grader = target.training_devices, target.grader_devices
     return {
-        f"memory of {name}, each of {count}": {part: n / count for part, n in parts.items()}
-        for name, (parts, count) in devices.items()
+        f"memory of training, each of {training}": training_memory(settings, target),
+        "memory of the host, in training": host_memory(settings, target),
+        f"memory of grader, each of {grader}": grader_memory(settings, target),
     }
 
 
@@ -209,12 +183,17 @@ def store(work: Workload, measured: Measured, number_bytes: int) -> dict[str, fl
     settings, rows, policy = work.settings, work.rows, work.policy
     graded = rows.comparisons + rows.requests * measured.attempts
     grades = (graded + rows.gold["heldout"]) * rows.propositions
-    policies = (1 + 2 * len(settings.variants)) * policy.parameters
+    # A model that is trained whole is saved in 32 bits.
+    saved, scored = (
+        number_bytes if options.lora else FLOAT32
+        for options in (settings.rl, settings.reward_model)
+    )
+    policies = (number_bytes + 2 * len(settings.variants) * saved) * policy.parameters
     reward_models = len({VARIANTS[name].reward_model for name in settings.variants})
     reward_model = policy.layers(settings.reward_model.layers) + policy.head
     return {
-        "policies (base, SFT and PPO of each variant)": policies * number_bytes,
-        "reward models": reward_models * reward_model * number_bytes,
+        "policies (base, SFT and PPO of each variant)": policies,
+        "reward models": reward_models * reward_model * scored,
         "comparisons and their features": graded * measured.row_bytes,
         "grade store": grades * measured.grade_bytes,
     }

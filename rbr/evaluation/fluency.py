@@ -17,10 +17,10 @@ from rbr.data.rows import Conversation
 from rbr.evaluation.metrics import Array, interval
 from rbr.grading.base import Progress
 from rbr.models.decode import left_padded
+from rbr.models.device import on_device, reading_batches
 from rbr.models.load import chat_texts, load_causal, load_tokenizer
-from rbr.models.trunk import length_batches
 
-# Logits that are held at a time: rows of a batch times answer tokens.
+# Tokens that the CPU reads at a time.
 AREA = 2048
 
 
@@ -36,7 +36,7 @@ class Fluency:
     """The log-probabilities of answers under a causal model."""
 
     def __init__(self, model_folder: Path | str, batch_size: int = 16) -> None:
-        self.model = load_causal(model_folder)
+        self.model = load_causal(model_folder, reading=True)
         self.tokenizer = load_tokenizer(model_folder)
         self.batch_size = batch_size
 
@@ -54,9 +54,9 @@ class Fluency:
         )
         found = [Likelihood(0.0, 0)] * len(answers)
         filled = [i for i, ids in enumerate(answers) if ids]
-        lengths = [len(answers[i]) for i in filled]
+        lengths = [len(prompts[i]) + len(answers[i]) for i in filled]
         done = 0
-        for batch in length_batches(lengths, self.batch_size, AREA):
+        for batch in reading_batches(lengths, self.batch_size, AREA):
             rows = [filled[place] for place in batch]
             for row, logp in zip(rows, self._logps(rows, prompts, answers), strict=True):
                 found[row] = Likelihood(logp, len(answers[row]))
@@ -70,12 +70,10 @@ class Fluency:
     ) -> list[float]:
         ids, mask = left_padded([prompts[i] + answers[i] for i in rows], 0)
         longest = max(len(answers[i]) for i in rows)
-        logits = self.model(
-            input_ids=ids.to(self.model.device),
-            attention_mask=mask.to(self.model.device),
-            position_ids=(mask.cumsum(-1) - 1).clamp(min=0).to(self.model.device),
-            logits_to_keep=longest + 1,
-        ).logits.float()
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
+        inputs = on_device(inputs, self.model)
+        logits = self.model(**inputs, logits_to_keep=longest + 1).logits.float()
         return [
             -float(
                 torch.nn.functional.cross_entropy(

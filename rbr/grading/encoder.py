@@ -18,8 +18,8 @@ from rbr.data.rows import Message
 from rbr.errors import ModelError
 from rbr.grading.base import Array, Conversation, Progress
 from rbr.grading.prompts import without_special_tokens
+from rbr.models.device import for_reading, on_device, reading_batches
 from rbr.models.load import chat_texts, load_encoder, load_tokenizer
-from rbr.models.trunk import length_batches
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -224,10 +224,11 @@ class PairEncoder:
         tokenizer: Path | str,
         batch_size: int = 32,
     ) -> None:
-        model = load_encoder(backbone) if isinstance(backbone, Path) else backbone
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.backbone = model.to(self.device).eval()
-        self.tokens = PairTokenizer(load_tokenizer(tokenizer), positions_of(model))
+        if isinstance(backbone, Path):
+            self.backbone = load_encoder(backbone, reading=True)
+        else:
+            self.backbone = for_reading(backbone)
+        self.tokens = PairTokenizer(load_tokenizer(tokenizer), positions_of(self.backbone))
         self.batch_size = batch_size
 
     @torch.inference_mode()
@@ -242,9 +243,8 @@ class PairEncoder:
         width = POOLED * int(self.backbone.config.hidden_size)
         result = np.zeros((len(pairs), width))
         done = 0
-        for batch in length_batches([pair.tokens for pair in pairs], self.batch_size):
-            padded = self.tokens.batch([pairs[i] for i in batch])
-            inputs = {name: value.to(self.device) for name, value in padded.items()}
+        for batch in reading_batches([pair.tokens for pair in pairs], self.batch_size):
+            inputs = on_device(self.tokens.batch([pairs[i] for i in batch]), self.backbone)
             result[batch] = pooled(self.backbone, **inputs).cpu().double().numpy()
             done += len(batch)
             if progress:

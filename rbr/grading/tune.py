@@ -30,6 +30,7 @@ from rbr.grading.encoder import (
     positions_of,
 )
 from rbr.grading.head import Heads, calibrated
+from rbr.models.device import half_precision, on_device, step_device
 from rbr.models.load import load_encoder, load_tokenizer
 from rbr.models.trainer import common_arguments, run_training
 from rbr.models.trunk import part_of
@@ -56,10 +57,16 @@ class PairClassifier(nn.Module):
         # Most propositions do not hold of most answers.
         nn.init.constant_(self.head.bias, -2.0)
 
-    def forward(self, labels: torch.Tensor, **inputs: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Scores (n, propositions) and the cross-entropy; ``inputs`` as ``pooled`` takes them.
+    def forward(
+        self, labels: torch.Tensor, index: torch.Tensor, **inputs: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Scores (n, propositions) and the cross-entropy.
 
         Labels that are NaN are unknown, and count for nothing.
+
+        Args:
+            index: (n,), the rows' numbers, which name them where a number is not finite.
+            inputs: as ``pooled`` takes them.
         """
         states = pooled(self.backbone, **inputs)
         scores = self.head(self.dropout(states).to(self.head.weight.dtype)).float()
@@ -78,7 +85,6 @@ class FrozenLayers:
     def __init__(self, decoder: PreTrainedModel, depth: int, tokens: PairTokenizer) -> None:
         self._trunk = part_of(decoder, 0, depth, norm=False).eval()
         self._tokens = tokens
-        self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._states: dict[int, torch.Tensor] = {}
 
     @torch.no_grad()
@@ -88,9 +94,9 @@ class FrozenLayers:
         ids = batch.pop("input_ids")
         if any(index not in self._states for index in indices):
             # The trainer moved what the trunk shares with the upper layers.
-            self._trunk.to(self._device)
-            mask = batch["attention_mask"].to(self._device)
-            states = self._trunk(input_ids=ids.to(self._device), attention_mask=mask)
+            self._trunk.to(step_device())
+            inputs = {"input_ids": ids, "attention_mask": batch["attention_mask"]}
+            states = self._trunk(**on_device(inputs, self._trunk))
             rows = zip(indices, pairs, states.last_hidden_state.bfloat16().cpu(), strict=True)
             self._states |= {index: row[: pair.tokens].clone() for index, pair, row in rows}
         kept = [self._states[index].float() for index in indices]
@@ -154,8 +160,8 @@ def training_order(
 
 def _half_precision() -> bool:
     """Whether this machine multiplies bfloat16 in hardware: elsewhere it would be slower."""
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported())
+    if step_device().type != "cpu":
+        return half_precision()
     able = torch.cpu.get_capabilities()
     return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
@@ -216,6 +222,7 @@ def fine_tune(
         own = [pairs[i] for i in indices]
         batch = frozen(indices, own) if frozen else tokens.batch(own)
         batch["labels"] = torch.tensor(labels[indices], dtype=torch.float32)
+        batch["index"] = torch.tensor(indices)
         return batch
 
     trainer = Trainer(

@@ -21,6 +21,8 @@ from transformers.cache_utils import DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from rbr.errors import ModelError
+
 GROUPED = "grouped_decoding"
 # A batch is cut when so large a share of it has ended: to cut copies all keys and values.
 CUT_SHARE = 1 / 8
@@ -86,6 +88,9 @@ def decode(
 
     Returns:
         One answer a prompt, of at most ``max_new_tokens`` tokens.
+
+    Raises:
+        ModelError: if the model's weights are broken.
     """
     device = next(model.parameters()).device
     places: dict[tuple[int, ...], int] = {}
@@ -100,6 +105,9 @@ def decode(
         cache = growing_cache(model, ids.size(1) + min(max_new_tokens, 64))
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
         logits = _last_logits(model, ids, mask, positions, cache)
+        if torch.isnan(logits).any():
+            # Any token would do for the largest of them.
+            raise ModelError("the model's logits are not numbers: its weights are broken")
         if len(places) < len(prompts):
             copies = copies.to(device)
             cache.batch_select_indices(copies)

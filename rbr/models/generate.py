@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from rbr.data.rows import Conversation
 from rbr.data.turns import without_reasoning
 from rbr.files import append_rows, digest_of, read_log
@@ -46,9 +44,7 @@ class Generator:
     def __init__(
         self, model_folder: Path | str, max_new_tokens: int, temperature: float = 1.0
     ) -> None:
-        self.model = load_causal(model_folder)
-        if torch.cuda.is_available():
-            self.model.to("cuda")
+        self.model = load_causal(model_folder, reading=True)
         self.tokenizer = load_tokenizer(model_folder)
         self.max_new_tokens = max_new_tokens
         self.temperature = temperature

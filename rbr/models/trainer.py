@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer_callback import ProgressCallback
 
 from rbr.errors import DataError
+from rbr.models.device import half_precision, step_device
+from rbr.models.finite import FiniteGuard
 
 logger = logging.getLogger(__name__)
 
@@ -73,10 +74,13 @@ def run_training(trainer: Any, prefix: str, callbacks: Sequence[TrainerCallback]
 
     Args:
         prefix: what progress lines begin with; they take the place of Transformers' own printers.
+
+    Raises:
+        TrainingError: at the first number that is not finite, see ``FiniteGuard``.
     """
     for printer in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(printer)
-    for callback in (ProgressLog(prefix), *callbacks):
+    for callback in (FiniteGuard(trainer, prefix), ProgressLog(prefix), *callbacks):
         trainer.add_callback(callback)
     checkpoint = last_checkpoint(Path(trainer.args.output_dir))
     if checkpoint:
@@ -106,6 +110,51 @@ def per_process(batch: int, name: str) -> int:
     return batch // processes
 
 
+def batches(batch: int, micro_batch: int | None, name: str) -> tuple[int, int]:
+    """Rows that a process works on at a time, and how many times to make its share of a batch.
+
+    Args:
+        micro_batch: the most rows at a time; None for any number.
+
+    Raises:
+        DataError: see ``per_process``; or if its share does not divide evenly either.
+    """
+    share = per_process(batch, name)
+    rows = min(share, micro_batch or share)
+    if share % rows:
+        raise DataError(
+            f"a process's share of {name} is {share}: no multiple of micro_batch {rows}"
+        )
+    return rows, share // rows
+
+
+def batch_arguments(options: Any, name: str) -> dict[str, Any]:
+    """``TrainingArguments`` of the batches of a training.
+
+    Args:
+        options: with ``batch_size``, ``micro_batch`` and ``gradient_checkpointing``.
+        name: of ``options`` in a profile.
+
+    Raises:
+        DataError: see ``batches``.
+    """
+    rows, steps = batches(options.batch_size, options.micro_batch, f"{name}.batch_size")
+    return {
+        "per_device_train_batch_size": rows,
+        "gradient_accumulation_steps": steps,
+        **checkpointing(options.gradient_checkpointing),
+    }
+
+
+def checkpointing(wanted: bool) -> dict[str, Any]:
+    """``TrainingArguments`` of gradient checkpointing."""
+    # The other kind gives no gradient where the first layers are frozen.
+    return {
+        "gradient_checkpointing": wanted,
+        "gradient_checkpointing_kwargs": {"use_reentrant": False},
+    }
+
+
 def save_model(trainer: Any, tokenizer: Any, target: Path) -> None:
     """Write a trainer's model, gathered from all processes, by the main one."""
     state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
@@ -118,18 +167,21 @@ def save_model(trainer: Any, tokenizer: Any, target: Path) -> None:
 def common_arguments(output: Path, seed: int) -> dict[str, Any]:
     """What the ``TrainingArguments`` of all trainings have in common."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    on_cpu = step_device().type == "cpu"
     return {
         "output_dir": str(output),
         # Callbacks report; the integrations of Transformers would open runs beside theirs.
         "report_to": "none",
         "disable_tqdm": True,
         "logging_strategy": "steps",
+        # It would log NaN as 0.
+        "logging_nan_inf_filter": False,
         "save_total_limit": 1,
         "seed": seed,
         "data_seed": seed,
-        "use_cpu": not torch.cuda.is_available(),
-        "bf16": torch.cuda.is_available() and torch.cuda.is_bf16_supported(),
+        "use_cpu": on_cpu,
+        "bf16": half_precision(),
         "dataloader_num_workers": 0,
-        "dataloader_pin_memory": torch.cuda.is_available(),
+        "dataloader_pin_memory": not on_cpu,
         "max_grad_norm": 1.0,
     }

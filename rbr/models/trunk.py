@@ -10,6 +10,7 @@ import copy
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import torch
 from torch import nn
 
 from rbr.errors import ModelError
@@ -42,11 +43,25 @@ def part_of(decoder: PreTrainedModel, start: int, stop: int, norm: bool) -> PreT
     part._modules = dict(decoder._modules)
     part.config = copy.deepcopy(decoder.config)
     part.config.num_hidden_layers = stop - start
+    if getattr(part.config, "layer_types", None):  # which of them see a sliding window alone
+        part.config.layer_types = list(part.config.layer_types[start:stop])
     part.config.use_cache = False  # layer indices no longer match a cache
     part.layers = nn.ModuleList(decoder.layers[start:stop])
     if not norm:
         part.norm = nn.Identity()
     return part
+
+
+def final_logits(model: PreTrainedModel, logits: torch.Tensor) -> torch.Tensor:
+    """The logits of a causal model, from what the linear layer of its head gives.
+
+    Some families scale them (Granite, Cohere) or cap them (Gemma 2) after it.
+    """
+    config = model.config.get_text_config()
+    scale = getattr(config, "logit_scale", None) or 1 / getattr(config, "logits_scaling", 1.0)
+    cap = getattr(config, "final_logit_softcapping", None)
+    logits = logits * scale if scale != 1 else logits
+    return torch.tanh(logits / cap) * cap if cap else logits
 
 
 def train_upper_layers(model: PreTrainedModel, count: int) -> int:

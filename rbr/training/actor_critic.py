@@ -19,7 +19,7 @@ from peft import PeftModel
 from torch import nn
 from trl.trainer.utils import selective_log_softmax, selective_log_softmax_and_entropy
 
-from rbr.models.trunk import decoder_of, part_of
+from rbr.models.trunk import decoder_of, final_logits, part_of
 from rbr.training.adapters import adapter_off, causal_model
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class ActorCritic(nn.Module):
         output = upper()(inputs_embeds=states, attention_mask=attention_mask)
         hidden = output.last_hidden_state[:, before]
         # Of real tokens alone: over a large vocabulary the logits cost as much as all layers.
-        return hidden, model.get_output_embeddings()(hidden[mask])
+        return hidden, final_logits(model, model.get_output_embeddings()(hidden[mask]))
 
     @contextmanager
     def _as_reference(self) -> Iterator[Callable[[], Any]]:

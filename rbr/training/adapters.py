@@ -16,7 +16,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from rbr.errors import ModelError
-from rbr.models.load import load_causal
+from rbr.models.load import load_causal, stored_dtype
 from rbr.models.trainer import save_model
 from rbr.models.trunk import decoder_of, train_upper_layers
 from rbr.training.options import LoRAOptions
@@ -125,6 +125,6 @@ def save_trained(
         (target / ADAPTER / "README.md").unlink(missing_ok=True)  # a form to be filled in
         # Of fresh weights: the trainer's may be spread over processes.
         merged = PeftModel.from_pretrained(load_causal(start), str(target / ADAPTER))
-        merged.merge_and_unload().save_pretrained(target)
+        merged.merge_and_unload().to(stored_dtype(start)).save_pretrained(target)
         tokenizer.save_pretrained(target)
     trainer.accelerator.wait_for_everyone()

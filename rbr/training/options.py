@@ -9,14 +9,33 @@ from pydantic import Field
 from rbr.options import Options
 
 
+class LoRAOptions(Options):
+    """Low-rank adapters: of ``rank``, scaled by ``alpha`` over it.
+
+    ``target_modules``: last names of the linear layers that get one (q_proj...); all for None.
+    """
+
+    rank: int = Field(16, gt=0)
+    alpha: float = Field(32.0, gt=0)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    target_modules: tuple[str, ...] | None = None
+
+
 class RewardModelOptions(Options):
     """Reward models: the first ``layers`` decoder layers, the last ``trained_layers`` of them trained."""
 
     layers: int = 16
     trained_layers: int = 4
+    lora: LoRAOptions | None = Field(
+        None, description="adapters on those layers, merged when done; null trains the layers"
+    )
     learning_rate: float = 2e-4
     epochs: float = 2.0
     batch_size: int = 16
+    micro_batch: int | None = Field(
+        None, gt=0, description="rows a device works on at a time; its whole share for null"
+    )
+    gradient_checkpointing: bool = Field(False, description="compute activations twice, keep few")
     max_pairs: int = 320
 
 
@@ -39,18 +58,6 @@ class DemonstrationOptions(Options):
     ideal_floor: float = Field(0.5, ge=0, le=1)
 
 
-class LoRAOptions(Options):
-    """Low-rank adapters: of ``rank``, scaled by ``alpha`` over it.
-
-    ``target_modules``: last names of the linear layers that get one (q_proj...); all for None.
-    """
-
-    rank: int = Field(16, gt=0)
-    alpha: float = Field(32.0, gt=0)
-    dropout: float = Field(0.0, ge=0, lt=1)
-    target_modules: tuple[str, ...] | None = None
-
-
 class SFTOptions(Options):
     """Supervised fine-tuning of the upper ``trained_layers``, all for None; demos are capped per source."""
 
@@ -61,6 +68,10 @@ class SFTOptions(Options):
     learning_rate: float = 1e-4
     epochs: float = 2.0
     batch_size: int = 16
+    micro_batch: int | None = Field(
+        None, gt=0, description="rows a device works on at a time; its whole share for null"
+    )
+    gradient_checkpointing: bool = Field(False, description="compute activations twice, keep few")
     helpful_demos: int = 160
     safety_demos: int = 300
     comply_share: float = Field(
@@ -78,6 +89,10 @@ class RLOptions(Options):
     group_size: int = Field(2, ge=2, description="rollouts of one prompt (TRL asks for two)")
     epochs: int = 2
     mini_batches: int = 2
+    micro_batch: int | None = Field(
+        None, gt=0, description="rows a device works on at a time; its whole share for null"
+    )
+    gradient_checkpointing: bool = Field(False, description="compute activations twice, keep few")
     max_new_tokens: int = 64
     max_prompt_tokens: int = 64
     learning_rate: float = 5e-5
@@ -113,3 +128,7 @@ class RLOptions(Options):
         None, description="generate with vLLM (TRL's vllm_mode), else with Transformers"
     )
     vllm_server: str | None = Field(None, description="base URL of a `trl vllm-serve`")
+    vllm_memory: float = Field(
+        0.3, gt=0, lt=1, description="share of a device's memory that a colocated vLLM takes"
+    )
+    vllm_sleep: bool = Field(True, description="a colocated vLLM leaves its memory to the updates")

@@ -18,8 +18,15 @@ from rbr.data.rows import Conversation, HelpfulPrompt, PolicyPrompt
 from rbr.data.turns import read_completion, read_conversation
 from rbr.errors import DataError
 from rbr.files import append_rows, read_log, write_rows
-from rbr.models.load import load_causal, load_tokenizer, messages, prompt_text
-from rbr.models.trainer import common_arguments, per_process, run_training
+from rbr.models.device import reading_dtype
+from rbr.models.load import (
+    load_causal,
+    load_tokenizer,
+    messages,
+    prompt_text,
+    taken_messages,
+)
+from rbr.models.trainer import batches, checkpointing, common_arguments, run_training
 from rbr.training.adapters import save_trained, train_part
 from rbr.training.options import RLOptions
 from rbr.training.ppo import PPOTrainer
@@ -114,7 +121,7 @@ def train_policy(
         DataError: as ``mixed_prompts`` does, of prompts within ``options.max_prompt_tokens``.
     """
     torch.manual_seed(seed)
-    model = load_causal(start)
+    model = load_causal(start, dtype=reading_dtype() if options.lora else None)
     tokenizer = load_tokenizer(start)
     model, trunk = train_part(model, options.trained_layers, options.lora)
 
@@ -125,6 +132,8 @@ def train_policy(
 
     count = options.prompts_per_step // options.group_size * options.steps
     rows = mixed_prompts(safety, helpful, count, options, seed, fits)
+    for row in rows:
+        row["prompt"] = taken_messages(tokenizer, row["prompt"])
     make_trainer, arguments = algorithm(options, trunk)
     trainer = make_trainer(
         model=model,
@@ -170,15 +179,18 @@ def shared_arguments(options: RLOptions, checkpoints: Path, seed: int) -> dict[s
     """Arguments of TRL's trainers that all algorithms share."""
     updates = options.mini_batches * options.epochs
     mini_batch = options.prompts_per_step // options.mini_batches
+    rows, steps = batches(mini_batch, options.micro_batch, "rl.prompts_per_step / rl.mini_batches")
     return {
         **common_arguments(checkpoints, seed),
         "use_vllm": options.vllm is not None,
         "vllm_mode": options.vllm or "colocate",
         "vllm_server_base_url": options.vllm_server,
-        "per_device_train_batch_size": per_process(
-            mini_batch, "rl.prompts_per_step / rl.mini_batches"
-        ),
-        "steps_per_generation": options.mini_batches,
+        "vllm_gpu_memory_utilization": options.vllm_memory,
+        "vllm_max_model_length": options.max_prompt_tokens + options.max_new_tokens,
+        "vllm_enable_sleep_mode": options.vllm == "colocate" and options.vllm_sleep,
+        "per_device_train_batch_size": rows,
+        "gradient_accumulation_steps": steps,
+        "steps_per_generation": options.mini_batches * steps,
         "num_iterations": options.epochs,
         "num_generations": options.group_size,
         "max_steps": options.steps * updates,
@@ -192,7 +204,7 @@ def shared_arguments(options: RLOptions, checkpoints: Path, seed: int) -> dict[s
         # A multiple of the updates of a rollout: a resumed training begins with a fresh rollout.
         "save_strategy": "steps",
         "save_steps": options.save_steps * updates,
-        "gradient_checkpointing": False,
+        **checkpointing(options.gradient_checkpointing),
         "shuffle_dataset": False,
     }
 

@@ -112,8 +112,8 @@ class PPOTrainer(OwnGRPOTrainer):
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         rewards = super()._calculate_rewards(*args, **kwargs)
-        if torch.isnan(rewards).any():
-            row = int(torch.isnan(rewards).any(dim=1).nonzero()[0])
+        if not torch.isfinite(rewards).all():
+            row = int((~torch.isfinite(rewards)).any(dim=1).nonzero()[0])
             raise ValueError(f"the reward of completion {row} is not a number")
         return rewards
 

@@ -14,10 +14,14 @@ from transformers import TrainerCallback
 from trl import RewardConfig, RewardTrainer
 
 from rbr.data.rows import Preference
+from rbr.errors import ModelError
 from rbr.grading.base import Conversation
+from rbr.grading.encoder import first_layers
+from rbr.models.device import on_device, reading_batches, reading_dtype
 from rbr.models.load import load_scorer, load_tokenizer, prompt_text
-from rbr.models.trainer import common_arguments, per_process, run_training, save_model
-from rbr.models.trunk import decoder_of, length_batches, train_upper_layers
+from rbr.models.trainer import batch_arguments, common_arguments, run_training, save_model
+from rbr.models.trunk import decoder_of
+from rbr.training.adapters import train_part
 from rbr.training.options import RewardModelOptions
 
 if TYPE_CHECKING:
@@ -82,7 +86,9 @@ class RewardModel:
     def __init__(
         self, folder: Path | str, batch_size: int = 32, max_tokens: int = READ_TOKENS
     ) -> None:
-        self.model = load_scorer(folder)
+        self.model = load_scorer(folder, reading=True)
+        # Scores in bfloat16 would tie: the last product is in float32.
+        self.model.score.float().register_forward_pre_hook(lambda _, states: (states[0].float(),))
         self.tokenizer = load_tokenizer(folder)
         if self.model.config.pad_token_id is None:
             self.model.config.pad_token_id = self.tokenizer.pad_token_id
@@ -107,17 +113,25 @@ class RewardModel:
     def score(
         self, conversations: Sequence[Conversation], completions: Sequence[str]
     ) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """See ``Scorer.score``."""
+        """See ``Scorer.score``.
+
+        Raises:
+            ModelError: naming the row whose score is not a finite number.
+        """
         rows = self._read(conversations, completions)
         log_unread([unread for _, unread in rows])
         ids = [row for row, _ in rows]
         result = np.zeros(len(ids))
         area = self.batch_size * TRAINED_TOKENS
-        for batch in length_batches([len(row) for row in ids], self.batch_size, area):
+        for batch in reading_batches([len(row) for row in ids], self.batch_size, area):
             encoded = self.tokenizer.pad(
                 {"input_ids": [ids[i] for i in batch]}, return_tensors="pt", padding_side="right"
             )
-            result[batch] = self.model(**encoded).logits[:, 0].double().numpy()
+            logits = self.model(**on_device(encoded, self.model)).logits
+            result[batch] = logits[:, 0].cpu().double().numpy()
+        if not np.isfinite(result).all():
+            row = int(np.flatnonzero(~np.isfinite(result))[0])
+            raise ModelError(f"the reward model's score of row {row} is not a finite number")
         return result
 
 
@@ -151,24 +165,22 @@ def train_reward_model(
         checkpoints: folder from which an interrupted training resumes.
     """
     torch.manual_seed(seed)
-    model = load_scorer(base)
+    model = load_scorer(base, dtype=reading_dtype() if options.lora else None)
     tokenizer = load_tokenizer(base)
-    decoder = decoder_of(model)
-    decoder.layers = decoder.layers[: options.layers]
-    model.config.num_hidden_layers = len(decoder.layers)
-    train_upper_layers(model, options.trained_layers)
-    # TRL would leave out pairs that are too long.
+    first_layers(decoder_of(model), options.layers)
     limit = read_limit(model, TRAINED_TOKENS)
+    trained, _ = train_part(model, options.trained_layers, options.lora, "SEQ_CLS")
+    # TRL would leave out pairs that are too long.
     sides = {
         "chosen_ids": [read_ids(tokenizer, r.conversation, r.chosen, limit) for r in train],
         "rejected_ids": [read_ids(tokenizer, r.conversation, r.rejected, limit) for r in train],
     }
     log_unread([unread for side in sides.values() for _, unread in side])
     trainer = RewardTrainer(
-        model=model,
+        model=trained,
         args=RewardConfig(
             **common_arguments(checkpoints, seed),
-            per_device_train_batch_size=per_process(options.batch_size, "reward_model.batch_size"),
+            **batch_arguments(options, "reward_model"),
             num_train_epochs=options.epochs,
             learning_rate=options.learning_rate,
             lr_scheduler_type="cosine",
@@ -178,7 +190,6 @@ def train_reward_model(
             logging_steps=5,
             save_strategy="steps",
             save_steps=20,
-            gradient_checkpointing=False,
         ),
         train_dataset=Dataset.from_dict(
             {name: [ids for ids, _ in side] for name, side in sides.items()}
@@ -187,4 +198,13 @@ def train_reward_model(
     )
     run_training(trainer, "reward_model", callbacks)
     model.config.pad_token_id = tokenizer.pad_token_id
-    save_model(trainer, tokenizer, target)
+    save_trained_scorer(trainer, tokenizer, options.lora is not None, target)
+
+
+def save_trained_scorer(trainer: Any, tokenizer: Any, lora: bool, target: Path) -> None:
+    """Write a trained reward model; one with adapters is merged with them."""
+    if not lora:
+        save_model(trainer, tokenizer, target)
+    elif trainer.is_world_process_zero():
+        trainer.accelerator.unwrap_model(trainer.model).merge_and_unload().save_pretrained(target)
+        tokenizer.save_pretrained(target)

@@ -11,8 +11,9 @@ from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from rbr.grading.base import Conversation
-from rbr.models.load import chat_texts, load_causal, load_tokenizer, messages
-from rbr.models.trainer import common_arguments, per_process, run_training
+from rbr.models.device import reading_dtype
+from rbr.models.load import chat_texts, load_causal, load_tokenizer, messages, taken_messages
+from rbr.models.trainer import batch_arguments, common_arguments, run_training
 from rbr.training.adapters import save_trained, train_part
 from rbr.training.options import SFTOptions
 
@@ -39,13 +40,13 @@ def train_sft(
         ``demonstrations``, and ``steps``.
     """
     torch.manual_seed(seed)
-    model = load_causal(base)
+    model = load_causal(base, dtype=reading_dtype() if options.lora else None)
     tokenizer = load_tokenizer(base)
     chat_texts(tokenizer, [conversation for conversation, _ in demonstrations])  # or a ModelError
     model, _ = train_part(model, options.trained_layers, options.lora)
     rows = [
         {
-            "prompt": messages(conversation),
+            "prompt": taken_messages(tokenizer, messages(conversation)),
             "completion": [{"role": "assistant", "content": answer}],
         }
         for conversation, answer in demonstrations
@@ -54,7 +55,7 @@ def train_sft(
         model=model,
         args=SFTConfig(
             **common_arguments(checkpoints, seed),
-            per_device_train_batch_size=per_process(options.batch_size, "sft.batch_size"),
+            **batch_arguments(options, "sft"),
             num_train_epochs=options.epochs,
             learning_rate=options.learning_rate,
             lr_scheduler_type="cosine",
@@ -64,7 +65,6 @@ def train_sft(
             logging_steps=1,
             save_strategy="steps",
             save_steps=10,
-            gradient_checkpointing=False,
             train_sampling_strategy="group_by_length",
         ),
         train_dataset=Dataset.from_list(rows),

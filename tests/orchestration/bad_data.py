@@ -11,7 +11,7 @@ import pandas as pd
 from pipeline.context import Context
 from tests.orchestration.made import MadeUp
 
-NAN = float("nan")
+NAN, INFINITE = float("nan"), float("inf")
 
 
 @dataclass(frozen=True)
@@ -262,6 +262,7 @@ REWARDS = [
         for value, fails, found in (
             (0.5, "metrics: heldout_accuracy >= 0.55 *", "0.5"),
             (NAN, f"metrics: heldout_accuracy: {NULL}", "nan"),
+            (NAN, "numbers: finite in True", "False"),
         )
     ),
     Bad("graded_comparisons", "train.parquet", features(1.5), "*: * >= -1e-06 and <= 1", "[1.5"),
@@ -287,6 +288,10 @@ REWARDS = [
 TRAINED = [
     Bad("sft_checkpoint", "metrics.json", with_(loss_last=2.5), "training: ratio >= 0 and <= 1", "1.25"),
     Bad("sft_checkpoint", "metrics.json", with_(loss_last=NAN), f"training: ratio: {NULL}", "nan"),
+    Bad("sft_checkpoint", "metrics.json", with_(loss_first=INFINITE),
+        "numbers: finite in True", "metric loss_first"),
+    Bad("ppo_checkpoint", "metrics.json", with_(length_last=INFINITE),
+        "numbers: finite in True", "metric length_last"),
     Bad("ppo_checkpoint", "metrics.json", with_(kl_last=55.0), "training: kl_last <= 40", "55"),
     Bad("ppo_checkpoint", "metrics.json", with_(length_last=8.0), "training: length_ratio >= 0.3", "0.2"),
     Bad("ppo_checkpoint", "metrics.json", with_(distinct_last=0.1), "training: distinct_last *", "0.1"),
@@ -322,6 +327,8 @@ TRAINED = [
         )
     ),
     Bad("capability_eval", "metrics.json", all_values(NAN), f"capability: *: {NULL}", "nan"),
+    Bad("capability_eval", "metrics.json", with_(sft__loss_rise=-INFINITE),
+        "numbers: finite in True", "metric sft.loss_rise"),
     *(
         Bad("safety_eval", "metrics.json", with_(**{f"{model}__fluency_drop": value}), fails, f"{value}")
         for model in ("sft", "ppo")

@@ -48,13 +48,25 @@ def test_in_this_process_it_is_the_error_itself(tmp_path):
         launch(calls.refuse, Launch(processes=None), None, tmp_path, print)
 
 
-def test_any_other_error_shows_the_end_of_the_output_and_where_the_rest_is(tmp_path):
+@pytest.mark.parametrize("processes", [1, 2])
+def test_any_other_error_is_told_in_the_trainings_own_words(tmp_path, processes):
     with pytest.raises(TrainingError, match="ended with status 1; the same command") as raised:
-        launch(calls.break_down, Launch(processes=1), 1, tmp_path, print)
-    assert "ZeroDivisionError: by nothing" in str(raised.value)
-    assert str(tmp_path / "output.log") in str(raised.value)
-    assert "\n" not in str(raised.value)
-    assert "half of the work is done" in (tmp_path / "output.log").read_text()
+        launch(calls.break_down, Launch(processes=processes), 1, tmp_path, print)
+    assert str(raised.value).endswith("checkpoint. It died of ZeroDivisionError: by nothing")
+    assert str(raised.value).startswith(str(tmp_path / "output.log"))
+    kept = (tmp_path / "output.log").read_text()
+    assert "half of the work is done" in kept
+    assert "in break_down" in kept  # where it died
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_of_a_killed_training_its_own_output_is_shown_and_not_the_launchers(tmp_path, processes):
+    with pytest.raises(TrainingError, match=r"was killed by SIGKILL \(the machine's") as raised:
+        launch(calls.be_killed, Launch(processes=processes), 1, tmp_path, print)
+    assert "half of the work is done" in str(raised.value)
+    assert "Traceback" not in str(raised.value)
+    assert "elastic" not in str(raised.value)
+    assert "Traceback" in (tmp_path / "output.log").read_text()
 
 
 @pytest.fixture

@@ -17,8 +17,9 @@ import torch
 
 from rbr.grading.base import Array, Progress
 from rbr.grading.engines.base import YesNoEngine
+from rbr.models.device import on_device, reading_batches
 from rbr.models.load import load_causal
-from rbr.models.trunk import decoder_of, length_batches
+from rbr.models.trunk import decoder_of, final_logits
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -87,8 +88,8 @@ class TransformersEngine(YesNoEngine):
 
     @cached_property
     def model(self) -> PreTrainedModel:
-        """The causal language model, on the GPU where there is one."""
-        return load_causal(self.model_name).to("cuda" if torch.cuda.is_available() else "cpu")
+        """The causal language model, on the step's device."""
+        return load_causal(self.model_name, reading=True)
 
     def load(self) -> None:
         """See ``YesNoEngine.load``."""
@@ -102,13 +103,40 @@ class TransformersEngine(YesNoEngine):
         values: list[list[float]] = [[] for _ in groups]
         size = self.batch_size if self.share_prefix else self.batch_size * len(rows[0])
         done = 0
-        for batch in length_batches([len(sequence.ids) for sequence in sequences], size):
+        for batch in reading_batches([len(sequence.ids) for sequence in sequences], size):
             for i, odds in zip(batch, self._forward([sequences[i] for i in batch]), strict=True):
                 values[i] = odds
             done += len(batch)
             if progress:
                 progress(done * len(prompts) // len(groups), len(prompts))
         return np.array(values, dtype=np.float64).reshape(len(prompts), -1)
+
+    def _masks(
+        self, sees: torch.Tensor, positions: torch.Tensor
+    ) -> torch.Tensor | dict[str, torch.Tensor]:
+        """What the model adds to its attention scores; by type of layer, where some see a window alone.
+
+        Args:
+            sees: (B, 1, t, t), which token attends to which.
+            positions: (B, t)
+        """
+
+        def added(seen: torch.Tensor) -> torch.Tensor:
+            dtype = self.model.dtype
+            zeros = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
+            return zeros.masked_fill(~seen, torch.finfo(dtype).min)
+
+        config = self.model.config.get_text_config()
+        window, types = (
+            getattr(config, "sliding_window", None),
+            getattr(config, "layer_types", None),
+        )
+        if not window or (types and "sliding_attention" not in types):
+            return added(sees)
+        near = sees & (positions[:, None, :, None] - positions[:, None, None, :] < window)
+        if types is None:
+            return added(near)
+        return {"full_attention": added(sees), "sliding_attention": added(near)}
 
     @torch.inference_mode()
     def _forward(self, batch: Sequence[Packed]) -> list[list[float]]:
@@ -123,20 +151,18 @@ class TransformersEngine(YesNoEngine):
             ids[k, :size] = torch.tensor(sequence.ids)
             positions[k, :size] = torch.tensor(sequence.positions)
             sees[k, 0, :size, :size] = sequence.sees
-        device = self.model.device
-        dtype = next(self.model.parameters()).dtype
-        hidden = torch.zeros(sees.shape, dtype=dtype).masked_fill(~sees, torch.finfo(dtype).min)
-        states = decoder_of(self.model)(
-            input_ids=ids.to(device),
-            position_ids=positions.to(device),
-            attention_mask=hidden.to(device),
-            use_cache=False,
-        ).last_hidden_state
+        # As bits: the masks' numbers would be twice or four times as much to move.
+        inputs = on_device({"input_ids": ids, "position_ids": positions, "sees": sees}, self.model)
+        masks = self._masks(inputs.pop("sees"), positions=inputs["position_ids"])
+        decoder = decoder_of(self.model)
+        states = decoder(**inputs, attention_mask=masks, use_cache=False).last_hidden_state
         yes, no = self.yes_no_tokens
-        weight = self.model.get_output_embeddings().weight[[*yes, *no]].float()
+        head = self.model.get_output_embeddings()
+        weight = head.weight[[*yes, *no]].float()
+        bias = 0.0 if head.bias is None else head.bias[[*yes, *no]].float()
         result = []
         for k, sequence in enumerate(batch):
-            logits = states[k, sequence.last].float() @ weight.T
+            logits = final_logits(self.model, states[k, sequence.last].float() @ weight.T + bias)
             odds = logits[:, : len(yes)].logsumexp(-1) - logits[:, len(yes) :].logsumexp(-1)
             result.append(odds.tolist())
         return result

@@ -223,7 +223,7 @@ def test_a_chat_judge_is_asked_and_not_tuned(laptop):
 
 
 def test_decoding_is_no_faster_than_memory():
-    settings = read_settings(ROOT, "gpu")[1]
+    settings = read_settings(ROOT, "gpu8")[1]
     works = workload(ROOT, settings, MEASURED, H100).works()
     part = next(work for work in works if work.decoding_passes)
     device = H100.device.model_copy(update={"flops": 1e30, "bandwidth": 1e12})
@@ -268,7 +268,7 @@ def test_missing_rates_name_what_writes_them(workspace):
 
 def test_a_model_of_unknown_shape_is_named(workspace):
     rates = workspace / "deploy" / "plans" / "laptop.yaml"
-    (workspace / "params.yaml").write_text("profile: gpu\n")
+    (workspace / "params.yaml").write_text("profile: gpu8\n")
     with pytest.raises(RBRError, match="8B-Instruct' is not known: materialize base_model"):
         report(workspace, measured=rates)
 
