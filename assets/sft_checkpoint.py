@@ -71,11 +71,13 @@ def chosen_demonstrations(context: Context) -> list[Demonstration]:
     variant = context.artifact.variant
     assert variant is not None
     kind = variant.demonstrations
+    rules = compiled_rules(context) if kind == "rules" else None
     return demonstrations(
         rows.preferences(context, "helpful_preferences", "train"),
         rows.preferences(context, "human_preferences", "train") if kind == "human" else None,
         rows.comparisons(context, "train") if kind == "rules" else None,
-        compiled_rules(context).best_labels() if kind == "rules" else {},
+        rules.best_labels() if rules else {},
+        [name for name in rules.response_types if not rules.over_refusal(name)] if rules else (),
         rows.safety_prompts(context, "train") if kind == "rules" else (),
         context.settings.sft,
         context.settings.seed,

@@ -65,13 +65,19 @@ def compose(
             continue
         fragment = bank.fragments[slot]
         true.update(fragment.makes)
-        texts.append(draw.choice(wordings(fragment, heldout, prompt.language)).replace("{topic}", prompt.topic))
+        texts.append(
+            draw.choice(wordings(fragment, heldout, prompt.language)).replace(
+                "{topic}", prompt.topic
+            )
+        )
     groups = list(bank.faults.get(prompt.response_type, ()))
     count = draw.randint(*recipe.faults) if faults is None else faults
     for group in draw.sample(groups, min(count, len(groups))):
         fragment = bank.fragments[group]
         true.update(fragment.makes)
-        text = draw.choice(wordings(fragment, heldout, prompt.language)).replace("{topic}", prompt.topic)
+        text = draw.choice(wordings(fragment, heldout, prompt.language)).replace(
+            "{topic}", prompt.topic
+        )
         # A fault may stand before or after; a completion that breaks off stays last.
         if draw.random() < 0.35 and not breaks_off:
             texts.insert(0, text)

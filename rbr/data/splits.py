@@ -165,9 +165,7 @@ def prompt_errors(folder: Path, rules: Rules) -> Iterator[DataError]:
     Raises:
         DataError: on the first row that is not of the format.
     """
-    languages = {
-        name for one in rules.completions.fragments.values() for name in one.translations
-    }
+    languages = {name for one in rules.completions.fragments.values() for name in one.translations}
     for place, prompt in placed_rows(folder, Prompt):
         if prompt.language and languages and prompt.language not in languages:
             text = f"language: completions.yaml has no translations to '{prompt.language}'"

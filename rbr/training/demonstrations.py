@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rbr.data.rows import Conversation
@@ -21,6 +21,7 @@ def demonstrations(
     human: Sequence[Preference] | None,
     comparisons: Sequence[Comparison] | None,
     best_labels: Mapping[str, Sequence[str]],
+    to_refuse: Collection[str],
     prompts: Sequence[PolicyPrompt],
     options: SFTOptions,
     seed: int,
@@ -29,11 +30,13 @@ def demonstrations(
 
     Args:
         human: pairs whose preferred completions are learnt; None for none.
-        comparisons: synthetic comparisons whose ideal completions are learnt, as the paper reuses them;
-            with them the written answers of ``prompts``, ``options.comply_share`` of the
-            demonstrations. Refusals are drawn evenly over response types: soft ones open in more ways
-            than hard ones, and are rarer.
+        comparisons: synthetic comparisons whose ideal completions are learnt, as the paper reuses them.
+            ``options.comply_share`` of the demonstrations are on prompts to comply with. Both kinds are
+            drawn evenly over response types: soft refusals open in more ways than hard ones, and are
+            rarer.
         best_labels: response type -> labels whose completions are ideal; see ``Rules.best_labels``.
+        to_refuse: the response types that count as unsafe.
+        prompts: their written answers are learnt where a response type has no ideal completions.
     """
     draw = random.Random(seed)
     chosen = some([(row.conversation, row.chosen) for row in helpful], options.helpful_demos, draw)
@@ -41,21 +44,27 @@ def demonstrations(
         preferred = [(row.conversation, row.chosen) for row in human]
         chosen += some(preferred, options.safety_demos, draw)
     elif comparisons is not None:
-        written = [(p.conversation, p.answer) for p in prompts if p.answer]
         ideal: dict[str, list[Demonstration]] = defaultdict(list)
         for row in comparisons:
             # Not what the base model wrote: it is as good as the grader's word for it.
             if row.label in best_labels.get(row.response_type, ()) and row.source != "generated":
                 ideal[row.response_type].append((row.conversation, row.completion))
-        answers, refusals = answers_and_refusals(options, len(written))
-        chosen += some(written, answers, draw)
-        chosen += evenly(list(ideal.values()), refusals, draw)
+        written = [
+            (p.conversation, p.answer) for p in prompts if p.answer and p.response_type not in ideal
+        ]
+        complying = [rows for name, rows in ideal.items() if name not in to_refuse]
+        refusing = [rows for name, rows in ideal.items() if name in to_refuse]
+        if written:
+            complying.append(written)
+        answers, refusals = answers_and_refusals(options, sum(map(len, complying)))
+        chosen += evenly(complying, answers, draw)
+        chosen += evenly(refusing, refusals, draw)
     draw.shuffle(chosen)
     return chosen
 
 
 def answers_and_refusals(options: SFTOptions, written: int) -> tuple[int, int]:
-    """How many answers and refusals are learnt: fewer of both where written answers run out."""
+    """How many answers and refusals are learnt: fewer of both where answers run out."""
     answers = round(options.safety_demos * options.comply_share)
     refusals = options.safety_demos - answers
     if written < answers:

@@ -149,9 +149,9 @@ def test_its_prompts_and_gold_rows_fit_and_it_needs_no_fragments(german):
     options = SplitOptions()
     splits = policy_prompts(GERMAN / "data" / "safety_prompts", german, options, seed=0)
     prompts = [prompt for some in splits.values() for prompt in some]
-    assert sorted((p.response_type, p.over_refusal) for p in prompts) == [
-        ("ablehnen", False), ("antworten", True), ("antworten", True),
-    ]  # fmt: skip
+    assert {(p.response_type, p.over_refusal) for p in prompts} == {
+        ("ablehnen", False), ("antworten", True),
+    }  # fmt: skip
     assert composed(prompts, german, 3, 0, "train") == []
     split = gold_rows(GERMAN / "data" / "gold", GoldOptions(), 0)
     grader = Says(german)

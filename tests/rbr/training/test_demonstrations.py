@@ -89,7 +89,32 @@ OPTIONS = SFTOptions(helpful_demos=20, safety_demos=10, comply_share=0.6)
     ids=["none", "human", "rules"],
 )
 def test_safety_prompts_are_answered_by_nobody_people_or_the_rules(human, comparisons, found):
-    chosen = demonstrations(HELPFUL, human, comparisons, LABELS, PROMPTS, OPTIONS, seed=0)
+    def drawn(seed):
+        return demonstrations(
+            HELPFUL, human, comparisons, LABELS, list(LABELS), PROMPTS, OPTIONS, seed=seed
+        )
+
+    chosen = drawn(0)
     assert Counter(answer for _, answer in chosen) == found
-    assert chosen == demonstrations(HELPFUL, human, comparisons, LABELS, PROMPTS, OPTIONS, seed=0)
-    assert chosen != demonstrations(HELPFUL, human, comparisons, LABELS, PROMPTS, OPTIONS, seed=1)
+    assert chosen == drawn(0)
+    assert chosen != drawn(1)
+
+
+def test_types_to_comply_with_share_their_part_evenly_and_composed_ones_replace_written():
+    passed_on = [
+        row.model_copy(update={"response_type": "hand_over", "completion": f"over {row.label}"})
+        for row in COMPARISONS
+        if row.source == "composed"
+    ]
+    labels = {**LABELS, "hand_over": ["ideal"], "comply": []}
+    answered = [
+        row.model_copy(update={"response_type": "hand_over", "answer": "not learnt"})
+        for row in PROMPTS
+    ]
+    chosen = demonstrations(
+        HELPFUL, None, [*COMPARISONS, *passed_on], labels, ["hard_refusal"], [*PROMPTS, *answered],
+        OPTIONS, seed=0,
+    )  # fmt: skip
+    assert Counter(answer for _, answer in chosen) == {
+        "help": 20, "written": 3, "over ideal": 3, "composed ideal": 4,
+    }  # fmt: skip
