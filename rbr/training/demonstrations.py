@@ -49,7 +49,7 @@ def demonstrations(
             # Not what the base model wrote: it is as good as the grader's word for it.
             if row.label in best_labels.get(row.response_type, ()) and row.source != "generated":
                 ideal[row.response_type].append((row.conversation, row.completion))
-        written = [
+        written: list[Demonstration] = [
             (p.conversation, p.answer) for p in prompts if p.answer and p.response_type not in ideal
         ]
         complying = [rows for name, rows in ideal.items() if name not in to_refuse]
