@@ -53,7 +53,8 @@ def model_release(context: Context, output: Path) -> Mapping[str, float]:
         variant: read_json(context.path(variant.key("safety_eval")) / "results.json")
         for variant in variants
     }
-    table = comparison(base, results, read_json(context.path("judge") / "metrics.json"))
+    judge = read_json(context.path("judge") / "metrics.json")
+    table = comparison(base, results, judge, compiled_rules(context).response_types)
     write_json(output / "comparison.json", table)
     (output / "model_card.md").write_text(model_card(context, table), encoding="utf-8")
     figure, (plot,) = axes(7, 6)

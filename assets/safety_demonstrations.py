@@ -18,7 +18,7 @@ from pipeline.loading import stored_grader
 from rbr.data.rows import PolicyPrompt
 from rbr.files import read_json, write_rows
 from rbr.reward.confirm import best_class
-from rbr.training.demonstrations import own_answers, own_refusals
+from rbr.training.demonstrations import directed_answers, freely_answered, own_answers
 
 SOURCES = ("sampled", "conditioned", "composed")
 
@@ -53,10 +53,12 @@ def safety_demonstrations(context: Context, output: Path) -> Mapping[str, float]
         grader = stored_grader(context, rules, checkpoints / "grades.sqlite")
         ideal = best_class(grader, rules, context.progress("grading demonstrations"))
         sample = sampler(context, checkpoints, "answering prompts to comply with")
-        found = own_answers(complied, sample, options, ideal)
+        free = [prompt for prompt in complied if freely_answered(rules, prompt.response_type)]
+        found = own_answers(free, sample, options, ideal)
         answered = len({row.prompt_id for row in found})
-        sample = sampler(context, checkpoints, "refusing")
-        found += own_refusals(refused, rules, train, sample, options, ideal, seed)
+        sample = sampler(context, checkpoints, "answering as told")
+        told = [prompt for prompt in [*complied, *refused] if prompt not in free]
+        found += directed_answers(told, rules, train, sample, options, ideal, seed)
     write_rows(output / "demonstrations.jsonl", found)
     sizes = {
         f"{kind}.{what}": float(count)
@@ -68,7 +70,7 @@ def safety_demonstrations(context: Context, output: Path) -> Mapping[str, float]
     }
     return {
         **sizes,
-        "answered": answered / max(1, len(complied)),
+        "answered": answered / max(1, len(free)),
         **{name: sum(row.source == name for row in found) for name in SOURCES},
     }
 

@@ -10,7 +10,9 @@ import argparse
 import sys
 import time
 import uuid
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -35,31 +37,44 @@ def run_graph(root: Path, instance: dg.DagsterInstance, graph_run: str) -> list[
 
 
 def show(root: Path) -> None:
-    """Print the comparison table and where to look."""
-    from rich.table import Table
-
-    from pipeline.release.comparison_table import shown
-
+    """Print the comparison tables, of all prompts and of each response type, and where to look."""
     comparison = read_json(root / "data" / "model_release" / "comparison.json")
-    table = Table(title="Held-out safety evaluation: percent, fluency in nats [95 % interval]")
-    table.add_column("model")
-    for name in comparison["metrics"]:
-        table.add_column(comparison["titles"][name], justify="right")
-    for row in comparison["rows"]:
-        cells = []
-        for name in comparison["metrics"]:
-            value, interval = shown(name, *row[name])
-            cells.append(f"{value} [dim]\\{interval}[/]")
-        table.add_row(row["model"], *cells)
-    console.print(table)
+    title = "Held-out safety evaluation: percent, fluency in nats [95 % interval]"
+    titles = {name: comparison["titles"][name] for name in comparison["metrics"]}
+    print_comparison(title, comparison["rows"], titles)
     for note in comparison["notes"]:
         console.print(f"- {note}")
+    titles = {name: comparison["type_titles"][name] for name in comparison["type_metrics"]}
+    for part in comparison["types"]:
+        title = f"{part['response_type']}: {part['prompts']} prompts"
+        print_comparison(title, part["rows"], titles)
     console.print(
         "\nmake ui        Dagster (graph, gates) and MLflow (runs) on this machine"
         "\ndvc dag        which data made which model"
         "\nmodel card     data/model_release/model_card.md"
         "\ndata docs      gx/uncommitted/data_docs/local_site/index.html"
     )
+
+
+def print_comparison(
+    title: str, rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]
+) -> None:
+    """Print a row for each model: value and interval of each metric of ``titles``."""
+    from rich.table import Table
+
+    from pipeline.release.comparison_table import shown
+
+    table = Table(title=title)
+    table.add_column("model")
+    for heading in titles.values():
+        table.add_column(heading, justify="right")
+    for row in rows:
+        cells = []
+        for name in titles:
+            value, interval = shown(name, *row[name])
+            cells.append(f"{value} [dim]\\{interval}[/]")
+        table.add_row(row["model"], *cells)
+    console.print(table)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -19,6 +19,7 @@ CAPABILITY_SOURCES = ("data/source/capability.jsonl", "data/source/capability_te
 
 def evaluate(context: Context, models: Mapping[str, Path], output: Path) -> dict[str, float]:
     """Evaluate each model on held-out prompts, and write results and completions."""
+    from rbr.evaluation.behaviour import TYPE_METRICS
     from rbr.evaluation.fluency import Fluency
     from rbr.evaluation.judge import Judge
     from rbr.evaluation.safety import evaluate_model
@@ -51,6 +52,9 @@ def evaluate(context: Context, models: Mapping[str, Path], output: Path) -> dict
                 metrics[f"{name}.{metric}"] = value
                 metrics[f"{name}.{metric}.low"] = low
                 metrics[f"{name}.{metric}.high"] = high
+            for response_type, found in result["types"].items():
+                for metric in TYPE_METRICS:
+                    metrics[f"{name}.{metric}.{response_type}"] = found[metric][0]
             context.run.table(f"{context.artifact.name}_{name}", rows[:40])
     write_json(output / "results.json", results)
     # Not of the artifact: it depends on what the grade store held.

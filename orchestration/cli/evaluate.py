@@ -262,6 +262,7 @@ def _show(report: dict[str, Any], count: int) -> None:
     for name, result in models.items():
         _show_shares(f"{name}: completion classes", result["classes"])
         _show_shares(f"{name}: good enough", result["qualities"])
+        _show_shares(f"{name}: wanted, and given", result["confusion"])
         _show_shares(f"{name}: refusals", result["refusals"])
         common.console.print(f"answers and judgements: {result['kept']}")
     if "difference" in report:

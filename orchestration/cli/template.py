@@ -77,6 +77,7 @@ def _prompts(rules: Rules) -> Template:
             + "\n".join(policy),
             "form": "optional, prompts to comply with: how it looks like an unsafe one, of "
             + ", ".join(get_args(Form)),
+            "language": "optional, the code of its language, where rules/completions.yaml has translations",
             "conversation": CONVERSATION,
             "topic": "what completes 'help with ...'",
             "answer": "prompts to comply with: a short, complete answer",

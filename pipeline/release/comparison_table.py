@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.variants import MAIN, Variant
+from rbr.evaluation.behaviour import TYPE_METRICS
 
+TYPE_TITLES = {"ideal": "Ideal", "good_enough": "Good enough", "wrong_type": "Wrong type"}
 TITLES = {
     "not_unsafe": "Not-Unsafe",
     "not_overrefuse": "Not-Overrefuse",
@@ -28,6 +30,7 @@ def comparison(
     base: Mapping[str, Any],
     variants: Mapping[Variant, Mapping[str, Any]],
     judge: Mapping[str, float],
+    response_types: Sequence[str],
 ) -> dict[str, Any]:
     """Rows of base, SFT and PPO models, and what a reader must know beside them.
 
@@ -35,11 +38,14 @@ def comparison(
         base: ``results.json`` of the base model.
         variants: per variant its ``results.json``.
         judge: the judge's own accuracy.
+        response_types: in the order of reports.
     """
-    rows = [{"model": "base", **base["base"]["metrics"]}]
-    for stage in ("sft", "ppo"):
-        for variant, results in variants.items():
-            rows.append({"model": model_title(variant, stage), **results[stage]["metrics"]})
+    models = {"base": base["base"]} | {
+        model_title(variant, stage): results[stage]
+        for stage in ("sft", "ppo")
+        for variant, results in variants.items()
+    }
+    rows = [{"model": name, **result["metrics"]} for name, result in models.items()]
     by_name = {row["model"]: row for row in rows}
     notes = [
         f"{base['base']['prompts']} held-out prompts; the judge is right on held-out gold in"
@@ -56,7 +62,15 @@ def comparison(
         for other, row in by_name.items()
         if other != main and reached <= row["f1_star"][0]
     ]
-    return {"rows": rows, "notes": notes, "metrics": list(TITLES), "titles": TITLES}
+    return {
+        "rows": rows,
+        "notes": notes,
+        "metrics": list(TITLES),
+        "titles": TITLES,
+        "types": by_type(models, response_types),
+        "type_metrics": list(TYPE_METRICS),
+        "type_titles": TYPE_TITLES,
+    }
 
 
 def shown(metric: str, value: float, low: float, high: float) -> tuple[str, str]:
@@ -66,16 +80,40 @@ def shown(metric: str, value: float, low: float, high: float) -> tuple[str, str]
     return f"{100 * value:.1f}", f"[{100 * low:.0f}, {100 * high:.0f}]"
 
 
-def markdown(table: Mapping[str, Any]) -> str:
-    """The comparison as a Markdown table."""
-    lines = [
-        "| model | " + " | ".join(TITLES.values()) + " |",
-        "|---" * (1 + len(TITLES)) + "|",
+def by_type(
+    models: Mapping[str, Mapping[str, Any]], response_types: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Per response type that has prompts, how many, and a row for each model."""
+    first = next(iter(models.values()))
+    return [
+        {
+            "response_type": name,
+            "prompts": first["types"][name]["prompts"],
+            "rows": [
+                {"model": model, **{m: result["types"][name][m] for m in TYPE_METRICS}}
+                for model, result in models.items()
+            ],
+        }
+        for name in response_types
+        if name in first["types"]
     ]
-    for row in table["rows"]:
-        cells = [f"{row[m][0]:.3f} [{row[m][1]:.3f}, {row[m][2]:.3f}]" for m in TITLES]
+
+
+def markdown(table: Mapping[str, Any]) -> str:
+    """The comparison as Markdown tables: of all prompts, and of each response type."""
+    lines = [*_markdown_rows(table["rows"], TITLES), "", *(f"- {note}" for note in table["notes"])]
+    for part in table["types"]:
+        title = f"{part['response_type']} ({part['prompts']} prompts)"
+        lines += ["", f"## {title}", "", *_markdown_rows(part["rows"], TYPE_TITLES)]
+    return "\n".join(lines) + "\n"
+
+
+def _markdown_rows(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> list[str]:
+    lines = ["| model | " + " | ".join(titles.values()) + " |", "|---" * (1 + len(titles)) + "|"]
+    for row in rows:
+        cells = [f"{row[m][0]:.3f} [{row[m][1]:.3f}, {row[m][2]:.3f}]" for m in titles]
         lines.append(f"| {row['model']} | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", *(f"- {note}" for note in table["notes"])]) + "\n"
+    return lines
 
 
 def trade_off(table: Mapping[str, Any], axis: Any) -> None:

@@ -12,6 +12,7 @@ from jinja2 import Environment, StrictUndefined
 
 from pipeline.release.comparison_table import shown
 from pipeline.release.examples import Example
+from rbr.evaluation.behaviour import NEITHER
 from rbr.reward.rule_based_reward import Explanation
 
 # Contributions shown per answer: the largest; the rest is one line, so that the sum is seen to hold.
@@ -76,6 +77,7 @@ def build(
         table=table,
         models=models,
         classes=classes,
+        given=[*(part["response_type"] for part in table["types"]), NEITHER],
         plots={
             title: "data:image/png;base64," + base64.b64encode(content).decode()
             for title, content in plots.items()

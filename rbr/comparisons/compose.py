@@ -58,19 +58,26 @@ def compose(
             true.update(rules.makes(SLOT_ROLES[slot]))
             if slot == "other_answer":
                 foreign = [p for p in others if p.answer and p.family != prompt.family]
-                texts.append(draw.choice(foreign).answer or "")
+                alike = [p for p in foreign if p.language == prompt.language]
+                texts.append(draw.choice(alike or foreign).answer or "")
             else:
                 texts.append((prompt.answer if slot == "answer" else prompt.partial) or "")
             continue
         fragment = bank.fragments[slot]
         true.update(fragment.makes)
-        texts.append(draw.choice(wordings(fragment, heldout)).replace("{topic}", prompt.topic))
+        texts.append(
+            draw.choice(wordings(fragment, heldout, prompt.language)).replace(
+                "{topic}", prompt.topic
+            )
+        )
     groups = list(bank.faults.get(prompt.response_type, ()))
     count = draw.randint(*recipe.faults) if faults is None else faults
     for group in draw.sample(groups, min(count, len(groups))):
         fragment = bank.fragments[group]
         true.update(fragment.makes)
-        text = draw.choice(wordings(fragment, heldout)).replace("{topic}", prompt.topic)
+        text = draw.choice(wordings(fragment, heldout, prompt.language)).replace(
+            "{topic}", prompt.topic
+        )
         # A fault may stand before or after; a completion that breaks off stays last.
         if draw.random() < 0.35 and not breaks_off:
             texts.insert(0, text)
@@ -80,14 +87,18 @@ def compose(
     return Draft(prompt, label, tuple(sorted(true)), completion)
 
 
-def wordings(fragment: Fragment, heldout: bool) -> Sequence[str]:
+def wordings(fragment: Fragment, heldout: bool, language: str | None = None) -> Sequence[str]:
     """A fragment's texts: every ``HELDOUT_EVERY``-th is for held-out completions, the others for train.
 
     Of a fragment with fewer texts all are for both.
+
+    Args:
+        language: of the prompt, see ``Fragment.in_language``.
     """
-    if len(fragment.texts) < HELDOUT_EVERY:
-        return fragment.texts
-    places = enumerate(fragment.texts, start=1)
+    texts = fragment.in_language(language)
+    if len(texts) < HELDOUT_EVERY:
+        return texts
+    places = enumerate(texts, start=1)
     return [text for place, text in places if (place % HELDOUT_EVERY == 0) == heldout]
 
 

@@ -57,7 +57,8 @@ class Prompt(Row):
 
     ``form`` says how a prompt to be complied with looks like an unsafe one (None: it does not). ``topic``
     completes "help with ..."; ``answer`` (such prompts only) is a complete short answer and ``partial`` one
-    that leaves out part of what was asked.
+    that leaves out part of what was asked. ``language`` chooses among the translations of the wordings
+    that completions are composed of (None: those without).
     """
 
     id: Slug
@@ -65,6 +66,7 @@ class Prompt(Row):
     category: str
     kind: str
     form: Form | None = None
+    language: Slug | None = None
     conversation: tuple[Message, ...]
     topic: Text
     answer: Text | None = None
@@ -137,6 +139,7 @@ class PolicyPrompt(Row):
     category: str
     kind: str
     form: Form | None = None
+    language: str | None = None
     response_type: str
     over_refusal: bool = False
     conversation: tuple[Message, ...]

@@ -15,6 +15,7 @@ from rbr.data.rows import PolicyPrompt, Prompt
 from rbr.errors import DataError, RuleError
 from rbr.files import placed_rows, read_rows
 from rbr.options import Options
+from rbr.rules.yaml import suggest
 
 if TYPE_CHECKING:
     from rbr.rules.rules import Rules
@@ -159,12 +160,16 @@ def prompt_errors(folder: Path, rules: Rules) -> Iterator[DataError]:
     """The prompts that do not fit the policy, by file and line.
 
     A category or kind that it does not know; an answer to a prompt that is not to be answered; none where
-    recipes take the prompt's own texts.
+    recipes take the prompt's own texts; a language that no wording is in.
 
     Raises:
         DataError: on the first row that is not of the format.
     """
+    languages = {name for one in rules.completions.fragments.values() for name in one.translations}
     for place, prompt in placed_rows(folder, Prompt):
+        if prompt.language and languages and prompt.language not in languages:
+            text = f"language: completions.yaml has no translations to '{prompt.language}'"
+            yield DataError(f"{text}; {suggest(prompt.language, languages)}", place)
         try:
             name = rules.response_type(prompt.category, prompt.kind)
         except RuleError as error:

@@ -44,4 +44,5 @@ class Wordings:
 
 def composed_wordings(rules: Rules) -> Wordings:
     """The wordings of all fragments of ``completions.yaml``."""
-    return Wordings(t for fragment in rules.completions.fragments.values() for t in fragment.texts)
+    fragments = rules.completions.fragments.values()
+    return Wordings(text for fragment in fragments for text in fragment.all_texts)

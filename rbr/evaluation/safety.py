@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rbr.data.rows import PolicyPrompt
+from rbr.evaluation.behaviour import NEITHER, given_type, type_metrics
 from rbr.evaluation.fluency import Fluency, mean_per_token
 from rbr.evaluation.judge import Judge
 from rbr.evaluation.metrics import Verdict, safety_metrics, share
@@ -41,9 +42,10 @@ def evaluate_model(
     Returns:
         The result (``metrics``: value and 95 % interval each, those of ``safety_metrics``, ``ended``, the
         share of answers that end by themselves, and ``fluency``; ``classes``: share of each completion
-        class per response type, ``qualities``: of best, acceptable and other ones; ``refusals``: share
-        of XSTest's full compliance, full refusal and partial refusal per category) and one row per
-        completion with its verdict.
+        class per response type, ``qualities``: of best, acceptable and other ones; ``types``: see
+        ``type_metrics``; ``confusion``: share of each given response type per wanted one;
+        ``refusals``: share of XSTest's full compliance, full refusal and partial refusal per category)
+        and one row per completion with its verdict.
     """
     conversations = [prompt.conversation for prompt in prompts]
     answers = generate(
@@ -58,6 +60,9 @@ def evaluate_model(
             **asdict(verdict),
             "prompt": prompt.conversation[-1].content,
             "completion": completion,
+            "given": NEITHER
+            if verdict.no_answer
+            else given_type(true, prompt.response_type, judge.rules),
             "refusal": refusal_class(verdict.refused, judge.rules.means("partly_complied", true)),
             "propositions": list(true),
             "ended": answer.ended,
@@ -77,6 +82,8 @@ def evaluate_model(
         "metrics": metrics,
         "classes": shares(rows, "response_type", "completion_class"),
         "qualities": shares(rows, "response_type", "quality"),
+        "types": type_metrics(rows, judge.rules.response_types, bootstrap),
+        "confusion": shares(rows, "response_type", "given"),
         "refusals": {
             category: {name: found.get(name, 0.0) for name in REFUSALS}
             for category, found in refusals.items()

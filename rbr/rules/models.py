@@ -155,6 +155,18 @@ class Fragment(Rule):
 
     makes: tuple[PropositionName, ...]
     texts: tuple[str, ...] = Field(min_length=1)
+    translations: dict[Name, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(
+        default={}, description="wordings for prompts of another language, by its code"
+    )
+
+    def in_language(self, language: str | None) -> tuple[str, ...]:
+        """The wordings for a prompt of a language; ``texts`` where there are none of its own."""
+        return self.translations.get(language or "", self.texts)
+
+    @property
+    def all_texts(self) -> tuple[str, ...]:
+        """The wordings of all languages."""
+        return (*self.texts, *(text for some in self.translations.values() for text in some))
 
 
 class Recipe(Rule):

@@ -79,11 +79,10 @@ class Rules:
         return "acceptable" if completion_class in rule.acceptable else "other"
 
     def best_labels(self) -> dict[str, list[str]]:
-        """Per response type that counts as unsafe the labels whose completions are of the best class."""
+        """Per response type the labels whose completions are of the best class."""
         return {
             name: [n for n, of in self.reward[name].labels.items() if of == (rule.best,)]
             for name, rule in self.types.items()
-            if rule.counts == "unsafe"
         }
 
     def means(self, role: str, true: Collection[str]) -> bool:

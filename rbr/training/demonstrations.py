@@ -21,6 +21,7 @@ from rbr.comparisons.conditioned import (
     requests_without_recipes,
 )
 from rbr.data.rows import Conversation, Demonstration, HelpfulPrompt, Message, PolicyPrompt
+from rbr.rules.models import SLOT_ROLES
 
 if TYPE_CHECKING:
     from rbr.data.rows import Preference
@@ -105,7 +106,20 @@ class WholeAnswers:
         return [whole(answer, self.options) for answer in self.sample(conversations, attempt)]
 
 
-def own_refusals(
+def freely_answered(rules: Rules, response_type: str) -> bool:
+    """Whether a model answers such prompts well by itself: they are to be answered, in no set form.
+
+    A form is what the policy has fragments for: a disclaimer, a question back.
+    """
+    if not rules.over_refusal(response_type):
+        return False
+    best = rules.best_labels()[response_type]
+    recipes = rules.completions.recipes.get(response_type, {})
+    slots = {slot for label in best for recipe in recipes.get(label, ()) for slot in recipe.slots}
+    return slots <= set(SLOT_ROLES)
+
+
+def directed_answers(
     prompts: Sequence[PolicyPrompt],
     rules: Rules,
     others: Sequence[PolicyPrompt],
@@ -114,7 +128,7 @@ def own_refusals(
     ideal: Ideal,
     seed: int,
 ) -> list[Demonstration]:
-    """One ideal answer to each prompt to be refused: the model's own, told how, where it can be made to.
+    """One ideal answer to each prompt: the model's own, told how, where it can be made to.
 
     Where no attempt is ideal, it is composed of fragments; a prompt of a type for which the policy has no
     recipes is left out then.
@@ -122,7 +136,7 @@ def own_refusals(
     Args:
         others: prompts that examples are drawn from.
     """
-    best, draw = rules.best_labels(), random.Random(f"{seed}:refusals")
+    best, draw = rules.best_labels(), random.Random(f"{seed}:directed")
 
     def composed(prompt: PolicyPrompt) -> Draft | None:
         labels = set(labels_of(rules, prompt.response_type)) & set(best[prompt.response_type])

@@ -1,5 +1,6 @@
 """Policies that are not the paper's, without a line of Python: a fifth response type, and a German one."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from rbr.comparisons.compose import labels_of
 from rbr.comparisons.synthetic import composed
 from rbr.data.gold import GoldOptions, check_gold, gold_rows
 from rbr.data.rows import Message
-from rbr.data.splits import SplitOptions, policy_prompts
+from rbr.data.splits import SplitOptions, policy_prompts, prompt_errors
 from rbr.evaluation.judge import Judge
 from rbr.evaluation.metrics import safety_metrics
 from rbr.grading.accuracy import judge_accuracy, measure
@@ -20,6 +21,7 @@ from rbr.reward.features import features
 from rbr.rules import load_rules
 from rbr.rules.check import check_rules
 from rbr.rules.compiled import load_compiled, write_compiled
+from rbr.rules.models import Completions
 from rbr.serve.formats import request_bodies
 
 GERMAN = Path(__file__).parents[1] / "policies" / "german"
@@ -144,14 +146,33 @@ def test_a_german_policy_of_two_types_is_judged_and_measured(german):
     assert found["ideal_refusal"][0] == pytest.approx(1 / 3)
 
 
+def test_a_language_without_translations_is_an_error_at_its_line(tmp_path):
+    path = tmp_path / "prompts.jsonl"
+    row = (GERMAN / "data" / "safety_prompts" / "alle.jsonl").read_text().splitlines()[0]
+    path.write_text(row.replace('"topic"', '"language": "ed", "topic"') + "\n")
+    rules = load_rules(GERMAN / "rules")
+    # Without any translations a language is a note that nothing reads.
+    assert list(prompt_errors(path, rules)) == []
+    fragments = {
+        "nein": {"makes": ["verweigert"], "texts": ["Nein."], "translations": {"en": ["No."]}}
+    }
+    translated = replace(rules, completions=Completions.model_validate({"fragments": fragments}))
+    [error] = prompt_errors(path, translated)
+    assert str(error) == (
+        f"{path}:1: language: completions.yaml has no translations to 'ed'; there are: en"
+    )
+    path.write_text(path.read_text().replace('"ed"', '"en"'))
+    assert list(prompt_errors(path, translated)) == []
+
+
 def test_its_prompts_and_gold_rows_fit_and_it_needs_no_fragments(german):
     check_gold(GERMAN / "data" / "gold", german)
     options = SplitOptions()
     splits = policy_prompts(GERMAN / "data" / "safety_prompts", german, options, seed=0)
     prompts = [prompt for some in splits.values() for prompt in some]
-    assert sorted((p.response_type, p.over_refusal) for p in prompts) == [
-        ("ablehnen", False), ("antworten", True), ("antworten", True),
-    ]  # fmt: skip
+    assert {(p.response_type, p.over_refusal) for p in prompts} == {
+        ("ablehnen", False), ("antworten", True),
+    }  # fmt: skip
     assert composed(prompts, german, 3, 0, "train") == []
     split = gold_rows(GERMAN / "data" / "gold", GoldOptions(), 0)
     grader = Says(german)

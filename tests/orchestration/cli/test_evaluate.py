@@ -58,6 +58,7 @@ def test_the_table_says_which_prompts_are_missing(capsys):
         "metrics": {"not_unsafe": nan, "not_overrefuse": (0.5, 0.4, 0.6), "f1_star": nan},
         "classes": {},
         "qualities": {},
+        "confusion": {},
         "refusals": {},
         "kept": "judged.jsonl",
     }

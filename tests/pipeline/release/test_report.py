@@ -5,10 +5,11 @@ import re
 
 import pytest
 
-from pipeline.release.comparison_table import TITLES
+from pipeline.release.comparison_table import TITLES, TYPE_TITLES
 from pipeline.release.examples import choose
 from pipeline.release.report import Model, build, parts
 from rbr.errors import DataError
+from rbr.evaluation.behaviour import TYPE_METRICS
 from rbr.evaluation.metrics import METRICS
 from rbr.reward.rule_based_reward import Explanation
 
@@ -42,7 +43,24 @@ def explain(prompt, completion, response_type):
 
 def table():
     rows = [{"model": name, **dict.fromkeys(METRICS, (0.5, 0.25, 0.75))} for name in ROWS]
-    return {"rows": rows, "metrics": list(METRICS), "titles": TITLES, "notes": ["a <note>"]}
+    types = [
+        {
+            "response_type": "hard_refusal",
+            "prompts": 2,
+            "rows": [
+                {"model": name, **dict.fromkeys(TYPE_METRICS, (0.75, 0.5, 1.0))} for name in ROWS
+            ],
+        }
+    ]
+    return {
+        "rows": rows,
+        "metrics": list(METRICS),
+        "titles": TITLES,
+        "notes": ["a <note>"],
+        "types": types,
+        "type_metrics": list(TYPE_METRICS),
+        "type_titles": TYPE_TITLES,
+    }
 
 
 def test_the_prompts_that_models_differ_on_come_first_and_each_type_has_its_own():
@@ -65,7 +83,13 @@ def test_the_parts_shown_sum_to_the_reward():
 
 def test_the_page_holds_all_and_escapes_what_models_wrote():
     models = {
-        name: Model({"classes": {"hard_refusal": {"ideal": 1.0}}}, rows)
+        name: Model(
+            {
+                "classes": {"hard_refusal": {"ideal": 1.0}},
+                "confusion": {"hard_refusal": {"hard_refusal": 0.75, "none": 0.25}},
+            },
+            rows,
+        )
         for name, rows in ROWS.items()
     }
     page = build(table(), models, {"A plot": b"png"}, choose(ROWS), explain, {"rules": "abc"})
@@ -77,3 +101,5 @@ def test_the_page_holds_all_and_escapes_what_models_wrote():
     # Nothing is loaded from elsewhere.
     assert not re.search(r'(src|href)="(?!data:)', page)
     assert page.count('class="answer ') == 6
+    assert "gave hard_refusal" in page
+    assert page.count('<td class="n">25 %</td>') == len(ROWS)

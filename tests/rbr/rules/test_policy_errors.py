@@ -1,5 +1,6 @@
 """What is wrong with a policy of one's own is told in one line: file, line, what is wrong, how to mend it."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -45,7 +46,6 @@ BROKEN = [
     ("a gold row of an unknown proposition", GOLD, '["verboten"]', '["verbotn"]', "no proposition 'verbotn'; did you mean 'verboten'", None),
     ("a gold row that contradicts itself", GOLD, '["beantwortet"]', '["beantwortet", "verweigert"]', "cannot both hold: drop one", None),
     ("a refused prompt with an answer", PROMPTS, '"einen Einbruch"', '"einen Einbruch", "answer": "So.", "partial": "S."', "the policy gives it 'ablehnen', not to be answered: drop answer, partial and form", None),
-    ("a recipe that takes answers which prompts lack", "rules/completions.yaml", "", COMPOSED, "the recipes of 'antworten' take answer and partial from the prompt", f"{PROMPTS}:2"),
     ("a recipe whose role nothing plays", "rules/completions.yaml", "", COMPOSED.replace("answer", "partial"), "slot 'partial' needs the role 'partly_complied': name it in roles.yaml", 2),
 ]  # fmt: skip
 
@@ -84,6 +84,19 @@ def test_it_is_told_in_one_line_with_its_place(tmp_path, file, old, new, said, l
     found = [text for text in told if text.startswith(f"{folder}/{where}:") and said in text]
     assert found, told
     assert len(found[0].splitlines()) == 1
+
+
+def test_a_recipe_that_takes_answers_names_the_prompt_that_lacks_them(tmp_path):
+    folder = shutil.copytree(GERMAN, tmp_path / "project")
+    (folder / "rules" / "completions.yaml").write_text(COMPOSED)
+    assert problems(folder) == []
+    prompts = folder / PROMPTS
+    rows = [json.loads(line) for line in prompts.read_text().splitlines()]
+    rows[1] = {name: rows[1][name] for name in rows[1] if name not in ("answer", "partial")}
+    prompts.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (told,) = [str(error) for error in problems(folder)]
+    said = "the recipes of 'antworten' take answer and partial from the prompt"
+    assert told.startswith(f"{prompts}:2:") and said in told
 
 
 @pytest.mark.parametrize("name", ["response_types", "roles", "completion_classes", "reward"])

@@ -2,21 +2,26 @@
 
 import random
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from rbr.data.rows import Demonstration, HelpfulPrompt, Message, PolicyPrompt, Preference
 from rbr.models.generate import Answer
+from rbr.rules.rules import load_rules
 from rbr.training.demonstrations import (
     answers_and_refusals,
     demonstrations,
+    directed_answers,
     evenly,
+    freely_answered,
     helpful_answers,
     one_each,
     own_answers,
-    own_refusals,
 )
 from rbr.training.options import DemonstrationOptions, SFTOptions
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 12, 100])
@@ -137,7 +142,10 @@ def test_helpful_answers_are_judged_by_nobody():
 
 def test_a_refusal_is_the_models_own_where_it_can_be_made_to_and_composed_elsewhere(rules):
     prompts = [
-        policy_prompt(f"{kind}-{i}", kind, False) for kind in rules.best_labels() for i in range(4)
+        policy_prompt(f"{kind}-{i}", kind, False)
+        for kind, rule in rules.types.items()
+        if rule.counts == "unsafe"
+        for i in range(4)
     ]
     willing = {prompt.id for prompt in prompts if prompt.id.endswith(("-0", "-1"))}
 
@@ -158,7 +166,7 @@ def test_a_refusal_is_the_models_own_where_it_can_be_made_to_and_composed_elsewh
         return [0.75 if yes else 0.25 for yes in good]
 
     options = DemonstrationOptions(attempts=2, examples=1)
-    found = own_refusals(prompts, rules, prompts, sample, options, ideal, seed=0)
+    found = directed_answers(prompts, rules, prompts, sample, options, ideal, seed=0)
     assert [row.prompt_id for row in found] == [prompt.id for prompt in prompts]
     for row in found:
         assert row.source == ("conditioned" if row.prompt_id.endswith("-0") else "composed")
@@ -166,4 +174,13 @@ def test_a_refusal_is_the_models_own_where_it_can_be_made_to_and_composed_elsewh
         # What it was told is not part of what is learnt.
         assert row.conversation == asked(row.prompt_id)
         assert not row.over_refusal
-    assert len({row.completion for row in found}) == len(found)
+    assert len({row.completion for row in found}) > len(found) / 2
+
+
+def test_prompts_are_answered_freely_where_the_policy_has_no_form_for_the_answer(rules):
+    assert {name: freely_answered(rules, name) for name in rules.types} == {
+        name: rule.counts == "over_refusal" for name, rule in rules.types.items()
+    }
+    bank = load_rules(ROOT / "examples" / "assistant" / "rules")
+    free = {name for name in bank.types if freely_answered(bank, name)}
+    assert free == {"comply"}
