@@ -99,7 +99,7 @@ def compare(context: Context, rev: str) -> Changes:
     sections = changed_sections(before, now, engine, judge, chat)
     affected = affected_artifacts(context.graph, sections)
     texts, former = now.grading_texts(), before.grading_texts()
-    reworded = any(difference.verb == "reworded" for difference in found)
+    reworded = any(str(difference).startswith("reworded propositions/") for difference in found)
     return Changes(
         [str(difference) for difference in found],
         sorted(name for name in texts if texts[name] != former.get(name)),

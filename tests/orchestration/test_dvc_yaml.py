@@ -20,10 +20,23 @@ def test_the_file_is_current(root):
 
 
 def test_a_file_of_other_declarations_is_named(tmp_path):
-    (tmp_path / "dvc.yaml").write_text(render(GRAPH))
+    (tmp_path / "dvc.yaml").write_text(render(GRAPH, inside=False))
     require_current(tmp_path, GRAPH)
     with pytest.raises(RBRError, match=r"dvc\.yaml: .*python -m orchestration\.dvc_yaml"):
         require_current(tmp_path, graph(("rbr",)))
+
+
+def test_without_the_code_in_the_workspace_its_stage_always_runs(tmp_path, stages):
+    (tmp_path / "dvc.yaml").write_text(render(GRAPH))
+    with pytest.raises(RBRError, match="run `python -m orchestration"):
+        require_current(tmp_path, GRAPH)
+    apart = yaml.safe_load(render(GRAPH, inside=False))["stages"]
+    assert apart.pop("code")["always_changed"] and "always_changed" not in stages["code"]
+    assert all(apart[stage] == stages[stage] for stage in apart)
+    for package in ("rbr", "pipeline", "assets"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").touch()
+    require_current(tmp_path, GRAPH)
 
 
 def test_there_is_a_stage_for_each_artifact_of_each_variant_and_one_for_the_code(stages):

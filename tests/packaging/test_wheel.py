@@ -118,8 +118,12 @@ def test_the_document_says_what_its_commands_print(transcript):
     same = doctest.OutputChecker().check_output
     options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     assert len(transcript.commands) == 13
-    for command, said, printed in transcript.commands:
-        assert same(said, printed, options), f"$ {command}\n{printed}"
+    wrong = [
+        f"$ {command}\n{printed}"
+        for command, said, printed in transcript.commands
+        if not same(said, printed, options)
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
 def test_nothing_is_read_from_the_checkout(root, project, installed):
