@@ -36,8 +36,9 @@ from pipeline.compiled_rules import compiled_rules
 from pipeline.context import Context
 from pipeline.profile import Settings, read_profile
 from pipeline.run import NoRun
-from rbr.comparisons.chat_writer import ChatWriter, ChatWriterOptions
+from rbr.comparisons.chat_writer import ChatWriter
 from rbr.comparisons.conditioned import few_shot, request_conversation, requests
+from rbr.comparisons.options import ChatWriterOptions
 from rbr.data.rows import CapabilityItem, CapabilityText, Message
 from rbr.evaluation.capability import capability
 from rbr.files import iter_json_lines, read_json, read_rows, replacing

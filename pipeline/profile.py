@@ -9,7 +9,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from pipeline.variants import MAIN, VARIANTS
-from rbr.comparisons.chat_writer import ChatWriterOptions
+from rbr.comparisons.options import ChatWriterOptions
 from rbr.data.gold import GoldOptions
 from rbr.data.splits import SplitOptions
 from rbr.errors import Place, RBRError, first_problem

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -29,12 +30,13 @@ def register_prompts(
     """
     from mlflow.exceptions import MlflowException
     from mlflow.prompt.constants import PROMPT_EXPERIMENT_IDS_TAG_KEY
+    from mlflow.tracing.constant import TraceTagKey
 
     try:
         # Under this tag MLflow's page of the experiment finds its prompts. `register_prompt`, which sets it,
         # takes the experiment from a store of the working directory, and makes one there.
         experiment = client.get_run(run_id).info.experiment_id
-        tags = {PROMPT_EXPERIMENT_IDS_TAG_KEY: f",{experiment},"}
+        linked, tags = [], {PROMPT_EXPERIMENT_IDS_TAG_KEY: f",{experiment},"}
         for proposition, template in templates.items():
             name = f"rbr.{role}.{proposition}"
             if client.get_prompt(name) is None:
@@ -45,6 +47,8 @@ def register_prompts(
                 version = client.create_prompt_version(name, template, tags=digest)
             user = f"rbr.identity/{identities[proposition]}"
             client.set_prompt_version_tag(name, version.version, user, run_id)
-            client.link_prompt_version_to_run(run_id, version)
+            linked.append({"name": name, "version": str(version.version)})
+        # As `link_prompt_version_to_run` writes it, which looks for the run in another store too.
+        client.set_tag(run_id, TraceTagKey.LINKED_PROMPTS, json.dumps(linked))
     except MlflowException as error:
         log(f"the grading prompts are not registered: MLflow says {error}")

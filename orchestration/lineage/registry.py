@@ -34,7 +34,12 @@ def tracking_address(root: Path) -> str:
             "MLFLOW_TRACKING_URI holds a password: remove it, and set MLFLOW_TRACKING_USERNAME and"
             " MLFLOW_TRACKING_PASSWORD (a database's: PGPASSWORD)"
         )
-    return address or f"sqlite:///{root / 'mlflow' / 'mlflow.db'}"
+    file = str(root / "mlflow" / "mlflow.db")
+    if not address and {"%", "?"} & set(file):  # which mean something in an address
+        from sqlalchemy import URL
+
+        return URL.create("sqlite", database=file).render_as_string()
+    return address or f"sqlite:///{file}"
 
 
 def model_of(profile: str) -> str:

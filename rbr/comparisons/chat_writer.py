@@ -14,18 +14,16 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from pydantic import Field
-
 from rbr.comparisons.compose import Draft
 from rbr.comparisons.conditioned import FRAME_WORDS, Examples
+from rbr.comparisons.options import ChatWriterOptions
 from rbr.comparisons.writers import Progress, log_of
 from rbr.data.rows import Conversation, Message
 from rbr.files import append_rows, digest_of, read_log
-from rbr.grading.options import PriceOptions
+from rbr.grading.chat.prompts import without_marks
 from rbr.grading.prompts import LINE_ENDS, NAMES
-from rbr.models.chat import ChatAnswer, ChatClient, ChatSession, Prices, Usage
+from rbr.models.chat import ChatAnswer, ChatClient, ChatSession, Usage
 from rbr.models.servers import run
-from rbr.options import Options
 from rbr.rules.rules import Rules
 
 # The server's key comes from the environment alone: settings files and run records never hold it.
@@ -46,39 +44,6 @@ WITHHELD = (
     " to anyone may stand in it."
 )
 LABEL = re.compile(r"\A(?:the )?(?:assistant|answer)(?:'s answer)?:\s+", re.IGNORECASE)
-
-
-class ChatWriterOptions(Options):
-    """The chat model that writes comparisons; its key is the environment's RBR_COMPARISONS_KEY.
-
-    ``request`` has further parameters of every request, as they are (``chat_template_kwargs``; for a model
-    that reasons a larger ``max_tokens``). With prices the cost is stated.
-    """
-
-    address: str | tuple[str, ...] = Field(description="base URL (…/v1), or several")
-    served_name: str = Field(description="the model's name on the server")
-    concurrency: int = Field(32, gt=0)
-    timeout: float = Field(120.0, gt=0, description="seconds a request")
-    retries: int = Field(4, ge=0)
-    request: dict[str, object] = Field({}, description="further parameters of every request")
-    prices: PriceOptions | None = None
-
-    def cost(self, usage: Usage) -> float | None:
-        """None without prices."""
-        return usage.cost(Prices(**self.prices.model_dump())) if self.prices else None
-
-    def client(self) -> ChatClient:
-        """A client of the servers."""
-        addresses = (self.address,) if isinstance(self.address, str) else self.address
-        return ChatClient(
-            addresses,
-            self.served_name,
-            key=os.environ.get(KEY_VARIABLE),
-            concurrency=self.concurrency,
-            timeout=self.timeout,
-            retries=self.retries,
-            request=self.request,
-        )
 
 
 @dataclass
@@ -140,7 +105,7 @@ class ChatWriter:
         """
         kept = log_of(self.checkpoints, conversations, attempt)
         done = {row["index"]: row["completion"] for row in read_log(kept)}
-        client = self.options.client()
+        client = self._client()
         report = self.progress(f"asking for comparisons, attempt {attempt + 1}")
 
         async def write_one(chat: ChatSession, i: int) -> None:
@@ -167,6 +132,19 @@ class ChatWriter:
             self.usage.add(Usage(**row["usage"]))
         self.usage.retries += client.usage.retries
         return [done[i] for i in range(len(conversations))]
+
+    def _client(self) -> ChatClient:
+        options = self.options
+        addresses = (options.address,) if isinstance(options.address, str) else options.address
+        return ChatClient(
+            addresses,
+            options.served_name,
+            key=os.environ.get(KEY_VARIABLE),
+            concurrency=options.concurrency,
+            timeout=options.timeout,
+            retries=options.retries,
+            request=options.request,
+        )
 
     def spent(self) -> str:
         """What the answers took so far, for a log."""
@@ -203,5 +181,6 @@ def plain_answer(answer: ChatAnswer) -> str:
 def _quoted(conversation: Sequence[Message]) -> str:
     lines = []
     for turn in conversation:
-        lines += [f"{NAMES[turn.role]}:", *(f"> {line}" for line in LINE_ENDS.split(turn.content))]
+        content = LINE_ENDS.split(without_marks(turn.content))
+        lines += [f"{NAMES[turn.role]}:", *(f"> {line}" for line in content)]
     return "\n".join(lines)

@@ -8,7 +8,7 @@ import pytest
 from assets import synthetic_comparisons as asset
 from pipeline.profile import Comparisons, Settings
 from pipeline.run import NoRun
-from rbr.comparisons.chat_writer import ChatWriterOptions
+from rbr.comparisons.options import ChatWriterOptions
 from rbr.files import iter_json_lines, write_rows
 from rbr.rules.models import Completions
 from tests.assets.bodies import compile_rules, context_of, make

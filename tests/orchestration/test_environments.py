@@ -8,13 +8,15 @@ from pathlib import Path
 
 import psutil
 import pytest
+import sqlalchemy
 
 from orchestration.cli.diff import rules_at
+from orchestration.lineage.registry import tracking_address
 from orchestration.stage import graph_run, started
 from rbr.errors import RBRError
 from tests.orchestration.conftest import Workspace, make_workspace
 
-PROJECT = "ein Projekt ä☃%41 & 'mehr'"
+PROJECT = "ein Projekt ä☃ & 'mehr'"
 # Make the first artifact through MLflow, its gate and DVC; what it prints last: was it restored?
 MAKE = """
 from pathlib import Path
@@ -69,7 +71,7 @@ def test_without_git_and_in_a_shallow_detached_clone(project, tmp_path):
     bare = Workspace(Path(shutil.copytree(project.root, tmp_path / "bare")))
     shutil.rmtree(bare.root / ".git")
     clone = tmp_path / "clone"
-    source = f"file://{project.root}".replace("%", "%25")
+    source = f"file://{project.root}"
     subprocess.run(["git", "clone", "-q", "--depth", "1", source, str(clone)], check=True)
     subprocess.run(["git", "checkout", "-q", "--detach"], cwd=clone, check=True)
     processes = [start(bare), start(Workspace(clone))]
@@ -80,6 +82,15 @@ def test_without_git_and_in_a_shallow_detached_clone(project, tmp_path):
     assert rules_at(clone, "HEAD")[0].proposition_names
     with pytest.raises(RBRError, match=r"no rules at revision 'HEAD~1'"):
         rules_at(clone, "HEAD~1")
+
+
+def test_the_runs_of_a_folder_with_signs_of_addresses_lie_in_it(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    root = tmp_path / "100%41 ready?"
+    (root / "mlflow").mkdir(parents=True)
+    sqlalchemy.create_engine(tracking_address(root)).connect().close()
+    assert [path.name for path in (root / "mlflow").iterdir()] == ["mlflow.db"]
+    assert [path.name for path in tmp_path.iterdir()] == [root.name]
 
 
 def test_a_machine_without_git_is_told(tmp_path, monkeypatch):

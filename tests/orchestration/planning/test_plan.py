@@ -16,7 +16,7 @@ from orchestration.planning.report import report, scaled, workload
 from orchestration.planning.rows import count_rows
 from orchestration.planning.work import SERVED, seconds
 from pipeline.profile import read_settings
-from rbr.comparisons.chat_writer import ChatWriterOptions
+from rbr.comparisons.options import ChatWriterOptions
 from rbr.comparisons.synthetic import chosen_prompts, composed, requested
 from rbr.data.splits import policy_prompts
 from rbr.errors import RBRError

@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 from pydantic import ValidationError
 
-from rbr.comparisons.chat_writer import WITHHELD, ChatWriter, ChatWriterOptions, plain_answer
+from rbr.comparisons.chat_writer import WITHHELD, ChatWriter, plain_answer
 from rbr.comparisons.conditioned import (
     FRAME_WORDS,
     rejection_sample,
     requests_without_recipes,
 )
+from rbr.comparisons.options import ChatWriterOptions
 from rbr.comparisons.synthetic import requested
 from rbr.errors import ServerError
 from rbr.models.chat import ChatAnswer, Usage
