@@ -92,7 +92,7 @@ def test_the_report_shows_all_models_side_by_side(finished):
     for row in table["rows"]:
         # In the table, and beside its answers.
         assert page.count(f"<strong>{row['model']}</strong>") >= 4
-    assert page.count("data:image/png;base64,") == 4 + len(VARIANTS)
+    assert page.count("data:image/png;base64,") == 4 + 2 * len(VARIANTS)
 
 
 def test_dagster_ran_one_job_and_knows_checks_and_data_versions(finished):
