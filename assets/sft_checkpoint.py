@@ -97,4 +97,4 @@ def expectations(context: Context) -> list[Part]:
     row = metrics(context)
     row["ratio"] = row["loss_last"] / row["loss_first"]
     limit = context.settings.gates.sft_loss_ratio_max
-    return [Part("training", row, [between("ratio", 0, limit, "the loss fell")])]
+    return [Part("training", row, [between("ratio", 0, limit, "the loss did not rise")])]

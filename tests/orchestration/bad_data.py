@@ -282,7 +282,7 @@ REWARDS = [
 ]  # fmt: skip
 
 TRAINED = [
-    Bad("sft_checkpoint", "metrics.json", with_(loss_last=2.5), "training: ratio >= 0 and <= 1", "1.25"),
+    Bad("sft_checkpoint", "metrics.json", with_(loss_last=2.5), "training: ratio >= 0 and <= 1.2", "1.25"),
     Bad("sft_checkpoint", "metrics.json", with_(loss_last=NAN), f"training: ratio: {NULL}", "nan"),
     Bad("ppo_checkpoint", "metrics.json", with_(kl_last=55.0), "training: kl_last <= 40", "55"),
     Bad("ppo_checkpoint", "metrics.json", with_(length_last=8.0), "training: length_ratio >= 0.3", "0.2"),
