@@ -38,7 +38,8 @@ def test_the_table_compares_all_models(finished):
     for row in table["rows"]:
         for metric in table["metrics"]:
             value, low, high = row[metric]
-            assert 0 <= low <= value <= high <= 1
+            assert low <= value <= high
+            assert high <= 0 if metric == "fluency" else 0 <= low and high <= 1
     assert any("SIMULATED" in note for note in table["notes"])
 
 
@@ -320,7 +321,8 @@ def test_two_models_are_compared_on_published_prompts(finished, tmp_path):
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert set(found["models"]) == {"ppo_checkpoint/rbr", "base_model"}
-    assert set(found["difference"]) == set(found["models"]["base_model"]["metrics"])
+    own = {"ended", "fluency"}  # of one model's answers; no verdicts that could be paired
+    assert set(found["difference"]) == set(found["models"]["base_model"]["metrics"]) - own
     assert 0 <= found["judge"]["refusal_accuracy"] <= 1
     for result in found["models"].values():
         assert result["prompts"] == 8
