@@ -286,7 +286,7 @@ REWARDS = [
 ]  # fmt: skip
 
 TRAINED = [
-    Bad("sft_checkpoint", "metrics.json", with_(loss_last=2.5), "training: ratio >= 0 and <= 1", "1.25"),
+    Bad("sft_checkpoint", "metrics.json", with_(loss_last=2.5), "training: ratio >= 0 and <= 1.2", "1.25"),
     Bad("sft_checkpoint", "metrics.json", with_(loss_last=NAN), f"training: ratio: {NULL}", "nan"),
     Bad("sft_checkpoint", "metrics.json", with_(loss_first=INFINITE),
         "numbers: finite in True", "metric loss_first"),
