@@ -24,7 +24,7 @@ def inputs(variant: Variant) -> tuple[str, ...]:
     inputs=inputs,
     sources=("data/source/capability.jsonl", "data/source/capability_text.jsonl"),
     settings=("evaluation",),
-    kinds=("torch",),
+    kinds=("pytorch",),
     pool="gpu",
     per_variant=True,
 )

@@ -20,7 +20,7 @@ from rbr.rules.rules import Rules
     inputs=("rules", "base_model", "gold_propositions"),
     rules=("names", "roles", "asked"),
     settings=("grader",),
-    kinds=("torch", "huggingface"),
+    kinds=("pytorch", "huggingface"),
     pool="grader",
 )
 def grader(context: Context, output: Path) -> Mapping[str, float]:

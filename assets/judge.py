@@ -22,7 +22,7 @@ from rbr.grading.consistency import ConsistentGrader
     inputs=("rules", "judge_model", "gold_propositions"),
     rules=("names", "response_types", "roles"),
     settings=("models", "judge"),
-    kinds=("torch", "huggingface"),
+    kinds=("pytorch", "huggingface"),
     pool="gpu",
 )
 def judge(context: Context, output: Path) -> Mapping[str, float]:

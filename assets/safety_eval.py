@@ -25,7 +25,7 @@ def inputs(variant: Variant) -> tuple[str, ...]:
     inputs=inputs,
     rules=("names", "response_types", "roles", "classes"),
     settings=("evaluation",),
-    kinds=("torch",),
+    kinds=("pytorch",),
     pool="gpu",
     per_variant=True,
 )

@@ -33,7 +33,7 @@ def inputs(variant: Variant) -> tuple[str, ...]:
     inputs=inputs,
     rules=("response_types",),
     settings=("sft",),
-    kinds=("torch", "trl"),
+    kinds=("pytorch", "huggingface"),
     pool="training",
     per_variant=True,
 )

@@ -23,6 +23,7 @@ from orchestration.dagster_home import use_home
 from orchestration.leftovers import kill_marked
 from orchestration.lineage.registry import tracking_address
 from orchestration.lineage.tracking import artifacts_location
+from orchestration.links import HOST, PAGES, servers_urls, ui_settings
 from orchestration.orphaned_runs import report_orphaned_runs
 
 GRACE = 20.0  # seconds for a server to end by itself
@@ -87,7 +88,7 @@ def run_servers(commands: Sequence[Sequence[str]], environment: dict[str, str]) 
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run both servers on loopback; returns the exit status of the one that ended first."""
+    """Run the servers on loopback; returns the exit status of the one that ended first."""
     root = Path.cwd()
     mlflow = yaml.safe_load((root / "mlflow" / "server.yaml").read_text())
     parser = argparse.ArgumentParser(prog="python -m orchestration.ui", description=__doc__)
@@ -95,12 +96,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--mlflow-port", type=int, default=mlflow["port"], help="MLflow's (%(default)s)"
     )
+    parser.add_argument(
+        "--pages-port",
+        type=int,
+        default=ui_settings(root)["pages_port"],
+        help="that of the rule page, data docs and reports (%(default)s)",
+    )
     options = parser.parse_args(arguments)
     port, mlflow_port = str(options.port), str(options.mlflow_port)
     problem = problem_of_ports(
         [
             ("--port", "127.0.0.1", options.port),
             ("--mlflow-port", mlflow["host"], options.mlflow_port),
+            ("--pages-port", HOST, options.pages_port),
         ]
     )
     if problem:
@@ -111,6 +119,7 @@ def main(arguments: list[str] | None = None) -> int:
         report_orphaned_runs(instance)
     environment = {
         **os.environ,
+        **servers_urls(root, port, mlflow_port, str(options.pages_port)),
         "MLFLOW_DISABLE_TELEMETRY": "true",
         # Background workers for tracing, which nothing here uses.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -128,7 +137,10 @@ def main(arguments: list[str] | None = None) -> int:
             "--artifacts-destination", artifacts_location(root),
         ],
     }  # fmt: skip
-    print("\n".join(commands), "Ctrl-C stops both", sep="\n", flush=True)
+    commands[f"Rules    {environment[PAGES]}"] = [
+        *python, "orchestration.pages", "--port", str(options.pages_port),
+    ]  # fmt: skip
+    print("\n".join(commands), "Ctrl-C stops all", sep="\n", flush=True)
     return run_servers(list(commands.values()), environment)
 
 

@@ -1,0 +1,156 @@
+"""The application; it reads and changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, HTTPException
+from fastapi.responses import FileResponse, HTMLResponse
+from jinja2 import Environment, StrictUndefined
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.staticfiles import StaticFiles
+
+from assets import graph
+from orchestration.gate_runs import DOCS
+from orchestration.lineage.versions import Versions
+from orchestration.links import DAGSTER, HOST, MLFLOW
+from orchestration.pages import rules as shown
+from pipeline.context import Context
+from pipeline.profile import read_settings
+from rbr.errors import RBRError
+from rbr.rules.rules import load_with_errors
+
+SORTS = ("name", "accuracy", "uses")
+# Completions are a model's: nothing that stands in one is run.
+POLICY = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:"}
+
+
+def create_app(root: Path, links: Mapping[str, str] | None = None) -> FastAPI:
+    """The pages over a project's root.
+
+    Args:
+        links: title -> address of what the rule page leads to.
+    """
+    app = FastAPI(openapi_url=None)
+    # A page of the web must not read what this machine alone is shown.
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
+
+    @app.get("/")
+    def rule_page(sort: str = "name") -> HTMLResponse:
+        return page("rules.html", links=links or {}, sort=sort, **rule_facts(root, sort))
+
+    @app.get("/artifacts/{version}/{name}")
+    def artifact_file(version: str, name: str) -> FileResponse:
+        path = cached_file(cache_folder(root), version, name)
+        if path is None:
+            raise HTTPException(404, f"DVC's cache here has no '{name}' of version {version}")
+        kinds = {".html": "text/html", ".png": "image/png"}
+        kind = kinds.get(Path(name).suffix, "text/plain; charset=utf-8")
+        return FileResponse(path, media_type=kind, headers=POLICY)
+
+    @app.get("/docs/{name}")
+    def guide(name: str) -> HTMLResponse:
+        from markdown_it import MarkdownIt
+
+        path = root / "docs" / f"{name.removesuffix('.md')}.md"
+        if not re.fullmatch(r"[a-z_]+(\.md)?", name) or not path.is_file():
+            raise HTTPException(404, f"there is no guide '{name}'")
+        text = (
+            MarkdownIt("commonmark", {"html": False})
+            .enable("table")
+            .render(path.read_text("utf-8"))
+        )
+        return page("guide.html", title=name, text=text)
+
+    app.mount(
+        "/data-docs",
+        StaticFiles(directory=root / DOCS, html=True, check_dir=False),
+        name="data docs",
+    )
+    return app
+
+
+def served() -> FastAPI:
+    """The application over the current folder, as ``make ui`` starts it."""
+    links = {"MLflow": os.environ.get(MLFLOW), "Dagster": os.environ.get(DAGSTER)}
+    return create_app(Path.cwd(), {title: url for title, url in links.items() if url})
+
+
+def page(template: str, **values: Any) -> HTMLResponse:
+    """Render a template of this package; all values are escaped."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    text = resources.files("orchestration.pages").joinpath(template).read_text("utf-8")
+    return HTMLResponse(environment.from_string(text).render(values), headers=POLICY)
+
+
+def rule_facts(root: Path, sort: str) -> dict[str, Any]:
+    """The values of the rule page."""
+    rules, errors = load_with_errors(root / "rules")
+    if rules is None:
+        return {"rules": None, "errors": errors}
+    settings = read_settings(root)[1]
+    artifacts = graph(settings.variants)
+    context = Context(root, settings, artifacts["model_release"], artifacts)
+    problem = None
+    try:
+        rows = shown.proposition_rows(context, rules)
+        weights, measured = shown.fitted_weights(context), shown.accuracy(context)
+        stale = shown.stale(context, rules)
+    except RBRError as error:  # something half made is no reason to show no rules
+        rows, weights, measured, stale, problem = [], {}, {}, [], error
+    orders: dict[str, Any] = {
+        "accuracy": lambda row: row.accuracy["accuracy"] if row.accuracy else 2.0,
+        "uses": lambda row: -len(row.uses),
+    }
+    rows.sort(key=orders.get(sort, lambda row: row.name))
+    return {
+        "rules": rules,
+        "errors": [problem] if problem else [],
+        "rows": rows,
+        "weights": weights,
+        "mean": measured.get("mean"),
+        "stale": stale,
+        "sorts": SORTS,
+        "docs": (root / DOCS / "index.html").is_file(),
+        "report": report_version(root),
+    }
+
+
+def report_version(root: Path) -> str | None:
+    """The data version of the latest release, as ``dvc.lock`` has it."""
+    lock = root / "dvc.lock"
+    found = (
+        re.search(
+            r"^  model_release:.*?outs:\n.*?md5: ([0-9a-f]{32}\.dir)", lock.read_text(), re.M | re.S
+        )
+        if lock.is_file()
+        else None
+    )
+    return found[1] if found else None
+
+
+@cache
+def cache_folder(root: Path) -> Path:
+    """Where DVC keeps files by their hash."""
+    return Versions(root).cached()
+
+
+def cached_file(cache: Path, version: str, name: str) -> Path | None:
+    """A file of a folder's data version in DVC's cache; None where it has none."""
+    if not re.fullmatch(r"[0-9a-f]{32}\.dir", version):
+        return None
+    listing = cache / version[:2] / version[2:]
+    if not listing.is_file():
+        return None
+    for entry in json.loads(listing.read_text()):
+        if entry["relpath"] == name:
+            path = cache / entry["md5"][:2] / entry["md5"][2:]
+            return path if path.is_file() else None
+    return None
