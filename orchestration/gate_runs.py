@@ -96,7 +96,16 @@ def _found(result: Any, part: Part) -> str:
     first = result.result.get("partial_unexpected_list", [])[:2]
     where = result.result.get("partial_unexpected_index_list", [])[:1]
     named = ""
-    for key in ("id", "proposition", "label", "response_type", "family", "prompt", "split"):
+    for key in (
+        "id",
+        "metric",
+        "proposition",
+        "label",
+        "response_type",
+        "family",
+        "prompt",
+        "split",
+    ):
         if where and key in part.frame and key != column:
             named = f", {key} {part.frame[key].iloc[where[0]]}"
             break

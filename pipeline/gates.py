@@ -168,6 +168,25 @@ def metrics(context: Context) -> pd.DataFrame:
 
 
 def shares(context: Context) -> Part:
-    """Every metric of the artifact is a share."""
-    row = metrics(context)
-    return Part("shares", row, [between(column, 0, 1, "a share") for column in row.columns])
+    """Every metric of the artifact is a share, and lies in its interval; a row for each."""
+    found = read_json(context.folder / "metrics.json")
+    names = [name for name in found if f"{name}.low" in found and f"{name}.high" in found]
+    rows = pd.DataFrame(
+        {
+            "metric": names,
+            "share": [found[name] for name in names],
+            "low": [found[f"{name}.low"] for name in names],
+            "high": [found[f"{name}.high"] for name in names],
+        }
+    )
+    rows["below"], rows["above"] = rows["share"] - rows["low"], rows["high"] - rows["share"]
+    hair = -1e-9  # of rounding
+    return Part(
+        "shares",
+        rows,
+        [
+            *(between(column, 0, 1, "a share") for column in ("share", "low", "high")),
+            between("below", hair, None, "a share is in its interval"),
+            between("above", hair, None, "a share is in its interval"),
+        ],
+    )

@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,11 @@ from orchestration.gate_runs import DOCS
 from orchestration.lineage.versions import Versions
 from orchestration.links import DAGSTER, HOST, MLFLOW
 from orchestration.pages import rules as shown
+from orchestration.watch import fingerprint
 from pipeline.context import Context
 from pipeline.profile import read_settings
-from rbr.errors import RBRError
-from rbr.rules.rules import load_with_errors
+from rbr.errors import RBRError, RuleError
+from rbr.rules.rules import Rules, load_with_errors
 
 SORTS = ("name", "accuracy", "uses")
 # Completions are a model's: nothing that stands in one is run.
@@ -92,48 +93,43 @@ def page(template: str, **values: Any) -> HTMLResponse:
 
 def rule_facts(root: Path, sort: str) -> dict[str, Any]:
     """The values of the rule page."""
-    rules, errors = load_with_errors(root / "rules")
+    rules, errors = written_rules(root / "rules", fingerprint(root / "rules"))
     if rules is None:
         return {"rules": None, "errors": errors}
-    settings = read_settings(root)[1]
-    artifacts = graph(settings.variants)
-    context = Context(root, settings, artifacts["model_release"], artifacts)
-    problem = None
+    problems: list[RBRError] = []
+    found: dict[str, Any] = {"weights": {}, "accuracy": {}, "worst": {}, "stale": []}
     try:
-        rows = shown.proposition_rows(context, rules)
-        weights, measured = shown.fitted_weights(context), shown.accuracy(context)
-        stale = shown.stale(context, rules)
+        settings = read_settings(root)[1]
+        artifacts = graph(settings.variants)
+        context = Context(root, settings, artifacts["model_release"], artifacts)
+        found["weights"] = shown.fitted_weights(context)
+        found["accuracy"] = shown.accuracy(context)
+        found["worst"] = shown.worst_grades(context, rules)
+        found["stale"] = shown.stale(context, rules)
     except RBRError as error:  # something half made is no reason to show no rules
-        rows, weights, measured, stale, problem = [], {}, {}, [], error
+        problems.append(error)
+    rows = shown.proposition_rows(rules, found["weights"], found["accuracy"], found["worst"])
     orders: dict[str, Any] = {
         "accuracy": lambda row: row.accuracy["accuracy"] if row.accuracy else 2.0,
         "uses": lambda row: -len(row.uses),
     }
-    rows.sort(key=orders.get(sort, lambda row: row.name))
     return {
         "rules": rules,
-        "errors": [problem] if problem else [],
-        "rows": rows,
-        "weights": weights,
-        "mean": measured.get("mean"),
-        "stale": stale,
+        "errors": problems,
+        "rows": sorted(rows, key=orders.get(sort, lambda row: row.name)),
+        "weights": found["weights"],
+        "mean": found["accuracy"].get("mean"),
+        "stale": found["stale"],
         "sorts": SORTS,
         "docs": (root / DOCS / "index.html").is_file(),
-        "report": report_version(root),
+        "report": shown.locked_version(root, "model_release"),
     }
 
 
-def report_version(root: Path) -> str | None:
-    """The data version of the latest release, as ``dvc.lock`` has it."""
-    lock = root / "dvc.lock"
-    found = (
-        re.search(
-            r"^  model_release:.*?outs:\n.*?md5: ([0-9a-f]{32}\.dir)", lock.read_text(), re.M | re.S
-        )
-        if lock.is_file()
-        else None
-    )
-    return found[1] if found else None
+@lru_cache(maxsize=2)
+def written_rules(folder: Path, state: str) -> tuple[Rules | None, list[RuleError]]:
+    """The rules and what is wrong with them, read once for each state of their files."""
+    return load_with_errors(folder)
 
 
 @cache

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from orchestration.cli.show import uses
 from orchestration.impact import affected_artifacts
 from pipeline import rows
 from pipeline.context import Context
-from pipeline.profile import read_yaml
 from rbr.data.rows import Labelled
 from rbr.files import iter_json_lines, read_json
 from rbr.grading.store import GradeStore, grade_keys, judged_text
@@ -22,6 +23,7 @@ from rbr.rules.models import Proposition
 from rbr.rules.rules import Rules
 
 WORST = 3
+FAST = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # dvc.lock has a thousand lines
 
 
 @dataclass(frozen=True)
@@ -51,18 +53,19 @@ class PropositionRow:
     worst: Sequence[WrongGrade]
 
 
-def proposition_rows(context: Context, rules: Rules) -> list[PropositionRow]:
-    """The propositions in the order of their names."""
-    weights, measured, worst = (
-        fitted_weights(context),
-        accuracy(context),
-        worst_grades(context, rules),
-    )
+def proposition_rows(
+    rules: Rules,
+    weights: Mapping[str, Mapping[str, float]],
+    measured: Mapping[str, Mapping[str, Any]],
+    worst: Mapping[str, Sequence[WrongGrade]],
+) -> list[PropositionRow]:
+    """The propositions, each with what the other functions here found of it."""
     return [
         PropositionRow(
             name,
             rule,
-            uses(rules, name),
+            # The weights' columns show of which response types it is a feature.
+            [use for use in uses(rules, name) if not use.startswith("feature of")],
             {kind: values[name] for kind, values in weights.items() if name in values},
             measured.get(name),
             worst.get(name, []),
@@ -119,8 +122,7 @@ def stale(context: Context, rules: Rules) -> list[str]:
 
     ``dvc.lock`` has the hash of each section that an artifact was made from.
     """
-    lock = context.root / "dvc.lock"
-    stages = (read_yaml(lock) or {}).get("stages", {}) if lock.is_file() else {}
+    stages = locked(context.root)
     with tempfile.TemporaryDirectory() as folder:
         write_compiled(Path(folder), rules, context.settings.grader.engine)
         now = {
@@ -135,3 +137,14 @@ def stale(context: Context, rules: Rules) -> list[str]:
         and dep.get("md5") != now.get(Path(dep["path"]).stem)
     }
     return affected_artifacts(context.graph, changed)
+
+
+def locked(root: Path) -> dict[str, Any]:
+    """The stages of ``dvc.lock``; none before the first run."""
+    path = root / "dvc.lock"
+    return dict(yaml.load(path.read_text(), FAST).get("stages", {})) if path.is_file() else {}
+
+
+def locked_version(root: Path, stage: str) -> str | None:
+    """The data version of an artifact in ``dvc.lock``."""
+    return next((str(out["md5"]) for out in locked(root).get(stage, {}).get("outs", [])), None)

@@ -301,8 +301,16 @@ TRAINED = [
         for value, fails, found in (
             (1.5, "shares: * >= 0 and <= 1", "1.5"),
             (-0.5, "shares: * >= 0 and <= 1", "-0.5"),
-            (NAN, f"shares: *: {NULL}", "nan"),
+            (NAN, f"shares: *: {NULL}", "rows, such as"),
         )
+    ),
+    *(
+        Bad("safety_eval", "metrics.json", with_(**{f"ppo.f1_star.{end}": value}), f"shares: {side} *", "1 of")
+        for end, value, side in (("low", 0.85, "below"), ("high", 0.75, "above"))
+    ),
+    *(
+        Bad("baseline_eval", "metrics.json", with_(**{f"base.f1_star.{end}": value}), f"shares: {side} *", "1 of")
+        for end, value, side in (("low", 0.85, "below"), ("high", 0.75, "above"))
     ),
     Bad("capability_eval", "metrics.json", with_(loss_rise=0.75), "capability: loss_rise <= 0.5", "0.75"),
     Bad("capability_eval", "metrics.json", with_(loss_rise=NAN), f"capability: loss_rise: {NULL}", "nan"),
