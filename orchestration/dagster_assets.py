@@ -164,6 +164,6 @@ def result_of(artifact: Artifact, made: Made, root: Path) -> dg.MaterializeResul
 
 def described(artifact: Artifact, root: Path) -> str:
     """What the artifact is, in a sentence, and where to read on."""
-    page = GUIDES[artifact.group]
-    pages = pages_url(root)
-    return f"{artifact.description}" + (f" [Read on]({pages}/docs/{page})" if pages else "")
+    page, pages = GUIDES[artifact.group], pages_url(root)
+    guide = f"[docs/{page}.md]({pages}/docs/{page})" if pages else f"docs/{page}.md"
+    return f"{artifact.description} See {guide}."

@@ -172,8 +172,10 @@ def evaluate(context: Context) -> GateOutcome:
     # The first that shows a failure; each leads to the others by the site's index.
     shown = min(pages, key=lambda page: pages[page])
     [site] = project.get_docs_sites_urls(resource_identifier=shown)
-    docs = Path(unquote(urlsplit(site["site_url"]).path)).relative_to(context.root.resolve())
-    return GateOutcome(all(row["passed"] for row in rows), rows, str(docs))
+    docs = Path(unquote(urlsplit(site["site_url"]).path)).resolve()
+    return GateOutcome(
+        all(row["passed"] for row in rows), rows, str(docs.relative_to(context.root.resolve()))
+    )
 
 
 def stored(root: Path, stage: str, version: str) -> GateOutcome | None:

@@ -18,7 +18,7 @@ def ui_settings(root: Path) -> dict[str, Any]:
     """``mlflow/server.yaml``: host and ports of ``make ui``."""
     path = root / "mlflow" / "server.yaml"
     found = yaml.safe_load(path.read_text()) if path.exists() else None
-    return {"host": HOST, "port": 5000, "pages_port": 3001, **(found or {})}
+    return {"host": HOST, "port": 5000, "pages_port": 3030, **(found or {})}
 
 
 def servers_urls(root: Path, dagster: str, mlflow: str, pages: str) -> dict[str, str]:

@@ -11,9 +11,11 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import dagster as dg
 
+from orchestration.gate_runs import DOCS
 from orchestration.lineage.experiment import headline
 from orchestration.links import artifact_url, pages_url
 
@@ -63,11 +65,11 @@ def of_check(gate: GateOutcome, root: Path) -> dict[str, Any]:
     pages = pages_url(root)
     records = [
         {
-            "": "✓" if row["passed"] else "✗",
-            "expectation": row["what"].removesuffix(row.get("limit", "")).strip(" :"),
+            "passed": "✓" if row["passed"] else "✗",
+            "expectation": f"{row['part']}: {_column(row)}",
             "value": row["found"],
             "limit": row.get("limit", row["what"]),
-            "why": row["note"] or row["part"],
+            "why": row["note"],
         }
         # What failed first.
         for row in sorted(gate.rows, key=lambda row: row["passed"])
@@ -78,18 +80,17 @@ def of_check(gate: GateOutcome, root: Path) -> dict[str, Any]:
     else:
         shown["data_docs"] = dg.MetadataValue.path(gate.docs)
     shown["failed"] = sum(not row["passed"] for row in gate.rows)
-    values = {
-        row["what"].split(" ")[0]: row["value"] for row in gate.rows if row.get("value") is not None
-    }
+    values = {_column(row): row["value"] for row in gate.rows if row.get("value") is not None}
     return shown | dict(list(values.items())[:NUMBERS])
+
+
+def _column(row: Mapping[str, Any]) -> str:
+    """What an expectation is about: its text without the limit."""
+    return str(row["what"].removesuffix(row.get("limit", "")).strip(" :"))
 
 
 def docs_link(pages: str, gate: GateOutcome) -> dg.UrlMetadataValue:
     """The page of the data docs that shows a gate's outcome."""
-    from urllib.parse import quote
-
-    from orchestration.gate_runs import DOCS
-
     return dg.MetadataValue.url(
         f"{pages}/data-docs/{quote(str(Path(gate.docs).relative_to(DOCS)))}"
     )

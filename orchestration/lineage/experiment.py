@@ -45,8 +45,12 @@ def view_path(experiment: str) -> str:
     return f"#/experiments/{experiment}/runs?viewStateShareKey={VIEW}"
 
 
-def describe(client: MlflowClient, experiment: str) -> None:
-    """Tag the experiment with its kind, description and saved view."""
+def describe(client: MlflowClient, experiment: str, tagged: Mapping[str, str]) -> None:
+    """Tag the experiment with its kind, description and saved view; what is there, people may have edited.
+
+    Args:
+        tagged: the tags that it has.
+    """
     view = {"name": VIEW, "createdAt": 0, "updatedAt": 0, "state": json.dumps(_state())}
     tags = {
         "mlflow.experimentKind": "custom_model_development",
@@ -55,6 +59,8 @@ def describe(client: MlflowClient, experiment: str) -> None:
         f"mlflow.sharedViewState.{VIEW}": json.dumps(view),
     }
     for key, value in tags.items():
+        if key in tagged:
+            continue
         client.set_experiment_tag(experiment, key, value)
 
 

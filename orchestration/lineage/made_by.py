@@ -13,11 +13,11 @@ def _path(root: Path, stage: str) -> Path:
     return root / ".cache" / "runs" / f"{stage}.json"
 
 
-def store(root: Path, stage: str, version: str, run_id: str, experiment: str) -> None:
-    """Keep the run that made an artifact's data version."""
+def store(root: Path, stage: str, version: str, run_id: str, number: str) -> None:
+    """Keep the run that made an artifact's data version, and the number of its experiment."""
     path = _path(root, stage)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"version": version, "run": run_id, "experiment": experiment})
+    write_json(path, {"version": version, "run": run_id, "experiment": number})
 
 
 def found(root: Path, stage: str, version: str) -> tuple[str | None, str | None]:
@@ -29,7 +29,14 @@ def found(root: Path, stage: str, version: str) -> tuple[str | None, str | None]
     return kept["run"], run_url(root, kept["experiment"], kept["run"])
 
 
-def run_url(root: Path, experiment: str, run_id: str) -> str | None:
+def experiment(root: Path) -> str | None:
+    """MLflow's experiment of the runs that are known here."""
+    for path in (root / ".cache" / "runs").glob("*.json"):
+        return str(read_json(path)["experiment"])
+    return None
+
+
+def run_url(root: Path, number: str, run_id: str) -> str | None:
     """The page of a run in a browser; None where nobody serves one."""
     address = mlflow_url(root, tracking_address(root))
-    return f"{address}/#/experiments/{experiment}/runs/{run_id}" if address else None
+    return f"{address}/#/experiments/{number}/runs/{run_id}" if address else None

@@ -176,13 +176,14 @@ class Tracking:
     def experiment(self) -> str:
         found = self.client.get_experiment_by_name(EXPERIMENT)
         if found:
-            number = str(found.experiment_id)
+            number, tags = str(found.experiment_id), found.tags
         else:
             # A tracking server decides by itself.
             local = not os.environ.get("MLFLOW_TRACKING_URI")
             location = artifacts_location(self.root) if local else None
             number = str(self.client.create_experiment(EXPERIMENT, artifact_location=location))
-        experiment.describe(self.client, number)
+            tags = {}
+        experiment.describe(self.client, number, tags)
         return number
 
     def opened(self, graph_run: str, kind: str, name: str, tags: Mapping[str, str]) -> str:

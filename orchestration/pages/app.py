@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
 from functools import cache, lru_cache
 from importlib import resources
 from pathlib import Path
@@ -19,6 +18,8 @@ from starlette.staticfiles import StaticFiles
 
 from assets import graph
 from orchestration.gate_runs import DOCS
+from orchestration.lineage import made_by
+from orchestration.lineage.experiment import view_path
 from orchestration.lineage.versions import Versions
 from orchestration.links import DAGSTER, HOST, MLFLOW
 from orchestration.pages import rules as shown
@@ -33,19 +34,15 @@ SORTS = ("name", "accuracy", "uses")
 POLICY = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:"}
 
 
-def create_app(root: Path, links: Mapping[str, str] | None = None) -> FastAPI:
-    """The pages over a project's root.
-
-    Args:
-        links: title -> address of what the rule page leads to.
-    """
+def create_app(root: Path) -> FastAPI:
+    """The pages over a project's root."""
     app = FastAPI(openapi_url=None)
     # A page of the web must not read what this machine alone is shown.
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
 
     @app.get("/")
     def rule_page(sort: str = "name") -> HTMLResponse:
-        return page("rules.html", links=links or {}, sort=sort, **rule_facts(root, sort))
+        return page("rules.html", links=links(root), **rule_facts(root, sort))
 
     @app.get("/artifacts/{version}/{name}")
     def artifact_file(version: str, name: str) -> FileResponse:
@@ -78,10 +75,13 @@ def create_app(root: Path, links: Mapping[str, str] | None = None) -> FastAPI:
     return app
 
 
-def served() -> FastAPI:
-    """The application over the current folder, as ``make ui`` starts it."""
-    links = {"MLflow": os.environ.get(MLFLOW), "Dagster": os.environ.get(DAGSTER)}
-    return create_app(Path.cwd(), {title: url for title, url in links.items() if url})
+def links(root: Path) -> dict[str, str]:
+    """The other servers of ``make ui``; MLflow opens with the columns that compare runs."""
+    found = {"Dagster": os.environ.get(DAGSTER), "MLflow": os.environ.get(MLFLOW)}
+    experiment = made_by.experiment(root)
+    if found["MLflow"] and experiment:
+        found["MLflow"] += f"/{view_path(experiment)}"
+    return {title: address for title, address in found.items() if address}
 
 
 def page(template: str, **values: Any) -> HTMLResponse:

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from fastapi.testclient import TestClient
 
+from orchestration.lineage import made_by
 from orchestration.pages import app as pages
-from orchestration.pages import rules as shown
 from rbr.data.rows import Message
 from rbr.grading.store import GradeStore, grade_keys, judged_text
 from rbr.rules import load_rules
@@ -70,9 +70,7 @@ def lock(target):
 
 @pytest.fixture
 def client(made):
-    return TestClient(
-        pages.create_app(made.root, {"Dagster": "http://127.0.0.1:3000"}), "http://127.0.0.1"
-    )
+    return TestClient(pages.create_app(made.root), "http://127.0.0.1")
 
 
 def test_the_page_has_each_proposition_with_its_uses_weights_and_accuracy(client, made):
@@ -86,7 +84,16 @@ def test_the_page_has_each_proposition_with_its_uses_weights_and_accuracy(client
     # Of a sign that the rules do not expect.
     assert "expected negative" in text.split('<tr id="judgement">')[1].split("</tr>")[0]
     assert "+12.25" in text  # of a class
+
+
+def test_the_page_leads_to_the_other_windows(client, made, monkeypatch):
+    monkeypatch.setenv("RBR_DAGSTER_URL", "http://127.0.0.1:3000")
+    monkeypatch.setenv("RBR_MLFLOW_URL", "http://127.0.0.1:5000")
+    made_by.store(made.root, "grader", "a.dir", "r", "7")
+    text = client.get("/").text
     assert 'href="http://127.0.0.1:3000">Dagster' in text
+    # With the columns that compare runs.
+    assert "http://127.0.0.1:5000/#/experiments/7/runs?viewStateShareKey=rbr" in text
 
 
 def test_a_wrong_grade_is_shown_and_what_an_answer_holds_is_text(client):
@@ -184,8 +191,3 @@ def test_a_guide_is_a_page_with_its_tables(client):
 def test_a_page_of_another_site_is_not_answered(made):
     client = TestClient(pages.create_app(made.root), "http://rebound.example")
     assert client.get("/").status_code == 400
-
-
-def test_the_stale_ones_are_those_that_the_lock_was_not_made_from(made):
-    settings_context = made.context("model_release")
-    assert shown.stale(settings_context, load_rules(made.root / "rules")) == []
