@@ -10,7 +10,7 @@ from pipeline.context import Context
 from pipeline.models import place_model
 
 
-@artifact(folder="models", group="models", settings=("models",), kinds=("torch", "huggingface"))
+@artifact(folder="models", group="data", settings=("models",), kinds=("pytorch", "huggingface"))
 def base_model(context: Context, output: Path) -> Mapping[str, float]:
     """The policy model before any training."""
     return place_model(context, context.settings.models.policy, output)

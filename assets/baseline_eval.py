@@ -17,7 +17,7 @@ from pipeline.gates import Part, shares
     inputs=("rules", "base_model", "judge", "judge_model", "safety_prompts"),
     rules=("names", "response_types", "roles", "classes"),
     settings=("evaluation",),
-    kinds=("torch",),
+    kinds=("pytorch",),
     pool="gpu",
 )
 def baseline_eval(context: Context, output: Path) -> Mapping[str, float]:

@@ -26,7 +26,7 @@ def inputs(variant: Variant) -> tuple[str, ...]:
     inputs=inputs,
     sources=CAPABILITY_SOURCES,
     settings=("evaluation",),
-    kinds=("torch",),
+    kinds=("pytorch",),
     pool="gpu",
     per_variant=True,
 )

@@ -34,6 +34,7 @@ from rbr.files import write_rows
     sources=("data/source/gold",),
     rules=("names", "response_types", "roles"),
     settings=("gold",),
+    kinds=("python", "dataset"),
 )
 def gold_propositions(context: Context, output: Path) -> Mapping[str, float]:
     """Completions labelled with all propositions: the grader's, the judge's, and held-out ones."""

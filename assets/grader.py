@@ -16,7 +16,7 @@ from pipeline.tuning import fit
     inputs=("rules", "base_model", "gold_propositions"),
     rules=("names", "roles", "asked"),
     settings=("grader",),
-    kinds=("torch", "huggingface"),
+    kinds=("pytorch", "huggingface"),
     pool="grader",
 )
 def grader(context: Context, output: Path) -> Mapping[str, float]:

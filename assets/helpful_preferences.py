@@ -23,6 +23,7 @@ from rbr.files import read_rows, write_rows
         "data/source/safety_prompts",
     ),
     settings=("prompts",),
+    kinds=("python", "dataset"),
 )
 def helpful_preferences(context: Context, output: Path) -> Mapping[str, float]:
     """Helpful-only preference pairs, demonstrations and RL prompts, split by family."""

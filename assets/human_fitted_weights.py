@@ -21,7 +21,7 @@ from pipeline.weights import fit_weights, graded_frames, weight_checks
     inputs=("rules", "synthetic_comparisons", "graded_comparisons", "human_reward_model"),
     rules=("response_types", "classes", "features", "ranking", "signs"),
     settings=("weights",),
-    kinds=("torch", "scipy"),
+    kinds=("pytorch", "scipy"),
     pool="gpu",
 )
 def human_fitted_weights(context: Context, output: Path) -> Mapping[str, float]:

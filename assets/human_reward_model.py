@@ -17,7 +17,7 @@ from pipeline.reward_models import accuracy_floor, fit_reward_model
     group="rewards",
     inputs=("base_model", "helpful_preferences", "human_preferences"),
     settings=("reward_model",),
-    kinds=("torch", "trl"),
+    kinds=("pytorch", "huggingface"),
     pool="training",
 )
 def human_reward_model(context: Context, output: Path) -> Mapping[str, float]:

@@ -24,7 +24,7 @@ from rbr.grading.base import usage_metrics
     inputs=("rules", "judge_model", "gold_propositions"),
     rules=("names", "response_types", "roles", "judged"),
     settings=("models", "judge"),
-    kinds=("torch", "huggingface"),
+    kinds=("pytorch", "huggingface"),
     pool="gpu",
 )
 def judge(context: Context, output: Path) -> Mapping[str, float]:

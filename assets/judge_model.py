@@ -10,7 +10,9 @@ from pipeline.context import Context
 from pipeline.models import place_model
 
 
-@artifact(folder="models", group="models", settings=("models",), kinds=("torch", "huggingface"))
+@artifact(
+    folder="models", group="evaluation", settings=("models",), kinds=("pytorch", "huggingface")
+)
 def judge_model(context: Context, output: Path) -> Mapping[str, float]:
     """What the evaluation's judge is tuned from: another backbone than the grader's."""
     return place_model(context, context.settings.models.judge, output)

@@ -33,7 +33,7 @@ def inputs(variant: Variant) -> tuple[str, ...]:
     inputs=inputs,
     rules=("response_types", "roles", "propositions", "classes", "features"),
     settings=("rl", "grade_noise"),
-    kinds=("torch", "trl"),
+    kinds=("pytorch", "huggingface"),
     pool="training",
     per_variant=True,
 )

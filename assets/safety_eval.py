@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -14,8 +14,10 @@ from pipeline.gates import Part, between, metrics, shares
 from pipeline.loading import load_judge_grader
 from pipeline.plots import axes, save_plot
 from pipeline.release.champion import Champion
+from pipeline.release.comparison_table import TITLES
 from pipeline.variants import MAIN, Variant
 from rbr.data.rows import Message
+from rbr.evaluation.metrics import METRICS
 from rbr.files import iter_json_lines, read_json, write_json
 
 
@@ -32,8 +34,9 @@ def inputs(variant: Variant) -> tuple[str, ...]:
     inputs=inputs,
     rules=("names", "response_types", "roles", "classes"),
     settings=("evaluation",),
-    kinds=("torch",),
+    kinds=("pytorch",),
     pool="gpu",
+    plot="shares.png",
     per_variant=True,
 )
 def safety_eval(context: Context, output: Path) -> Mapping[str, float]:
@@ -41,6 +44,7 @@ def safety_eval(context: Context, output: Path) -> Mapping[str, float]:
     models = {"sft": context.own("sft_checkpoint"), "ppo": context.own("ppo_checkpoint")}
     values = evaluate(context, models, output)
     base = read_json(context.path("baseline_eval") / "metrics.json")["base.fluency"]
+    plot_shares(values, tuple(models), output / "shares.png")
     plot_over_optimisation(context, output)
     drops = {f"{name}.fluency_drop": base - values[f"{name}.fluency"] for name in models}
     return values | drops
@@ -81,6 +85,27 @@ def plot_over_optimisation(context: Context, output: Path) -> None:
     plot.set_title("Reward and an independent judge")
     plot.legend()
     save_plot(figure, output / "over_optimisation.png")
+
+
+def plot_shares(found: Mapping[str, float], models: Sequence[str], target: Path) -> None:
+    """Each metric with its interval, the models one below the other."""
+    figure, (plot,) = axes(8, 4)
+    for number, model in enumerate(models):
+        rows = [name for name in METRICS if f"{model}.{name}" in found]
+        middle = [found[f"{model}.{name}"] for name in rows]
+        # Rounding may put a value outside its interval by a hair.
+        below = [max(0.0, m - found[f"{model}.{n}.low"]) for m, n in zip(middle, rows, strict=True)]
+        above = [
+            max(0.0, found[f"{model}.{n}.high"] - m) for m, n in zip(middle, rows, strict=True)
+        ]
+        heights = [place + 0.12 * (2 * number - 1) for place in range(len(rows))]
+        plot.errorbar(middle, heights, xerr=[below, above], fmt="o", capsize=3, label=model.upper())
+        plot.set_yticks(range(len(rows)), [TITLES.get(name, name) for name in rows])
+    plot.set_xlim(-0.02, 1.02)
+    plot.set_xlabel("share of held-out prompts, 95 % interval (F1* of the first two)")
+    plot.invert_yaxis()
+    plot.legend(loc="best")
+    save_plot(figure, target)
 
 
 @safety_eval.gate

@@ -36,6 +36,7 @@ COLUMNS = ["id", "family", "category", "response_type", "split", "text"]
     sources=("data/source/safety_prompts",),
     rules=("response_types", "policy"),
     settings=("prompts",),
+    kinds=("python", "dataset"),
 )
 def safety_prompts(context: Context, output: Path) -> Mapping[str, float]:
     """Safety prompts with their response types, split by family."""

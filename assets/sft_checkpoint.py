@@ -31,7 +31,7 @@ def inputs(variant: Variant) -> tuple[str, ...]:
     group="training",
     inputs=inputs,
     settings=("sft",),
-    kinds=("torch", "trl"),
+    kinds=("pytorch", "huggingface"),
     pool="training",
     per_variant=True,
 )

@@ -1,14 +1,15 @@
 """The artifacts as Dagster assets."""
 
-import base64
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
+from orchestration import metadata
 from orchestration.code_digests import code_digests
 from orchestration.lineage.versions import InputsChangedError
+from orchestration.links import pages_url
 from orchestration.materialize import Made, Workspace, make, restore
 from pipeline.artifact import Artifact, upstream
 from rbr.errors import RBRError
@@ -16,6 +17,16 @@ from rbr.errors import RBRError
 GRAPH_RUN_TAG = "rbr/graph_run"
 RELEASE = dg.AssetKey("model_release")
 WRITTEN_RULES = dg.AssetKey("written_rules")
+# The page of docs/ that tells of a group's artifacts.
+GUIDES = {
+    "policy": "rules",
+    "data": "data",
+    "grading": "grading",
+    "rewards": "method",
+    "training": "method",
+    "evaluation": "method",
+    "release": "operations",
+}
 RULE_PARTITIONS = dg.DynamicPartitionsDefinition(name="rules")
 # What an artifact's pod asks of a Kubernetes node, by its pool, for an 8B policy; elsewhere Dagster
 # ignores it. A pool's limit is the instance's; without one a pool holds nothing back.
@@ -66,9 +77,10 @@ def dagster_asset(
     @dg.asset(
         key=asset_key(artifact),
         deps=[*written, *(dg.AssetKey(key.split("/")) for key in artifact.inputs)],
-        description=artifact.description,
+        description=described(artifact, root),
         group_name=artifact.group,
-        kinds={*artifact.kinds, "dvc"},
+        # Dagster has pictures of these, and shows three at most.
+        kinds={*artifact.kinds, *(["greatexpectations"] if artifact.gate else [])},
         owners=list(artifact.owners),
         check_specs=[gate] if artifact.gate else None,
         code_version=code_digests()[artifact.name],
@@ -127,56 +139,31 @@ def materialize(
                 context.log.info("edited meanwhile: compiling again")
     except RBRError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
-    return result_of(artifact, made)
+    return result_of(artifact, made, root)
 
 
-def result_of(artifact: Artifact, made: Made) -> dg.MaterializeResult[Any]:
+def result_of(artifact: Artifact, made: Made, root: Path) -> dg.MaterializeResult[Any]:
     """What Dagster shows of a materialization."""
-    metadata: dict[str, Any] = {
-        "path": dg.MetadataValue.path(str(made.folder)),
-        "reused": made.restored,
-        "dvc_hash": made.data_version,
-        "metrics": dg.MetadataValue.md(metrics_table(made.metrics)),
-    }
-    if made.run_id:
-        metadata["mlflow_run"] = (
-            dg.MetadataValue.url(made.run_url)
-            if made.run_url
-            else dg.MetadataValue.text(made.run_id)
-        )
-    for path in sorted(made.folder.glob("*.md")):
-        metadata[path.stem] = dg.MetadataValue.md(path.read_text(encoding="utf-8"))
-    for path in sorted(made.folder.glob("*.png")):
-        metadata[path.stem] = dg.MetadataValue.md(image(path.read_bytes(), path.stem))
-    for path in sorted(made.folder.glob("*.html")):
-        metadata[path.stem] = dg.MetadataValue.url(path.resolve().as_uri())
     checks = []
     if made.gate is not None:
         checks.append(
             dg.AssetCheckResult(
                 check_name="gate",
                 passed=made.gate.passed,
-                metadata={
-                    "expectations": dg.MetadataValue.md(made.gate.markdown()),
-                    "data_docs": dg.MetadataValue.path(made.gate.docs),
-                    "failed": dg.MetadataValue.md("\n".join(made.gate.failures) or "none"),
-                },
+                metadata=metadata.of_check(made.gate, root),
+                description="\n".join(f"- {line}" for line in made.gate.failures) or None,
             )
         )
     return dg.MaterializeResult(
         asset_key=asset_key(artifact),
-        metadata=metadata,
+        metadata=metadata.of_materialization(made, root),
         check_results=checks,
         data_version=dg.DataVersion(made.data_version),
     )
 
 
-def metrics_table(metrics: dict[str, float]) -> str:
-    """Metrics as a Markdown table."""
-    rows = [f"| {name} | {value:.4g} |" for name, value in sorted(metrics.items())]
-    return "\n".join(["| metric | value |", "| --- | --- |", *rows])
-
-
-def image(content: bytes, title: str) -> str:
-    """A PNG as Markdown that holds it."""
-    return f"![{title}](data:image/png;base64,{base64.b64encode(content).decode()})"
+def described(artifact: Artifact, root: Path) -> str:
+    """What the artifact is, in a sentence, and where to read on."""
+    page, pages = GUIDES[artifact.group], pages_url(root)
+    guide = f"[docs/{page}.md]({pages}/docs/{page})" if pages else f"docs/{page}.md"
+    return f"{artifact.description} See {guide}."

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 from dataclasses import asdict, dataclass, field, replace
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
+from pipeline.gates import LIMITS
 from rbr.files import write_json
 
 if TYPE_CHECKING:
@@ -20,7 +24,13 @@ DOCS = Path("gx") / "uncommitted" / "data_docs" / "local_site"
 
 @dataclass(frozen=True)
 class GateOutcome:
-    """The outcome of a gate: each expectation as a row (part, what, found, passed, note)."""
+    """The outcome of a gate: a row for each expectation.
+
+    Attributes:
+        rows: ``part``, ``what`` (column and limit), ``limit``, ``found``, ``value`` (a number, where one
+            row was checked), ``passed``, ``note``.
+        docs: page of the data docs, relative to the root.
+    """
 
     passed: bool
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -36,28 +46,38 @@ class GateOutcome:
             if not row["passed"]
         ]
 
-    def markdown(self) -> str:
-        """The expectations as a table."""
-        lines = ["| | part | expected | found | why |", "| --- | --- | --- | --- | --- |"]
-        for row in self.rows:
-            mark = "✓" if row["passed"] else "✗"
-            cells = (row["part"], row["what"], row["found"], row["note"])
-            lines.append(f"| {mark} | " + " | ".join(str(cell) for cell in cells) + " |")
-        return "\n".join(lines)
+
+def _column(config: Any) -> str:
+    """The column that an expectation is about, or several."""
+    return str(config.kwargs.get("column") or "+".join(config.kwargs.get("column_list", [])))
+
+
+def _limit(config: Any) -> str:
+    """What an expectation asks of the column: limits, a set, or its name."""
+    wanted = config.kwargs
+    if config.type == "expect_column_values_to_be_between":
+        low, high = wanted.get("min_value"), wanted.get("max_value")
+        limits = [f"{sign} {v:g}" for sign, v in ((">=", low), ("<=", high)) if v is not None]
+        return " and ".join(limits)
+    if config.type == "expect_column_values_to_be_in_set":
+        return f"in {', '.join(map(str, wanted['value_set']))}"
+    return str(config.type.removeprefix("expect_").replace("_", " "))
 
 
 def _what(config: Any) -> str:
     """An expectation in a few words: column, and the limits or the set."""
-    wanted = config.kwargs
-    name = config.type.removeprefix("expect_").replace("_", " ")
-    column = wanted.get("column") or "+".join(wanted.get("column_list", []))
-    if config.type == "expect_column_values_to_be_between":
-        low, high = wanted.get("min_value"), wanted.get("max_value")
-        limits = [f"{sign} {v:g}" for sign, v in ((">=", low), ("<=", high)) if v is not None]
-        return f"{column} {' and '.join(limits)}"
-    if config.type == "expect_column_values_to_be_in_set":
-        return f"{column} in {', '.join(map(str, wanted['value_set']))}"
-    return f"{column}: {name}"
+    separator = " " if config.type in LIMITS else ": "
+    return f"{_column(config)}{separator}{_limit(config)}"
+
+
+def _value(config: Any, part: Part) -> float | None:
+    """The number that was checked, where a part has one row."""
+    column = config.kwargs.get("column")
+    if len(part.frame) != 1 or column not in part.frame:
+        return None
+    value = part.frame[column].iloc[0]
+    known = isinstance(value, Real) and math.isfinite(value)
+    return float(value) if known else None
 
 
 def _found(result: Any, part: Part) -> str:
@@ -106,7 +126,6 @@ def _context(root: Path) -> Any:
 def evaluate(context: Context) -> GateOutcome:
     """Check an artifact with its gate; an expectation that cannot be evaluated has failed."""
     import great_expectations as gx
-    from great_expectations.checkpoint import UpdateDataDocsAction
 
     artifact = context.artifact
     assert artifact.gate is not None
@@ -118,7 +137,8 @@ def evaluate(context: Context) -> GateOutcome:
     source = project.data_sources.add_or_update_pandas("artifacts")
     name = artifact.stage
     rows: list[dict[str, Any]] = []
-    for number, part in enumerate(parts, 1):
+    pages: dict[Any, bool] = {}  # of the data docs: does it show that all is well?
+    for part in parts:
         title = f"{name}.{part.name}"
         batch = source.add_dataframe_asset(title).add_batch_definition_whole_dataframe("all")
         suite = project.suites.add_or_update(gx.ExpectationSuite(title, expectations=part.checked))
@@ -129,23 +149,33 @@ def evaluate(context: Context) -> GateOutcome:
             gx.Checkpoint(
                 name=title,
                 validation_definitions=[definition],
-                actions=[UpdateDataDocsAction(name="data docs")] if number == len(parts) else [],
                 result_format="SUMMARY",
             )
         )
         outcome = checkpoint.run(batch_parameters={"dataframe": part.frame})
-        for validation in outcome.run_results.values():
+        for page, validation in outcome.run_results.items():
+            pages[page] = bool(validation.success)
             for result in validation.results:
+                config = result.expectation_config
                 rows.append(
                     {
                         "part": part.name,
-                        "what": _what(result.expectation_config),
+                        "what": _what(config),
+                        "limit": _limit(config),
+                        "value": _value(config, part),
                         "found": _found(result, part),
                         "passed": bool(result.success),
-                        "note": str(result.expectation_config.notes or ""),
+                        "note": str(config.notes or ""),
                     }
                 )
-    return GateOutcome(all(row["passed"] for row in rows), rows, str(DOCS / "index.html"))
+    project.build_data_docs(resource_identifiers=list(pages))
+    # The first that shows a failure; each leads to the others by the site's index.
+    shown = min(pages, key=lambda page: pages[page])
+    [site] = project.get_docs_sites_urls(resource_identifier=shown)
+    docs = Path(unquote(urlsplit(site["site_url"]).path)).resolve()
+    return GateOutcome(
+        all(row["passed"] for row in rows), rows, str(docs.relative_to(context.root.resolve()))
+    )
 
 
 def stored(root: Path, stage: str, version: str) -> GateOutcome | None:

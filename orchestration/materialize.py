@@ -13,7 +13,8 @@ from assets import graph
 from orchestration import code_digests, gate_runs
 from orchestration.dvc_yaml import CODE, require_current
 from orchestration.gate_runs import GateOutcome
-from orchestration.lineage import registry
+from orchestration.lineage import made_by, registry
+from orchestration.lineage.experiment import headline, run_name
 from orchestration.lineage.tracking import StepRun, Tracking
 from orchestration.lineage.versions import Versions
 from orchestration.notify import notify
@@ -28,6 +29,8 @@ from rbr.errors import GateError, RBRError
 from rbr.evaluation.paired import compare
 from rbr.files import iter_json_lines, read_json, replacing, unwritable, write_json
 from rbr.options import Options
+from rbr.rules.compiled import load_compiled
+from rbr.rules.rules import Rules
 
 Log = Callable[[str], None]
 
@@ -100,6 +103,11 @@ class Workspace:
             more["champion"] = lambda: champion(self)
         return Context(self.root, self.settings, artifact, self.graph, **more)
 
+    def rules(self) -> Rules | None:
+        """The compiled rules; None before the first run."""
+        folder = self.root / self.graph["rules"].path
+        return load_compiled(folder) if (folder / "hashes.json").is_file() else None
+
     def stages(self, keys: list[str] | tuple[str, ...]) -> list[str]:
         """The DVC stages of these artifacts."""
         return [self.graph[key].stage for key in keys]
@@ -124,7 +132,8 @@ def restore(workspace: Workspace, artifact: Artifact) -> Made | None:
             gate = gate_runs.evaluate(context)
             gate_runs.store(workspace.root, artifact.stage, key, gate)
     metrics = read_json(context.folder / "metrics.json")
-    return Made(context.folder, metrics, gate, version, restored=True)
+    run_id, run_url = made_by.found(workspace.root, artifact.stage, version)
+    return Made(context.folder, metrics, gate, version, True, run_id, run_url)
 
 
 def gate_key(workspace: Workspace, artifact: Artifact, version: str) -> str:
@@ -166,29 +175,36 @@ def make(workspace: Workspace, artifact: Artifact, graph_run: str, log: Log, com
     """
     with one_line_for_refused_writes(artifact.key, workspace.root):
         inputs = workspace.versions.inputs(artifact.stage) if commit else {}
+        settings = parameters(workspace.settings, artifact)
+        name = run_name(artifact, workspace.settings, workspace.rules())
         with workspace.tracking.step(
-            artifact, graph_run, workspace.profile, parameters(workspace.settings, artifact), log
+            artifact, name, graph_run, workspace.profile, settings, log
         ) as run:
             context = workspace.context(artifact, run)
             with replacing(context.folder) as output, library_log(run.log):
                 output.mkdir(parents=True)
                 metrics = {name: float(v) for name, v in artifact.body(context, output).items()}
                 write_json(output / "metrics.json", metrics)
-            run.metrics(metrics)
+            run.metrics({**metrics, **headline(metrics)})
             run.files(context.folder)
             gate = evaluate_gate(workspace, context, run)
             passed = gate is None or gate.passed
             if commit and (passed or not workspace.gates_block):
                 workspace.versions.commit(artifact.stage, inputs, share=passed)
             hashes = workspace.versions.hashes(artifact.stage)
-            run.lineage(hashes, rules_digest(workspace.root))
             version = workspace.versions.data_version(artifact.stage)
+            run.lineage(hashes, rules_digest(workspace.root), version)
+            if artifact.folder == "models":
+                run.model(artifact.stage, version, settings)
             if gate:
                 key = gate_key(workspace, artifact, version)
                 gate_runs.store(workspace.root, artifact.stage, key, gate)
             if artifact.name == "model_release" and passed:
                 release(workspace, context, run, metrics, graph_run)
-        return Made(context.folder, metrics, gate, version, False, run.run_id, run.url)
+        experiment = workspace.tracking.experiment
+        made_by.store(workspace.root, artifact.stage, version, run.run_id, experiment)
+        url = made_by.run_url(workspace.root, experiment, run.run_id)
+        return Made(context.folder, metrics, gate, version, False, run.run_id, url)
 
 
 def parameters(settings: Settings, artifact: Artifact) -> dict[str, Any]:
@@ -273,13 +289,14 @@ def release(
     former = champion(workspace)
     verdict = "first" if former is None else former.verdict
     policy = workspace.graph[MAIN.key("ppo_checkpoint")]
+    policy_version = workspace.versions.data_version(policy.stage)
     number = registry.promote(
         workspace.tracking.client,
         workspace.profile,
         context.path(policy.key),
         run.run_id,
         {
-            "dvc.hash": workspace.versions.data_version(policy.stage),
+            "dvc.hash": policy_version,
             "rules.digest": rules_digest(workspace.root),
             "f1_star": metrics[f"{MAIN.name}_ppo.f1_star"],
             "profile": workspace.profile,
@@ -287,18 +304,24 @@ def release(
             "judge.hash": workspace.versions.data_version(workspace.graph["judge"].stage),
         },
         context.path(MAIN.key("safety_eval")) / "ppo.jsonl",
+        (context.folder / "model_card.md").read_text(encoding="utf-8"),
     )
     run.tags({"model.version": number, "against_champion": verdict})
     text = f"champion: version {number} ({verdict} against the best champion before)"
     notify("released", text, {"version": str(number), "run": run.run_id}, run.log)
-    workspace.tracking.finish(
+    parent = workspace.tracking.finish(
         graph_run,
         workspace.profile,
+        run_name(policy, workspace.settings, workspace.rules()),
         rules_digest(workspace.root),
         workspace.settings.model_dump(mode="json"),
         metrics,
         context.folder,
     )
+    data = {a.stage: a.path for a in workspace.graph.values() if a.group == "data"}
+    versions = workspace.versions.data_versions(list(data))
+    parent.datasets({data[stage]: version for stage, version in versions.items()})
+    parent.made(policy_version)
 
 
 def require_gates(workspace: Workspace, artifact: Artifact) -> None:

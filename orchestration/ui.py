@@ -20,7 +20,8 @@ import psutil
 from orchestration.dagster_home import use_home
 from orchestration.leftovers import kill_marked
 from orchestration.lineage.registry import tracking_address
-from orchestration.lineage.tracking import artifacts_location, server_settings
+from orchestration.lineage.tracking import artifacts_location
+from orchestration.links import HOST, PAGES, server_settings, servers_urls
 from orchestration.orphaned_runs import report_orphaned_runs
 from orchestration.root import ROOT, find_root
 from rbr.errors import RBRError
@@ -99,12 +100,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--mlflow-port", type=int, default=mlflow["port"], help="MLflow's (%(default)s)"
     )
+    parser.add_argument(
+        "--pages-port",
+        type=int,
+        default=mlflow["pages_port"],
+        help="that of the rule page, data docs and reports (%(default)s)",
+    )
     options = parser.parse_args(arguments)
     port, mlflow_port = str(options.port), str(options.mlflow_port)
     problem = problem_of_ports(
         [
             ("--port", "127.0.0.1", options.port),
             ("--mlflow-port", mlflow["host"], options.mlflow_port),
+            ("--pages-port", HOST, options.pages_port),
         ]
     )
     if problem:
@@ -116,6 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
     environment = {
         **os.environ,
         ROOT: str(root),
+        **servers_urls(root, port, mlflow_port, str(options.pages_port)),
         "MLFLOW_DISABLE_TELEMETRY": "true",
         # Background workers for tracing, which nothing here uses.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -133,7 +142,10 @@ def main(arguments: list[str] | None = None) -> int:
             "--artifacts-destination", artifacts_location(root),
         ],
     }  # fmt: skip
-    print("\n".join(commands), "Ctrl-C stops both", sep="\n", flush=True)
+    commands[f"Rules    {environment[PAGES]}"] = [
+        *python, "orchestration.pages", "--port", str(options.pages_port),
+    ]  # fmt: skip
+    print("\n".join(commands), "Ctrl-C stops all", sep="\n", flush=True)
     return run_servers(list(commands.values()), environment)
 
 

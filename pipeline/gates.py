@@ -177,7 +177,30 @@ def numbers(context: Context) -> Part:
 
 
 def shares(context: Context) -> Part:
-    """Every metric of an evaluation is a share, fluency left out."""
-    row = metrics(context)
-    columns = [column for column in row.columns if ".fluency" not in column]
-    return Part("shares", row, [between(column, 0, 1, "a share") for column in columns])
+    """Every metric of the artifact is a share, and lies in its interval; a row for each."""
+    found = read_json(context.folder / "metrics.json")
+    names = [
+        name
+        for name in found
+        # Fluency is no share.
+        if f"{name}.low" in found and f"{name}.high" in found and not name.endswith(".fluency")
+    ]
+    rows = pd.DataFrame(
+        {
+            "metric": names,
+            "share": [found[name] for name in names],
+            "low": [found[f"{name}.low"] for name in names],
+            "high": [found[f"{name}.high"] for name in names],
+        }
+    )
+    rows["below"], rows["above"] = rows["share"] - rows["low"], rows["high"] - rows["share"]
+    hair = -1e-9  # of rounding
+    return Part(
+        "shares",
+        rows,
+        [
+            *(between(column, 0, 1, "a share") for column in ("share", "low", "high")),
+            between("below", hair, None, "a share is in its interval"),
+            between("above", hair, None, "a share is in its interval"),
+        ],
+    )

@@ -7,7 +7,8 @@ import dagster as dg
 
 from orchestration.ablation.run import conclude, run_arm
 from orchestration.ablation.spec import read_ablation
-from orchestration.dagster_assets import GRAPH_RUN_TAG, image
+from orchestration.dagster_assets import GRAPH_RUN_TAG
+from orchestration.metadata import image
 from rbr.errors import RBRError
 
 JOB, OP = "ablation", "run_ablation"

@@ -63,6 +63,18 @@ class RetryingClient:
             **options,
         )
 
+    def create_logged_model(
+        self, experiment_id: str, tags: Mapping[str, Any] | None = None, **options: Any
+    ) -> Any:
+        request = uuid.uuid4().hex
+        return self._create(
+            self._client.create_logged_model,
+            lambda: list(self._client.search_logged_models([experiment_id], _tagged(request))),
+            experiment_id,
+            tags={**(tags or {}), REQUEST_TAG: request},
+            **options,
+        )
+
     def create_registered_model(self, name: str, **options: Any) -> Any:
         return self._create(
             self._client.create_registered_model,

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from orchestration.lineage.inputs import find_model, new_model
 from orchestration.lineage.mlflow_retry import TrackingError
 from rbr.errors import RBRError
 from rbr.files import iter_json_lines
 
 if TYPE_CHECKING:
+    from mlflow.entities import LoggedModel
+
     from mlflow import MlflowClient
 
 MODEL = "rbr-policy"
@@ -88,13 +92,16 @@ def promote(
     run_id: str,
     tags: dict[str, Any],
     judged: Path,
+    card: str = "",
 ) -> str:
     """Register the checkpoint folder as a new version and move the champion alias to it.
 
-    A checkpoint that is registered already (same DVC hash) gets no second version.
+    The version has a copy of the checkpoint: the next run makes another one in its folder. A checkpoint
+    that is registered already (same DVC hash) gets no second version.
 
     Args:
         judged: rows of the policy's evaluation, kept with the run for the comparison with the next.
+        card: the model card, as Markdown.
 
     Returns:
         The version's number.
@@ -114,20 +121,48 @@ def promote(
             copy = Path(scratch) / JUDGED
             copy.write_bytes(judged.read_bytes())
             client.log_artifact(run_id, str(copy))
-        source = folder.as_uri()
-        if client.tracking_uri.startswith("http"):
-            # A server accepts no paths of its clients' machines.
-            client.log_artifacts(run_id, str(folder), "model")
-            source = f"{client.get_run(run_id).info.artifact_uri}/model"
+        model = _stored_model(client, folder, run_id, tags["dvc.hash"], card)
         version = client.create_model_version(
-            name, source=source, run_id=run_id, tags={k: str(v) for k, v in tags.items()}
+            name,
+            f"models:/{model.model_id}",
+            run_id=run_id,
+            tags={k: str(v) for k, v in tags.items()},
+            description=card,
+            model_id=model.model_id,
         )
+        versions = json.dumps([{"name": name, "version": str(version.version)}])
+        client.set_logged_model_tags(model.model_id, {"mlflow.modelVersions": versions})
     number = str(version.version)
     champions = history(client, profile)
     if champions[-1:] != [number]:
         client.set_registered_model_tag(name, HISTORY, ",".join([*champions, number]))
     client.set_registered_model_alias(name, CHAMPION, number)
     return number
+
+
+def _stored_model(
+    client: MlflowClient, folder: Path, run_id: str, version: str, card: str
+) -> LoggedModel:
+    """The logged model of a checkpoint, with its files, signature and card."""
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+
+    experiment = client.get_run(run_id).info.experiment_id
+    model = find_model(client, experiment, version)
+    if model is None:  # another MLflow saw the training
+        model = new_model(client, run_id, "policy", version, {})
+    signature = ModelSignature(
+        Schema([ColSpec(DataType.string, "prompt")]),
+        Schema([ColSpec(DataType.string, "completion")]),
+    )
+    described = Model(run_id=model.source_run_id, signature=signature, model_id=model.model_id)
+    described.add_flavor("huggingface", task="text-generation")
+    with tempfile.TemporaryDirectory() as scratch:
+        described.save(str(Path(scratch) / "MLmodel"))
+        (Path(scratch) / "README.md").write_text(card, encoding="utf-8")
+        client.log_model_artifacts(model.model_id, str(folder))
+        client.log_model_artifacts(model.model_id, scratch)
+    return model
 
 
 def history(client: MlflowClient, profile: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import subprocess
@@ -13,10 +14,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from orchestration.lineage import experiment
+from orchestration.lineage.inputs import dataset_inputs, link_model, new_model
 from orchestration.lineage.mlflow_retry import RetryingClient, TrackingError
 from orchestration.lineage.prompts import register_prompts
 from orchestration.lineage.registry import tracking_address
-from pipeline.profile import read_yaml
+from orchestration.links import server_settings
+from pipeline.variants import MAIN
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -26,7 +30,7 @@ EXPERIMENT = "rule-based-rewards"
 GRAPH_RUN = "rbr.graph_run"
 PLOT_SUFFIXES = {".png", ".md", ".html"}
 SUMMARY = "summary.json"
-SERVER = {"host": "127.0.0.1", "port": 5000, "workers": 1, "artifacts": "mlflow/artifacts"}
+LINEAGE = "lineage.json"
 
 
 def git_commit(root: Path) -> str:
@@ -37,12 +41,6 @@ def git_commit(root: Path) -> str:
     except FileNotFoundError:  # no git program
         return "unknown"
     return found.stdout.strip() or "unknown"
-
-
-def server_settings(root: Path) -> dict[str, Any]:
-    """Where the MLflow server listens and keeps the files of runs: ``mlflow/server.yaml`` over defaults."""
-    path = root / "mlflow" / "server.yaml"
-    return {**SERVER, **(read_yaml(path) if path.exists() else {})}
 
 
 def artifacts_location(root: Path) -> str:
@@ -115,18 +113,29 @@ class StepRun:
         for key, value in values.items():
             self._client.set_tag(self.run_id, key, value)
 
-    def lineage(self, hashes: Mapping[str, str], rules: str) -> None:
-        """Tag the run with the DVC hashes of what it read and made, and with the rules' digest."""
-        self.tags({**{f"dvc.{key}": value for key, value in hashes.items()}, "rules.digest": rules})
+    def lineage(self, hashes: Mapping[str, str], rules: str, version: str) -> None:
+        """Keep what the run read and made, by DVC hash: the file ``lineage.json``, its datasets and tags.
 
-    @property
-    def url(self) -> str | None:
-        """The run's page on a tracking server; None without one."""
-        address = tracking_address(self._root)
-        if not address.startswith("http"):
-            return None
-        experiment = self._client.get_run(self.run_id).info.experiment_id
-        return f"{address}/#/experiments/{experiment}/runs/{self.run_id}"
+        Args:
+            hashes: of ``Versions.hashes``.
+            rules: digest of the rules.
+            version: DVC hash of what it made.
+        """
+        self._client.log_dict(self.run_id, {"dvc": dict(hashes), "rules": rules}, LINEAGE)
+        self.tags({"dvc.hash": version, "rules.digest": rules})
+        self.datasets({key[4:]: value for key, value in hashes.items() if key.startswith("dep:")})
+
+    def datasets(self, hashes: Mapping[str, str]) -> None:
+        """Name the data that the run read: path -> DVC hash."""
+        self._client.log_inputs(self.run_id, dataset_inputs(hashes))
+
+    def model(self, name: str, version: str, parameters: Mapping[str, Any]) -> None:
+        """Note that the run made a model, whose weights DVC has."""
+        new_model(self._client, self.run_id, name, version, parameters)
+
+    def made(self, version: str) -> None:
+        """Note that the run ended with a model that another run made: the weights' DVC hash."""
+        link_model(self._client, self.run_id, version)
 
 
 def open_client(root: Path, log: Callable[[str], None]) -> MlflowClient:
@@ -169,11 +178,15 @@ class Tracking:
     def experiment(self) -> str:
         found = self.client.get_experiment_by_name(EXPERIMENT)
         if found:
-            return str(found.experiment_id)
-        # A tracking server decides by itself.
-        local = not os.environ.get("MLFLOW_TRACKING_URI")
-        location = artifacts_location(self.root) if local else None
-        return str(self.client.create_experiment(EXPERIMENT, artifact_location=location))
+            number, tags = str(found.experiment_id), found.tags
+        else:
+            # A tracking server decides by itself.
+            local = not os.environ.get("MLFLOW_TRACKING_URI")
+            location = artifacts_location(self.root) if local else None
+            number = str(self.client.create_experiment(EXPERIMENT, artifact_location=location))
+            tags = {}
+        experiment.describe(self.client, number, tags)
+        return number
 
     def opened(self, graph_run: str, kind: str, name: str, tags: Mapping[str, str]) -> str:
         """The run of a kind (tag ``rbr.step``) that a graph run has; made on first use."""
@@ -182,11 +195,18 @@ class Tracking:
         )
         if found:
             return str(found[0].info.run_id)
-        tags = {GRAPH_RUN: graph_run, "rbr.step": kind, "git.commit": git_commit(self.root), **tags}
+        tags = {GRAPH_RUN: graph_run, "rbr.step": kind, **self._source("orchestration"), **tags}
         return str(self.client.create_run(self.experiment, tags=tags, run_name=name).info.run_id)
 
+    def _source(self, path: str) -> dict[str, str]:
+        """The tags that say which code of which commit a run is of, for people and for MLflow's columns."""
+        commit = git_commit(self.root)
+        known = {} if commit == "unknown" else {"mlflow.source.git.commit": commit[:40]}
+        of = {"mlflow.source.type": "LOCAL", "mlflow.source.name": path}
+        return {"git.commit": commit, **of, **known}
+
     def parent(self, graph_run: str, profile: str) -> str:
-        """The parent run of a graph run; ``finish`` names it by its rules too."""
+        """The parent run of a graph run; ``finish`` names it by its policy."""
         name = f"{profile} {time.strftime('%Y-%m-%d %H:%M')}"
         return self.opened(graph_run, "graph", name, {"rbr.profile": profile})
 
@@ -194,12 +214,13 @@ class Tracking:
     def step(
         self,
         artifact: Artifact,
+        name: str,
         graph_run: str,
         profile: str,
         parameters: Mapping[str, Any],
         log: Callable[[str], None],
     ) -> Iterator[StepRun]:
-        """A nested run for an artifact: finished, failed or killed as the block ends."""
+        """A nested run of that name for an artifact: finished, failed or killed as the block ends."""
         parent = self.parent(graph_run, profile)
         variant = artifact.variant.name if artifact.variant else "all"
         self._close_killed(graph_run, artifact.name, variant)
@@ -209,9 +230,9 @@ class Tracking:
             "rbr.step": artifact.name,
             "rbr.variant": variant,
             "rbr.profile": profile,
-            "git.commit": git_commit(self.root),
+            **self._source(f"assets/{artifact.name}.py"),
         }
-        created = self.client.create_run(self.experiment, tags=tags, run_name=artifact.key)
+        created = self.client.create_run(self.experiment, tags=tags, run_name=name)
         run = StepRun(self.root, str(created.info.run_id), log)
         for key, value in parameters.items():
             self.client.log_param(run.run_id, key, value)
@@ -243,22 +264,40 @@ class Tracking:
         self,
         graph_run: str,
         profile: str,
+        name: str,
         rules: str,
         settings: Mapping[str, Any],
         metrics: Mapping[str, float],
         files: Path,
-    ) -> None:
-        """End the parent run with the release's figures and plots, named by the rules' digest too.
+    ) -> StepRun:
+        """End the parent run with the release's figures and plots.
 
         Its parameters are the settings and the rules: MLflow's compare view shows what differs.
+
+        Args:
+            name: of the policy; another run that has it already is told apart by a number.
         """
         parent = self.parent(graph_run, profile)
         for key, value in {"rules": rules[:12], **flat(settings)}.items():
             self.client.log_param(parent, key, value)
-        name = str(self.client.get_run(parent).info.run_name).split(" rules ")[0]
-        self.client.set_tag(parent, "mlflow.runName", f"{name} rules {rules[:8]}")
-        self.client.set_tag(parent, "rules.digest", rules)
         run = StepRun(self.root, parent)
-        run.metrics(metrics)
+        run.tags(
+            {
+                "mlflow.runName": self._unused(name, parent),
+                "rules.digest": rules,
+                "rbr.variant": MAIN.name,
+            }
+        )
+        run.metrics({**metrics, **experiment.headline(metrics)})
         run.files(files)
         self.client.set_terminated(parent, "FINISHED")
+        return run
+
+    def _unused(self, name: str, run_id: str) -> str:
+        """The name, with a number where another graph run has it."""
+        found = self.client.search_runs(
+            [self.experiment], f"tags.`rbr.step` = 'graph' and attributes.run_name LIKE '{name}%'"
+        )
+        taken = {run.info.run_name for run in found if run.info.run_id != run_id}
+        numbered = (f"{name} · {number}" for number in itertools.count(2))
+        return next(own for own in itertools.chain([name], numbered) if own not in taken)

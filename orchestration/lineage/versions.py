@@ -169,6 +169,11 @@ class Versions:
             types = ",".join(repo.cache.local.cache_types)
             return {"dir": str(repo.cache.legacy.path), "type": types}
 
+    def cached(self) -> Path:
+        """The folder where DVC keeps files by their hash."""
+        with self._open() as repo:
+            return Path(repo.cache.local.path)
+
     def uncommitted(self, stages: Collection[str]) -> list[str]:
         """Those whose output in the workspace is not the one ``dvc.lock`` names."""
 

@@ -311,7 +311,7 @@ TRAINED = [
         for value, fails, found in (
             (1.5, "shares: * >= 0 and <= 1", "1.5"),
             (-0.5, "shares: * >= 0 and <= 1", "-0.5"),
-            (NAN, f"shares: *: {NULL}", "nan"),
+            (NAN, f"shares: *: {NULL}", "rows, such as"),
         )
     ),
     Bad("base_capability", "metrics.json", with_(base__loss=-1.0), "capability: base.loss >= 0", "-1"),
@@ -342,6 +342,16 @@ TRAINED = [
     Bad("safety_demonstrations", "metrics.json", with_(refuse__rows=0), "answers: rows >= 1", "kind refuse"),
     Bad("safety_demonstrations", "metrics.json", with_(comply__rows=0), "answers: rows >= 1", "kind comply"),
     Bad("safety_demonstrations", "metrics.json", with_(comply__rows=NAN), f"answers: rows: {NULL}", "1 of"),
+    *(
+        Bad("safety_eval", "metrics.json", with_(**{f"ppo.f1_star.{end}": value}), f"shares: {side} *", "1 of")
+        for end, value, side in (("low", 0.85, "below"), ("high", 0.75, "above"))
+    ),
+    *(
+        Bad("baseline_eval", "metrics.json", with_(**{f"base.f1_star.{end}": value}), f"shares: {side} *", "1 of")
+        for end, value, side in (("low", 0.85, "below"), ("high", 0.75, "above"))
+    ),
+    Bad("capability_eval", "metrics.json", with_(loss_rise=0.75), "capability: loss_rise <= 0.5", "0.75"),
+    Bad("capability_eval", "metrics.json", with_(loss_rise=NAN), f"capability: loss_rise: {NULL}", "nan"),
     Bad("model_release", "comparison.json", repeated_model,
         f"comparison: model: {TWICE}", "2 of 3"),
     Bad("model_release", "comparison.json", f1_star(1.5), "comparison: f1_star >= 0 *", "1.5"),

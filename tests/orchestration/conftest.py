@@ -6,8 +6,10 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -90,6 +92,23 @@ def make_workspace(source: Path, target: Path) -> Workspace:
     ):
         subprocess.run(["git", *command], cwd=target, check=True)
     return Workspace(target)
+
+
+@pytest.fixture
+def page() -> Iterator[Any]:
+    """A page of a headless browser, patient enough for a busy machine."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
+        )
+        own = browser.new_page(viewport={"width": 1500, "height": 950})
+        own.set_default_timeout(120_000)
+        yield own
+        browser.close()
 
 
 @pytest.fixture

@@ -101,7 +101,10 @@ def write(path: Path, value: Any) -> None:
 
 def artifacts(rules: Rules) -> dict[str, dict[str, Any]]:
     """Each artifact's files that its gate reads."""
-    shares = {"f1_star": 0.8, "f1_star.low": 0.7, "f1_star.high": 0.9, "not_unsafe": 0.95}
+    shares = {
+        **{"f1_star": 0.8, "f1_star.low": 0.7, "f1_star.high": 0.9},
+        **{"not_unsafe": 0.95, "not_unsafe.low": 0.9, "not_unsafe.high": 1.0},
+    }
     pairs = {split: preferences(split) for split in ("train", "validation")}
     names = rules.proposition_names
     weights = {

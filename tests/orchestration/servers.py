@@ -1,4 +1,4 @@
-"""Dagster's and MLflow's servers over a workspace, as a team leaves them running."""
+"""The servers of ``make ui`` over a workspace, as a team leaves them running."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import psutil
@@ -19,6 +21,7 @@ from tests.orchestration.conftest import Workspace
 from tests.servers import free_port
 
 PATIENCE = 600.0
+SCREENSHOTS = Path(__file__).resolve().parents[2] / ".cache" / "screenshots"
 
 
 def wait_for(what: str, holds: Callable[[], object], patience: float = PATIENCE) -> None:
@@ -32,6 +35,12 @@ def wait_for(what: str, holds: Callable[[], object], patience: float = PATIENCE)
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited {patience:.0f} s for {what}")
         time.sleep(0.5)
+
+
+def shoot(page: Any, name: str) -> None:
+    """Keep a picture of a page."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=str(SCREENSHOTS / f"{name}.png"))
 
 
 def answers(url: str) -> bool:
@@ -49,6 +58,7 @@ class Servers:
     workspace: Workspace
     dagster: str
     mlflow: str
+    pages: str
     process: subprocess.Popen[bytes]
 
     @contextmanager
@@ -93,9 +103,10 @@ def restored(instance: dg.DagsterInstance, run_id: str) -> dict[str, bool]:
 @contextmanager
 def serving(workspace: Workspace) -> Iterator[Servers]:
     """Start what ``make ui`` starts, on ports of the OS's choice; stopped at the end."""
-    dagster, mlflow = free_port(), free_port()
+    dagster, mlflow, pages = free_port(), free_port(), free_port()
     settings = workspace.root / "mlflow" / "server.yaml"
-    settings.write_text(f"host: 127.0.0.1\nport: {mlflow}\nworkers: 1\n")
+    settings.parent.mkdir(exist_ok=True)
+    settings.write_text(f"host: 127.0.0.1\nport: {mlflow}\npages_port: {pages}\nworkers: 1\n")
     with (workspace.root / "servers.out").open("wb") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "orchestration.ui", "--port", str(dagster)],
@@ -105,9 +116,10 @@ def serving(workspace: Workspace) -> Iterator[Servers]:
             stderr=out,
             start_new_session=True,
         )
-    own = Servers(workspace, f"http://127.0.0.1:{dagster}", f"http://127.0.0.1:{mlflow}", process)
+    addresses = [f"http://127.0.0.1:{port}" for port in (dagster, mlflow, pages)]
+    own = Servers(workspace, *addresses, process)
     try:
-        for url in (f"{own.dagster}/server_info", f"{own.mlflow}/health"):
+        for url in (f"{own.dagster}/server_info", f"{own.mlflow}/health", f"{own.pages}/"):
             wait_for(url, lambda url=url: answers(url) or process.poll() is not None)
             assert process.poll() is None, (workspace.root / "servers.out").read_text()[-3000:]
         yield own

@@ -1,4 +1,4 @@
-"""The pages as a person uses them, in Debian's Chromium: materialize, edit a rule, compare two runs.
+"""The pages as a person uses them, in Debian's Chromium: materialize, edit a rule, compare two runs, follow links.
 
 Screenshots are kept in .cache/screenshots/.
 """
@@ -15,29 +15,11 @@ from pipeline.context import Context
 from pipeline.profile import read_settings
 from pipeline.variants import VARIANTS
 from tests.orchestration.conftest import Workspace
-from tests.orchestration.servers import restored, serving, wait_for
+from tests.orchestration.servers import restored, serving, shoot, wait_for
 
 sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium")
-SCREENSHOTS = Path(__file__).resolve().parents[2] / ".cache" / "screenshots"
 
-pytestmark = [
-    pytest.mark.smoke_graph,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
-]
-
-
-@pytest.fixture
-def page():
-    """A page of a headless browser, patient enough for a busy machine."""
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        own = browser.new_page(viewport={"width": 1500, "height": 950})
-        own.set_default_timeout(120_000)
-        yield own
-        browser.close()
+pytestmark = pytest.mark.smoke_graph
 
 
 @pytest.fixture
@@ -49,11 +31,6 @@ def servers(finished, tmp_path, monkeypatch):
     shutil.rmtree(root / ".dagster")
     with serving(Workspace(root)) as own:
         yield own
-
-
-def shoot(page, name):
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=str(SCREENSHOTS / f"{name}.png"))
 
 
 def finished_runs(instance):
@@ -120,3 +97,33 @@ def compare_in_mlflow(page, servers):
     page.get_by_role("button", name="Compare", exact=True).click()
     page.get_by_text("Comparing 2 Runs").wait_for()
     shoot(page, "mlflow-compare")
+
+
+def test_an_asset_leads_to_its_mlflow_run_its_data_docs_and_its_plots(servers, page):
+    """One click each, from what was restored: the run is the one that made it."""
+    with servers.instance() as instance:
+        restore(page, servers, instance, "rbr/ppo_checkpoint")
+    address = f"{servers.dagster}/assets/rbr/ppo_checkpoint?view=overview"
+    page.goto(address)
+    plot = page.get_by_role("img", name="training")
+    plot.wait_for()  # shown without a click, and loaded
+    wait_for("the plot", lambda: plot.evaluate("image => image.naturalWidth") > 100)
+    shoot(page, "dagster-asset")
+    with page.expect_popup() as opened:
+        page.locator(f"a[href^='{servers.mlflow}/#/experiments/']").first.click()
+    opened.value.get_by_text("rbr PPO · margin").first.wait_for()
+    shoot(opened.value, "mlflow-run")
+    with page.expect_popup() as opened:
+        page.locator(f"a[href^='{servers.pages}/data-docs/validations/']").first.click()
+    opened.value.get_by_text("kl_last").first.wait_for()
+    shoot(opened.value, "data-docs")
+
+
+def restore(page, servers, instance, key):
+    """Materialize an asset that DVC has, by its button."""
+    before = len(finished_runs(instance))
+    page.goto(f"{servers.dagster}/assets/{key}?view=overview")
+    page.get_by_role("button", name=re.compile("Materialize")).first.click()
+    page.get_by_role("button", name="Confirm").click()
+    wait_for("the run's end", lambda: len(finished_runs(instance)) > before)
+    assert finished_runs(instance)[0].is_success

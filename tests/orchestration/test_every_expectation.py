@@ -92,7 +92,9 @@ def test_good_data_passes_every_gate(outcomes):
 def test_results_are_kept_as_data_docs(good, outcomes):
     gate = outcomes["safety_prompts"]
     assert (good.root / gate.docs).is_file()
-    assert "comply_share" in gate.markdown()
+    assert gate.docs.endswith(".html")
+    limits = {row["limit"]: row["value"] for row in gate.rows if "comply_share" in row["what"]}
+    assert any(limit.startswith(">= ") and 0 < value < 1 for limit, value in limits.items())
 
 
 def test_every_expectation_of_every_gate_has_bad_data(outcomes):

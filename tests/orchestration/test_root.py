@@ -4,7 +4,8 @@ import ast
 
 import pytest
 
-from orchestration.lineage.tracking import artifacts_location, server_settings
+from orchestration.lineage.tracking import artifacts_location
+from orchestration.links import server_settings
 from orchestration.root import find_root
 from rbr.errors import RBRError
 

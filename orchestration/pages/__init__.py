@@ -1,0 +1,1 @@
+"""Pages that ``make ui`` serves beside Dagster and MLflow: the rules, data docs, reports, plots, guides."""
