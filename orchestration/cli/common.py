@@ -6,21 +6,41 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
-from rich.console import Console
 
 from rbr.errors import RBRError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from pipeline.context import Context
     from rbr.reward.rule_based_reward import RuleBasedReward
     from rbr.rules.rules import Rules
 
-console = Console(highlight=False)
-error_console = Console(highlight=False, stderr=True)
+
+
+class _Lazy:
+    """A console that loads Rich at its first use: many commands print plain lines alone."""
+
+    def __init__(self, **options: Any) -> None:
+        self._options = options
+
+    @cached_property
+    def _console(self) -> Console:
+        from rich.console import Console
+
+        return Console(highlight=False, **self._options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._console, name)
+
+
+console = cast("Console", _Lazy())
+error_console = cast("Console", _Lazy(stderr=True))
 
 RootOption = Annotated[
     Path | None,

@@ -77,6 +77,16 @@ def test_a_prompt_of_a_kind_that_is_gone_is_told_at_its_line(project):
     assert "has no kind 'disclosure'; did you mean 'disclosures'?" in first
 
 
+def test_every_row_that_cannot_be_read_is_told_at_its_line(project):
+    path = project / "data/source/gold" / "zz.jsonl"
+    path.write_text('{"id": "a"}\nno json\n')
+    found = rbr("rules", "check", cwd=project)
+    assert found.returncode == 1
+    first, second = found.stderr.splitlines()
+    assert first.startswith(f"error: {path}:1: response_type: Field required")
+    assert second.startswith(f"error: {path}:2:1: not JSON")
+
+
 def test_show_knows_the_closest_name(project):
     found = rbr("rules", "show", "apology", cwd=project)
     assert "feature of hard_refusal" in found.stdout
