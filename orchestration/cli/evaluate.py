@@ -120,13 +120,18 @@ def evaluate(
     from rbr.evaluation.safety import as_verdict
 
     context = common.open_context(root)
+    if out is not None:
+        common.make_folder(out, "--out")
+    names = [model] if against is None else [model, against]
+    for name in names:
+        common.model_source(context, name)
     path = prompts or common.artifact(context, "safety_prompts") / "eval.jsonl"
     chosen = read_prompts(path)[:limit]
     loaded_judge, accuracy = open_judge(context, judge, judge_address)
     for name in dict.fromkeys(prompt.response_type for prompt in chosen):
         common.check_response_type(loaded_judge.rules, name)
     results, verdicts = {}, []
-    for name in [model] if against is None else [model, against]:
+    for name in names:
         results[name], judged = _evaluate_one(context, name, chosen, loaded_judge, out, as_json)
         verdicts.append([as_verdict(row) for row in judged])
     over_refusal = loaded_judge.rules.over_refusal
@@ -162,8 +167,7 @@ def _evaluate_one(
     from rbr.files import digest_of, file_digest, write_rows
 
     settings = context.settings.evaluation
-    folders = [folder for folder in (context.root / "models" / name, Path(name)) if folder.is_dir()]
-    source = folders[0] if folders else name
+    source = common.model_source(context, name)
     weights = Path(source) / "model.safetensors"
     key = digest_of(
         file_digest(weights) if weights.exists() else str(source),

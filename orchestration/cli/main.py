@@ -8,9 +8,11 @@ import sys
 
 import typer
 
-from orchestration.cli import data, grader, models, new, release, rules
+from orchestration.cli import data, grader, models, new, release, reward, rules, runs, weights
+from orchestration.cli.chat import chat
 from orchestration.cli.evaluate import evaluate
 from orchestration.cli.explain import explain
+from orchestration.cli.export import export
 from orchestration.cli.plan import plan
 from orchestration.cli.serve import serve
 from rbr.errors import RBRError
@@ -27,8 +29,13 @@ app.add_typer(rules.app, name="rules")
 app.add_typer(new.app, name="new")
 app.add_typer(grader.app, name="grader")
 app.add_typer(release.app, name="release")
+app.add_typer(reward.app, name="reward")
+app.add_typer(runs.app, name="runs")
+app.add_typer(weights.app, name="weights")
+app.command()(chat)
 app.command()(evaluate)
 app.command()(explain)
+app.command()(export)
 app.command()(grader.grade)
 app.command()(plan)
 app.command()(serve)

@@ -33,9 +33,7 @@ Form = Literal[
 class Row(BaseModel):
     """Base of all rows: unknown fields are errors, rows do not change once read."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, populate_by_name=True, defer_build=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, defer_build=True)
 
 
 class Message(Row):

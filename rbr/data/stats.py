@@ -170,7 +170,9 @@ def support_errors(
                 if found < least
                 else f"'{name}' is true on all {found} gold rows: label some where it is false"
             )
-            errors.append(RuleError(text, place_of(path, read_mapping(path), [response_type, "features", i])))
+            errors.append(
+                RuleError(text, place_of(path, read_mapping(path), [response_type, "features", i]))
+            )
     return errors
 
 

@@ -93,9 +93,7 @@ def _value(node: Any, constructor: Any, path: Path) -> Any:
             if not isinstance(key_node, ScalarNode):
                 raise RuleError("a name must be plain text", _place(path, place))
             if key in found:
-                raise RuleError(
-                    f"not valid YAML: found duplicate key '{key}'", _place(path, place)
-                )
+                raise RuleError(f"not valid YAML: found duplicate key '{key}'", _place(path, place))
             found[key] = _value(item_node, constructor, path)
             found._yaml_set_kv_line_col(key, [place.line, place.column, item.line, item.column])
         return found

@@ -1,22 +1,8 @@
 """The comparison of graph runs, from their summaries alone."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
 
-PATH = Path(__file__).resolve().parents[2] / "mlflow" / "compare.py"
-
-
-@pytest.fixture(scope="module")
-def compare():
-    """The script as a module: its folder is no package, so that it does not hide MLflow's."""
-    spec = importlib.util.spec_from_file_location("compare_runs", PATH)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+from orchestration.lineage import compare
 
 
 def summary(f1, weight):
@@ -39,14 +25,14 @@ def summary(f1, weight):
 
 
 @pytest.fixture
-def runs(compare):
+def runs():
     return [
         compare.GraphRun("1", "before", summary(0.7, 1.0), {}),
         compare.GraphRun("2", "after", summary(0.8, 2.0), {"weights.png": b"png"}),
     ]
 
 
-def test_a_model_that_is_the_same_in_all_runs_stands_once(compare, runs):
+def test_a_model_that_is_the_same_in_all_runs_stands_once(runs):
     assert [row["model"] for row in compare.rows(runs)] == [
         "base",
         "RBR PPO (before)",
@@ -54,15 +40,30 @@ def test_a_model_that_is_the_same_in_all_runs_stands_once(compare, runs):
     ]
 
 
-def test_weights_that_differ_are_listed_and_missing_ones_are_none(compare, runs):
+def test_weights_that_differ_are_listed_and_missing_ones_are_none(runs):
     assert compare.changed_weights(runs) == [("comply", "fully_complies", [1.0, 2.0])]
     del runs[1].summary["weights"]["comply"]["apology"]
     assert ("comply", "apology", [-1.0, None]) in compare.changed_weights(runs)
 
 
-def test_the_page_shows_both_and_escapes_what_it_is_given(compare, runs):
+def test_the_page_shows_both_and_escapes_what_it_is_given(runs):
     page, picture = compare.render(runs)
     assert "RBR PPO (after)" in page
     assert "<b>so</b>" not in page
     assert picture.startswith(b"\x89PNG")
     assert "80.0" in page
+
+
+def test_settings_and_rules_that_differ_are_listed(runs):
+    runs[0].settings.update({"seed": "0", "rl.steps": "3", "rules": "abc"})
+    runs[1].settings.update({"seed": "0", "rl.steps": "4", "rules": "def"})
+    assert compare.changed_settings(runs) == [("rl.steps", ["3", "4"])]
+    assert compare.changed_rules(*runs) == []
+    runs[1].summary["rules"] = "def"
+    assert compare.changed_rules(*runs) is None  # an earlier version noted no hashes
+    runs[0].summary["rule_hashes"] = {"ranking": "1", "signs": "1", "propositions/a": "1"}
+    runs[1].summary["rule_hashes"] = {"ranking": "2", "signs": "1", "propositions/b": "1"}
+    expected = [("propositions/a", "gone"), ("propositions/b", "new"), ("ranking", "changed")]
+    assert compare.changed_rules(*runs) == expected
+    page, _ = compare.render(runs)
+    assert "<td>ranking</td>" in page and "<td>rl.steps</td><td>3</td><td>4</td>" in page
