@@ -124,7 +124,7 @@ def test_diff_names_a_revision_that_is_not_there(project):
 def test_a_missing_artifact_says_how_to_make_it(project):
     for command in (
         ("evaluate", "--model", "ppo_checkpoint/rbr"),
-        ("explain", "--prompt", "q", "--completion", "a"),
+        ("explain", "--prompt", "q", "--completion", "a", "--response-type", "comply"),
     ):
         found = rbr(*command, cwd=project)
         assert found.returncode == 1
@@ -142,16 +142,6 @@ def test_an_unknown_embedded_model_is_refused(project):
     found = rbr("models", "fetch", "gpt", cwd=project)
     assert found.returncode == 1
     assert "smollm2" in found.stderr
-
-
-def test_the_command_starts_without_the_heavy_libraries():
-    script = (
-        "import sys, orchestration.cli.main;"
-        "print({'torch', 'transformers', 'dagster', 'mlflow', 'great_expectations', 'pandas',"
-        " 'numpy', 'assets'} & set(sys.modules))"
-    )
-    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert found.stdout.strip() == "set()", found.stderr
 
 
 def test_show_raises_for_no_rule_at_all(rules):
