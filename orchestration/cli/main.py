@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import gc
-import os
 import sys
 
 import typer
 
+from orchestration.bars import hide_bars
 from orchestration.cli import data, grader, models, new, release, reward, rules, runs, weights
 from orchestration.cli.chat import chat
 from orchestration.cli.evaluate import evaluate
@@ -46,8 +46,7 @@ def main() -> None:
     # Collecting garbage is a fifth of the start: importing makes many objects and drops none.
     gc.set_threshold(100_000)
     # Libraries' own bars would break the tables; what is long here shows its own.
-    os.environ.setdefault("TQDM_DISABLE", "1")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    hide_bars(always=True)
     try:
         app()
     except RBRError as error:

@@ -28,7 +28,7 @@ def test_it_has_model_tokenizer_and_card_and_nothing_of_the_training(written, mo
 
 def test_a_folder_without_weights_is_refused(written, model, tmp_path):
     (model / "model.safetensors").unlink()
-    with pytest.raises(ModelError, match="no \\*.safetensors here"):
+    with pytest.raises(ModelError, match=r"no \*\.safetensors here"):
         export("ppo_checkpoint/rbr", tmp_path / "exported", None, written)
     with pytest.raises(RBRError, match="is a model of the hub"):
         export("someone/a-model", tmp_path / "exported", None, written)
