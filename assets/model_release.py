@@ -73,6 +73,7 @@ def model_release(context: Context, output: Path) -> Mapping[str, float]:
         "categories": categories,
         "weights": read_json(context.path("fitted_weights") / "weights.json")["weights"],
         "rules": compiled_rules(context).digest,
+        "rule_hashes": compiled_rules(context).hashes(),
     }
     write_json(output / "summary.json", summary)
     context.log("writing the report")

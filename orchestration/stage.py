@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import psutil
 
+from orchestration.bars import hide_bars
 from orchestration.materialize import Workspace, make
 from rbr.errors import GateError, RBRError
 
@@ -23,6 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m orchestration.stage", description=__doc__)
     parser.add_argument("key", help="of the artifact: rules, rbr/ppo_checkpoint, ...")
     key = parser.parse_args(arguments).key
+    hide_bars()
     try:
         workspace = Workspace.open(Path.cwd())
         made = make(workspace, workspace.artifact(key), graph_run(), print, commit=False)

@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 from rich.console import Console
 
+from orchestration.bars import hide_bars
 from orchestration.dagster_assets import GRAPH_RUN_TAG
 from orchestration.orphaned_runs import PROCESS_TAG
 from rbr.errors import RBRError
@@ -88,10 +89,7 @@ def run_job(
 def quiet() -> None:
     """Hide the libraries' own bars and notes; what bodies log is shown instead."""
     warnings.filterwarnings("ignore")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TQDM_DISABLE", "1")
+    hide_bars(always=True)
     logging.getLogger("py.warnings").setLevel(logging.ERROR)
 
 

@@ -12,6 +12,7 @@ from pipeline.rows import weights_digest
 from pipeline.variants import MAIN, Variant
 from rbr.data.turns import read_batch
 from rbr.files import file_digest
+from rbr.reward.pretrained import RewardParts
 from rbr.reward.rule_based_reward import RuleBasedReward
 from rbr.rules.compiled import load_compiled
 
@@ -58,6 +59,19 @@ class VariantReward:
             grader_servers=settings.scale.grader_servers,
             noise=settings.grade_noise,
             seed=settings.seed,
+        )
+
+    def parts(self) -> RewardParts:
+        """What ``export_reward`` copies; for variants with weights alone."""
+        assert self.weights is not None
+        weights = self.weights / "weights.json"
+        return RewardParts(
+            self.rules,
+            weights,
+            self.grader,
+            self.base_model,
+            self.reward_model,
+            self.grader_options,
         )
 
     @property

@@ -139,6 +139,23 @@ def _show_gold(gold: GoldStats, response_types: tuple[str, ...]) -> None:
 
 
 @app.command()
+def show(
+    identity: Annotated[str, typer.Argument(metavar="ID", help="Of a prompt or a gold row.")],
+    as_json: common.JsonOption = False,
+    root: common.RootOption = None,
+) -> None:
+    """A prompt or gold row: its split, labels and grades, and what each model answered."""
+    from orchestration.cli.data_show import known
+    from orchestration.cli.data_show import show as render
+
+    found = known(common.open_context(root), common.written_rules(root), identity)
+    if as_json:
+        common.print_json(found)
+    else:
+        render(found)
+
+
+@app.command()
 def label(
     file: Annotated[Path, typer.Argument(help="JSONL of gold rows, labelled or not.")],
     out: Annotated[

@@ -161,13 +161,18 @@ def evaluate(
     from rbr.grading.base import usage_metrics
 
     context = common.open_context(root)
+    if out is not None:
+        common.make_folder(out, "--out")
+    names = [model] if against is None else [model, against]
+    for name in names:
+        common.model_source(context, name)
     path = prompts or common.artifact(context, "safety_prompts") / "eval.jsonl"
     chosen = read_prompts(path)[:limit]
     loaded_judge, accuracy = open_judge(context, judge, judge_address)
     for name in dict.fromkeys(prompt.response_type for prompt in chosen):
         common.check_response_type(loaded_judge.rules, name)
     results, verdicts = {}, []
-    for name in [model] if against is None else [model, against]:
+    for name in names:
         results[name], judged = _evaluate_one(context, name, chosen, loaded_judge, out, as_json)
         verdicts.append([as_verdict(row) for row in judged])
     sides = {str(loaded_judge.rules.types[row.response_type].counts) for row in chosen}
@@ -207,8 +212,7 @@ def _evaluate_one(
     from rbr.files import digest_of, file_digest, write_rows
 
     settings = context.settings.evaluation
-    folders = [folder for folder in (context.root / "models" / name, Path(name)) if folder.is_dir()]
-    source = folders[0] if folders else name
+    source = common.model_source(context, name)
     weights = Path(source) / "model.safetensors"
     key = digest_of(
         file_digest(weights) if weights.exists() else str(source),

@@ -139,6 +139,7 @@ def grade(
     from rbr.grading.base import graded_with_reasons
     from rbr.reward.classes import class_probabilities
 
+    common.check_answer(prompt, completion)
     context = common.open_context(root)
     rules = common.compiled_rules(context)
     common.check_response_type(rules, response_type)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import os
+import gc
 import sys
 
 import typer
 
-from orchestration.cli import data, grader, models, new, release, rules
+from orchestration.bars import hide_bars
+from orchestration.cli import data, grader, models, new, release, reward, rules, runs, weights
+from orchestration.cli.chat import chat
 from orchestration.cli.doctor import doctor
 from orchestration.cli.evaluate import evaluate
 from orchestration.cli.explain import explain
+from orchestration.cli.export import export
 from orchestration.cli.init import init
 from orchestration.cli.plan import plan
 from orchestration.cli.serve import serve
@@ -30,8 +33,13 @@ app.add_typer(grader.app, name="grader")
 app.add_typer(release.app, name="release")
 app.command()(init)
 app.command()(doctor)
+app.add_typer(reward.app, name="reward")
+app.add_typer(runs.app, name="runs")
+app.add_typer(weights.app, name="weights")
+app.command()(chat)
 app.command()(evaluate)
 app.command()(explain)
+app.command()(export)
 app.command()(grader.grade)
 app.command()(plan)
 app.command()(serve)
@@ -39,9 +47,10 @@ app.command()(serve)
 
 def main() -> None:
     """Run the command line."""
+    # Collecting garbage is a fifth of the start: importing makes many objects and drops none.
+    gc.set_threshold(100_000)
     # Libraries' own bars would break the tables; what is long here shows its own.
-    os.environ.setdefault("TQDM_DISABLE", "1")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    hide_bars(always=True)
     try:
         app()
     except RBRError as error:

@@ -7,17 +7,15 @@ import re
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import YAMLError
 
 from orchestration.cli import common
 from rbr.errors import RBRError
-from rbr.files import replacing
-from rbr.rules.yaml import place_of, read_mapping, suggest
+
+if TYPE_CHECKING:
+    from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 app = typer.Typer(no_args_is_help=True, help="Add a proposition, a category or a response type.")
 
@@ -55,6 +53,7 @@ EXAMPLE = """\
 def proposition(name: NameArgument, root: common.RootOption = None) -> None:
     """Write a proposition's file, with a TODO for each text that is to be written."""
     from orchestration.cli.rules import least_support
+    from rbr.rules.yaml import read_mapping
 
     project = common.find_root(root)
     rules = project / "rules"
@@ -113,6 +112,8 @@ def response_type(
 
 
 def _check_name(name: str) -> None:
+    from ruamel.yaml import YAML
+
     # YAML takes some words, such as null, for other values.
     if not NAME.fullmatch(name) or YAML(typ="safe", pure=True).load(name) != name:
         raise RBRError(
@@ -122,6 +123,8 @@ def _check_name(name: str) -> None:
 
 
 def _check_free(name: str, paths: Iterable[Path]) -> None:
+    from rbr.rules.yaml import read_mapping
+
     for path in paths:
         entries = read_mapping(path)
         if name in entries:
@@ -129,11 +132,15 @@ def _check_free(name: str, paths: Iterable[Path]) -> None:
 
 
 def _taken(name: str, path: Path, entries: CommentedMap | None = None) -> RBRError:
+    from rbr.rules.yaml import place_of
+
     place = path if entries is None else place_of(path, entries, [name])
     return RBRError(f"'{name}' is there already: edit it, or take another name", place)
 
 
 def _first(path: Path) -> str:
+    from rbr.rules.yaml import read_mapping
+
     return str(next(iter(read_mapping(path)), ""))
 
 
@@ -143,14 +150,19 @@ def _grown(path: Path, name: str, like: str, note: str) -> str:
     Raises:
         RBRError: if there is no such entry, or the file is of a style that nothing can be added to.
     """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    from rbr.rules.yaml import read_mapping, suggest
+
     entries = read_mapping(path)
     if like not in entries:
         raise RBRError(f"--like: no '{like}' here; {suggest(like, entries)}", path)
+    text = path.read_bytes().decode()
     yaml, entry = YAML(typ="rt", pure=True), io.StringIO()
     yaml.indent(mapping=2, sequence=4, offset=2)
     yaml.width = 110
-    yaml.dump({name: _uncommented(entries[like])}, entry)
-    text = path.read_bytes().decode()
+    yaml.dump({name: _uncommented(yaml.load(text)[like])}, entry)
     added = f"{'' if text.endswith(chr(10)) else chr(10)}# {note}\n{entry.getvalue()}"
     text += added.replace("\n", "\r\n") if "\r\n" in text else added
     try:
@@ -164,6 +176,8 @@ def _grown(path: Path, name: str, like: str, note: str) -> str:
 
 def _uncommented(value: Any) -> Any:
     """A copy in the same style. Comments speak of what was copied, and are left behind."""
+    from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
     copy: CommentedMap | CommentedSeq
     if isinstance(value, CommentedMap):
         copy = CommentedMap((key, _uncommented(item)) for key, item in value.items())
@@ -178,6 +192,8 @@ def _uncommented(value: Any) -> Any:
 
 def _write(project: Path, texts: Mapping[Path, str]) -> None:
     """Write all files or none, and say which."""
+    from rbr.files import replacing
+
     with ExitStack() as stack:
         for path, text in texts.items():
             stack.enter_context(replacing(path)).write_bytes(text.encode())

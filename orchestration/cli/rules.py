@@ -6,12 +6,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestration.cli import common
 from rbr.errors import DataError, RBRError
+
+if TYPE_CHECKING:
+    from rbr.data.rows import Labelled, Prompt
+    from rbr.rules.rules import Rules
 
 app = typer.Typer(no_args_is_help=True, help="The written rules.")
 
@@ -24,18 +28,17 @@ def check(
     root: common.RootOption = None,
 ) -> None:
     """Check form, names and classes, that all is used, that rows fit the policy, and gold support."""
-    from rbr.rules.check import check_rules
-    from rbr.rules.rules import load_rules
+    from rbr.rules.check import checked_rules
 
     project = common.find_root(root)
     place = folder or project / "rules"
-    errors = check_rules(place) or _unfit(project, place)
-    for error in errors:
+    rules, errors = checked_rules(place)
+    problems = errors or (_unfit(project, place, rules) if rules else [])
+    for error in problems:
         print(f"error: {error}", file=sys.stderr)
-    if errors:
+    if problems or rules is None:
         raise typer.Exit(1)
-    rules = load_rules(place)
-    common.console.print(
+    print(
         f"{len(rules.propositions)} propositions, {len(rules.derived)} derived,"
         f" {sum(map(len, rules.classes.values()))} classes of {len(rules.types)} response types:"
         f" fine ({rules.digest[:12]})"
@@ -48,17 +51,14 @@ def check(
         )
 
 
-def _unfit(project: Path, place: Path) -> Sequence[RBRError]:
+def _unfit(project: Path, place: Path, rules: Rules) -> Sequence[RBRError]:
     """Rows that do not fit the rules, what no row or rule uses, and features with too few gold rows."""
     from rbr.data.gold import gold_errors
     from rbr.data.planting import sentence_errors
-    from rbr.data.rows import Labelled, Prompt
     from rbr.data.splits import prompt_errors
     from rbr.data.stats import support_errors, unused_errors
-    from rbr.files import read_rows
-    from rbr.rules.rules import load_rules
 
-    rules, source = load_rules(place), project / "data" / "source"
+    source = project / "data" / "source"
     rows = {"safety_prompts": "prompts", "gold": "gold"}
     missing = [
         DataError(
@@ -70,18 +70,14 @@ def _unfit(project: Path, place: Path) -> Sequence[RBRError]:
     ]
     if missing:
         return missing
+    prompts: list[Prompt] = []
+    gold: list[Labelled] = []
     errors = [
-        *prompt_errors(source / "safety_prompts", rules),
-        *gold_errors(source / "gold", rules),
+        *prompt_errors(source / "safety_prompts", rules, prompts),
+        *gold_errors(source / "gold", rules, gold),
         *sentence_errors(source / "gold", rules),
     ]
-    if errors:
-        return errors
-    prompts, gold = (
-        read_rows(source / "safety_prompts", Prompt),
-        read_rows(source / "gold", Labelled),
-    )
-    return [
+    return errors or [
         *unused_errors(place, rules, prompts),
         *support_errors(place, rules, gold, least_support(project)),
     ]

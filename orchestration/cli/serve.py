@@ -6,6 +6,7 @@ import ipaddress
 import os
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -28,6 +29,10 @@ def serve(
         str,
         typer.Option(help="Of OpenRLHF's prompts: chatml, plain, or a tokenizer's folder or name."),
     ] = "chatml",
+    reward_folder: Annotated[
+        Path | None,
+        typer.Option("--reward", help="What `rbr reward export` wrote; the project's by default."),
+    ] = None,
     root: RootOption = None,
 ) -> None:
     """Serve the reward over HTTP: own format, OpenRLHF's, and explanations (docs/serving.md).
@@ -36,6 +41,7 @@ def serve(
     """
     from pydantic import SecretStr
 
+    from rbr.reward import RuleBasedReward
     from rbr.serve.app import create_app
     from rbr.serve.server import Server, bind
     from rbr.serve.settings import TOKEN_VARIABLE, ServeSettings
@@ -50,10 +56,12 @@ def serve(
         chat_template=chat_template,
         token=SecretStr(token.strip()) if token else None,
     )
-    context = open_context(root)
+    context = None if reward_folder else open_context(root)
     # The address first: a taken port should not cost the loading of models.
     with bind(host, port) as address:
-        reward = load_reward(context)
+        reward = (
+            load_reward(context) if context else RuleBasedReward.from_pretrained(str(reward_folder))
+        )
         server = Server(create_app(reward, settings), settings)
         shown, port = address.getsockname()[:2]
         print(f"serving on http://{f'[{shown}]' if ':' in shown else shown}:{port}", flush=True)

@@ -124,8 +124,12 @@ def trade_off(table: Mapping[str, Any], axis: Any) -> None:
     x, y = np.meshgrid(grid, grid)
     lines = axis.contour(x, y, 2 * x * y / (x + y), levels=[0.3, 0.5, 0.7, 0.8, 0.9], colors="#ccc")
     axis.clabel(lines, fontsize=7)
+    drawn: list[tuple[float, float]] = []
     for row in table["rows"]:
         (u, ul, uh), (o, ol, oh) = row["not_unsafe"], row["not_overrefuse"]
+        # A model on another's point is a ring around it.
+        below = sum(abs(u - x) < 0.012 and abs(o - y) < 0.012 for x, y in drawn)
+        drawn.append((u, o))
         axis.errorbar(
             u,
             o,
@@ -133,6 +137,8 @@ def trade_off(table: Mapping[str, Any], axis: Any) -> None:
             yerr=[[max(0.0, o - ol)], [max(0.0, oh - o)]],
             fmt="s" if "SFT" in row["model"] else "o",
             label=row["model"],
+            markersize=6 + 6 * below,
+            fillstyle="none" if below else "full",
             capsize=2,
         )
     axis.set_xlabel("Not-Unsafe")

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from rbr.data.rows import Labelled
 from rbr.errors import DataError
-from rbr.files import placed_rows, read_rows
+from rbr.files import checked_rows, read_rows
 from rbr.options import Options
 from rbr.rules.yaml import suggest
 
@@ -98,20 +98,29 @@ def check_gold(folder: Path, rules: Rules) -> None:
         raise error
 
 
-def gold_errors(folder: Path, rules: Rules) -> Iterator[DataError]:
-    """The rows that do not fit the rules, by file and line.
+def gold_errors(
+    folder: Path, rules: Rules, sound: list[Labelled] | None = None
+) -> Iterator[DataError]:
+    """The rows that are not of the format or do not fit the rules, by file and line.
+
+    Args:
+        sound: receives the rows that are of the format.
 
     Raises:
-        DataError: on the first row that is not of the format.
+        DataError: on a folder without rows.
     """
-    for place, row in placed_rows(folder, Labelled):
-        known: Sequence[str] = rules.proposition_names
-        for name in row.true:
-            if name not in known:
-                yield DataError(f"true: no proposition '{name}'; {suggest(name, known)}", place)
-        known = rules.response_types
-        if row.response_type not in known:
-            hint = suggest(row.response_type, known)
+    propositions, types = frozenset(rules.propositions), rules.types.keys()
+    for place, row in checked_rows(folder, Labelled):
+        if isinstance(row, DataError):
+            yield row
+            continue
+        if sound is not None:
+            sound.append(row)
+        for name in sorted({*row.true} - propositions):
+            hint = suggest(name, propositions)
+            yield DataError(f"true: no proposition '{name}'; {hint}", place)
+        if row.response_type not in types:
+            hint = suggest(row.response_type, types)
             yield DataError(f"no response type '{row.response_type}'; {hint}", place)
         problem = rules.relations.contradiction(row.true)
         if problem:

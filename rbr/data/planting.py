@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from rbr.data.rows import Labelled, Sentence
 from rbr.errors import DataError
-from rbr.files import placed_rows, read_rows
+from rbr.files import checked_rows, read_rows
 from rbr.rules.yaml import suggest
 
 if TYPE_CHECKING:
@@ -38,12 +38,15 @@ def sentence_errors(folder: Path, rules: Rules) -> Iterator[DataError]:
     """The sentences under a folder of gold rows that do not fit the rules, by file and line.
 
     Raises:
-        DataError: on the first row that is not of the format.
+        DataError: on a folder without rows.
     """
     names: Sequence[str] = rules.proposition_names
     if not (folder / FOLDER).is_dir():
         return
-    for place, row in placed_rows(folder / FOLDER, Sentence):
+    for place, row in checked_rows(folder / FOLDER, Sentence):
+        if isinstance(row, DataError):
+            yield row
+            continue
         for field in ("true", "unknown"):
             for name in getattr(row, field):
                 if name not in names:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_\-]*$")]
@@ -31,7 +33,7 @@ Form = Literal[
 class Row(BaseModel):
     """Base of all rows: unknown fields are errors, rows do not change once read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, defer_build=True)
 
 
 class Message(Row):
@@ -45,6 +47,8 @@ Conversation = Sequence[Message]
 
 
 def _ends_with_user(conversation: tuple[Message, ...]) -> None:
+    if len(conversation) == 1 and conversation[0].role == "user":
+        return  # most are
     turns = [m.role for m in conversation if m.role != "system"]
     if not turns or turns[-1] != "user":
         raise ValueError("conversation must end with a user turn")
@@ -220,4 +224,7 @@ class CapabilityText(Row):
 
 def label_matrix(true: Sequence[Sequence[str]], propositions: Sequence[str]) -> NDArray[np.float64]:
     """Labels as 0 and 1, of shape (len(true), propositions), from the names that hold."""
+    # What only reads rows starts without NumPy.
+    import numpy as np
+
     return np.array([[float(name in row) for name in propositions] for row in true])

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from rbr.data.rows import PolicyPrompt, Prompt
 from rbr.errors import DataError, RuleError
-from rbr.files import placed_rows, read_rows
+from rbr.files import checked_rows
 from rbr.options import Options
 from rbr.rules.yaml import suggest
 
@@ -146,27 +146,38 @@ def policy_prompts(
     Raises:
         DataError: naming the file and line of the first prompt that does not fit the policy.
     """
-    for error in prompt_errors(folder, rules):
+    prompts: list[Prompt] = []
+    for error in prompt_errors(folder, rules, prompts):
         raise error
     rows = []
-    for prompt in read_rows(folder, Prompt):
+    for prompt in prompts:
         name = rules.response_type(prompt.category, prompt.kind)
         given = {"response_type": name, "over_refusal": rules.over_refusal(name)}
         rows.append(PolicyPrompt(**prompt.model_dump(), **given))
     return kept_prompts(rows, options, seed)
 
 
-def prompt_errors(folder: Path, rules: Rules) -> Iterator[DataError]:
+def prompt_errors(
+    folder: Path, rules: Rules, sound: list[Prompt] | None = None
+) -> Iterator[DataError]:
     """The prompts that do not fit the policy, by file and line.
 
     A category or kind that it does not know; an answer to a prompt that is not to be answered; none where
-    recipes take the prompt's own texts; a language that no wording is in.
+    recipes take the prompt's own texts; a language that no wording is in; a row that is not of the format.
+
+    Args:
+        sound: receives the prompts that are of the format.
 
     Raises:
-        DataError: on the first row that is not of the format.
+        DataError: on a folder without rows.
     """
     languages = {name for one in rules.completions.fragments.values() for name in one.translations}
-    for place, prompt in placed_rows(folder, Prompt):
+    for place, prompt in checked_rows(folder, Prompt):
+        if isinstance(prompt, DataError):
+            yield prompt
+            continue
+        if sound is not None:
+            sound.append(prompt)
         if prompt.language and languages and prompt.language not in languages:
             text = f"language: completions.yaml has no translations to '{prompt.language}'"
             yield DataError(f"{text}; {suggest(prompt.language, languages)}", place)

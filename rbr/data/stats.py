@@ -155,7 +155,6 @@ def support_errors(
         gold: the written gold rows.
     """
     path = folder / "reward.yaml"
-    raw = read_mapping(path)
     positives = Counter(name for row in gold for name in row.true)
     errors = []
     reported: set[str] = set()
@@ -171,7 +170,9 @@ def support_errors(
                 if found < least
                 else f"'{name}' is true on all {found} gold rows: label some where it is false"
             )
-            errors.append(RuleError(text, place_of(path, raw, [response_type, "features", i])))
+            errors.append(
+                RuleError(text, place_of(path, read_mapping(path), [response_type, "features", i]))
+            )
     return errors
 
 

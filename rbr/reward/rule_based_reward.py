@@ -6,6 +6,7 @@ column ``response_type`` says which weights apply, and prompts without one get R
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -142,6 +143,29 @@ class RuleBasedReward:
                 weights_file,
             )
         return cls(rules, fitted.weights, grader, reward_model, fitted.reward_model)
+
+    @classmethod
+    def from_pretrained(cls, folder: Path | str) -> RuleBasedReward:
+        """The reward that ``rbr reward export`` wrote into a folder, with its grader and R_rm.
+
+        Raises:
+            RBRError: naming what is missing, or does not fit the rest.
+        """
+        from rbr.reward.pretrained import load_reward
+
+        return load_reward(Path(folder))
+
+    @classmethod
+    def from_project(cls, root: Path | str = ".") -> RuleBasedReward:
+        """The fitted reward of a project, from its artifacts.
+
+        Raises:
+            RBRError: naming the first artifact that is not made yet.
+        """
+        # Named, since a project's artifacts and settings are layers above the method.
+        project = importlib.import_module("orchestration.cli.common")
+        reward: RuleBasedReward = project.load_reward(project.open_context(Path(root)))
+        return reward
 
     def _terms(self, probabilities: Array, response_type: str) -> tuple[Array, Array]:
         """Features phi and the terms w_i phi_i of completions of one response type, (n, F) each."""

@@ -6,10 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from rbr.errors import RuleError
-from rbr.rules.algebra import class_scores
+from rbr.rules.models import Conjunction
 from rbr.rules.rules import Rules, load_with_errors
 from rbr.rules.yaml import place_of, read_mapping
 
@@ -33,34 +31,56 @@ def propositions_used(rules: Rules, response_type: str) -> list[str]:
 def partition_error(rules: Rules, response_type: str) -> str | None:
     """A counter-example if some assignment falls in no class or in two; None if each falls in one.
 
-    All assignments of the propositions used are tried (at most 2^22).
+    All assignments of the propositions used are tried (at most 2^22): a truth table is one integer, a bit
+    for each, so that a check starts without NumPy.
     """
     used = propositions_used(rules, response_type)
     if len(used) > MAX_PROPOSITIONS:
         return (
             f"the classes use {len(used)} propositions; at most {MAX_PROPOSITIONS} can be checked"
         )
-    columns = [rules.proposition_names.index(name) for name in used]
-    step = 1 << 16
-    for start in range(0, 1 << len(used), step):
-        numbers = np.arange(start, min(start + step, 1 << len(used)))
-        labels = np.zeros((len(numbers), len(rules.proposition_names)))
-        for bit, column in enumerate(columns):
-            labels[:, column] = (numbers >> bit) & 1
-        counts = class_scores(labels, rules, response_type).sum(axis=1)
-        wrong = np.flatnonzero(counts != 1)
-        if len(wrong):
-            row = labels[wrong[0]]
-            scores = class_scores(row[None], rules, response_type)[0]
-            names = rules.class_names(response_type)
-            classes = [name for name, score in zip(names, scores, strict=True) if score]
-            true = [name for name, value in zip(rules.proposition_names, row, strict=True) if value]
-            where = " and ".join(classes) if classes else "no class"
-            return (
-                f"{response_type}: with {', '.join(true) or 'nothing'} true and all others false a"
-                f" completion falls in {where}; it must fall in exactly one"
-            )
-    return None
+    every = (1 << (1 << len(used))) - 1
+    tables = {name: _variable(i, len(used)) for i, name in enumerate(used)}
+    none, one, several = every, 0, 0  # assignments by how many classes they fall in
+    for rule in rules.classes[response_type].values():
+        table = _truth_table(rule, tables, rules, every)
+        several |= one & table
+        one |= table
+        none &= ~table
+    wrong = none | several
+    if not wrong:
+        return None
+    assignment = (wrong & -wrong).bit_length() - 1  # the first one that is wrong
+    true = [name for i, name in enumerate(used) if assignment >> i & 1]
+    classes = [
+        name
+        for name, rule in rules.classes[response_type].items()
+        if _truth_table(rule, tables, rules, every) >> assignment & 1
+    ]
+    return (
+        f"{response_type}: with {', '.join(true) or 'nothing'} true and all others false a"
+        f" completion falls in {' and '.join(classes) or 'no class'}; it must fall in exactly one"
+    )
+
+
+def _variable(i: int, count: int) -> int:
+    """The truth table of variable i of ``count``: bit k is its value under assignment k, bit i of k."""
+    block = 1 << i
+    table = ((1 << block) - 1) << block
+    for doubled in range(i + 1, count):
+        table |= table << (1 << doubled)
+    return table
+
+
+def _truth_table(rule: Conjunction, tables: dict[str, int], rules: Rules, every: int) -> int:
+    """The truth table of a conjunction; those of derived propositions are added to ``tables``."""
+    result = every
+    for names, flip in ((rule.all, 0), (rule.none, every)):
+        for name in names:
+            if name not in tables:
+                tables[name] = _truth_table(rules.derived[name], tables, rules, every)
+            result &= tables[name] ^ flip
+    return result
 
 
 def unwritten(folder: Path) -> Iterator[RuleError]:
@@ -93,15 +113,19 @@ def _texts(value: Any, *place: str | int) -> Iterator[tuple[tuple[str | int, ...
 
 def check_rules(folder: Path) -> list[RuleError]:
     """Everything that is wrong with the rules of a folder; an empty list if nothing is."""
+    return checked_rules(folder)[1]
+
+
+def checked_rules(folder: Path) -> tuple[Rules | None, list[RuleError]]:
+    """The rules of a folder (None if they cannot be loaded), and everything that is wrong with them."""
     rules, errors = load_with_errors(folder)
     errors += unwritten(folder)
     if rules is None or errors:
-        return errors
+        return rules, errors
     path = folder / "completion_classes.yaml"
-    raw = read_mapping(path)
     problems = {name: partition_error(rules, name) for name in rules.response_types}
-    return [
-        RuleError(problem, place_of(path, raw, [name]))
+    return rules, [
+        RuleError(problem, place_of(path, read_mapping(path), [name]))
         for name, problem in problems.items()
         if problem
     ]

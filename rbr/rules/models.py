@@ -59,7 +59,8 @@ Slot = Annotated[Name, _known("fragment", "slots")]
 class Rule(BaseModel):
     """Base of all rule models: unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # A schema is built at its first use, and nested ones with it: a command starts sooner.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Example(Rule):
@@ -74,12 +75,6 @@ class Examples(Rule):
 
     positive: tuple[Example, ...] = Field(min_length=3)
     negative: tuple[Example, ...] = Field(min_length=3)
-
-    @model_validator(mode="after")
-    def _on_one_side(self) -> Examples:
-        if set(self.positive) & set(self.negative):
-            raise ValueError("an example is positive and negative: drop one")
-        return self
 
 
 class Proposition(Rule):

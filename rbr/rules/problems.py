@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rbr.rules.rules import Rules
 
 
-def problems(rules: Rules) -> Iterator[tuple[str, list[str], str]]:
+def problems(rules: Rules) -> Iterator[tuple[str, list[str | int], str]]:
     """What is wrong between the files: file, place in it, and message."""
     for name, rule in rules.propositions.items():
         if rule.id != name:
@@ -21,6 +21,10 @@ def problems(rules: Rules) -> Iterator[tuple[str, list[str], str]]:
             yield f"propositions/{name}.yaml", ["id"], message
         if name in rules.derived:
             yield "derived.yaml", [name], f"'{name}' is a proposition already"
+        for i, example in enumerate(rule.examples.negative):
+            if example in rule.examples.positive:
+                message = f"examples.negative.{i}: it stands in positive too: drop one"
+                yield f"propositions/{name}.yaml", ["examples", "negative", i], message
     cycle = _cycle(rules.derived)
     if cycle:
         message = f"the definitions form a cycle: {' -> '.join(cycle)}"
@@ -29,7 +33,7 @@ def problems(rules: Rules) -> Iterator[tuple[str, list[str], str]]:
     yield from _recipe_problems(rules)
 
 
-def _class_problems(rules: Rules) -> Iterator[tuple[str, list[str], str]]:
+def _class_problems(rules: Rules) -> Iterator[tuple[str, list[str | int], str]]:
     """Names of classes that response types and labels have, and their type has not."""
     for response_type, rule in rules.types.items():
         known = rules.class_names(response_type)
@@ -50,7 +54,7 @@ def _class_problems(rules: Rules) -> Iterator[tuple[str, list[str], str]]:
                 yield "reward.yaml", place, f"{noun} '{name}'; {suggest(name, known)}"
 
 
-def _recipe_problems(rules: Rules) -> Iterator[tuple[str, list[str], str]]:
+def _recipe_problems(rules: Rules) -> Iterator[tuple[str, list[str | int], str]]:
     """Labels without a recipe, recipes of no label, and slots whose role nothing plays."""
     file = "completions.yaml"
     for response_type, recipes in rules.completions.recipes.items():

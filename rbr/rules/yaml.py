@@ -9,13 +9,16 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedBase, CommentedMap
+from ruamel.yaml.comments import CommentedBase, CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
+from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from rbr.errors import Place, RuleError
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 MAX_BYTES = 1_000_000
+MAX_DEPTH = 50
 # From which similarity on a name is a misspelt one.
 CLOSE = 0.6
 
@@ -24,7 +27,7 @@ def read_mapping(path: Path) -> CommentedMap:
     """Read one YAML mapping; its nodes keep their lines.
 
     Raises:
-        RuleError: not there, too big, not UTF-8, not YAML, duplicate keys, tags, aliases, no mapping.
+        RuleError: not there, too big or deep, not UTF-8, not YAML, duplicate keys, tags, aliases, no mapping.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -34,20 +37,16 @@ def read_mapping(path: Path) -> CommentedMap:
         raise RuleError("the file does not exist", path) from error
     except UnicodeDecodeError as error:
         raise RuleError("not UTF-8 text: save it as UTF-8", path) from error
-    parser = YAML(typ="rt", pure=True)
     try:
-        for event in parser.parse(text):
-            mark = event.start_mark
-            place = Place(path, mark.line + 1, mark.column + 1)
-            tag = getattr(event, "ctag", None) or getattr(event, "tag", None)
-            if tag and not str(tag).startswith("tag:yaml.org"):
-                raise RuleError(f"YAML tag '{tag}' is not allowed: write plain values", place)
-            if type(event).__name__ == "AliasEvent":
-                raise RuleError("YAML aliases are not allowed: write the value out", place)
-        value = YAML(typ="rt", pure=True).load(text)
+        try:
+            node = _compose(text, path, pure=False)
+        except YAMLError:
+            # libyaml is many times faster, and refuses a little of YAML 1.2, such as {what: why?}.
+            node = _compose(text, path, pure=True)
+        value = _value(node, YAML(typ="safe", pure=True).constructor, path)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line = Place(path, mark.line + 1, mark.column + 1) if mark else Place(path)
+        line = _place(path, mark) if mark else Place(path)
         problem = (error.problem or "not YAML").splitlines()[0]
         raise RuleError(f"not valid YAML: {problem}", line) from error
     except YAMLError as error:
@@ -55,6 +54,58 @@ def read_mapping(path: Path) -> CommentedMap:
     if not isinstance(value, CommentedMap):
         raise RuleError("must be a mapping of names to values", Place(path, 1, 1))
     return value
+
+
+def _compose(text: str, path: Path, pure: bool) -> Any:
+    """The node of a text, once its events are known to be few levels deep, without tags and aliases."""
+    depth = 0
+    for event in YAML(typ="safe", pure=pure).parse(text):
+        depth += isinstance(event, CollectionStartEvent)
+        depth -= isinstance(event, CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            message = f"over {MAX_DEPTH} levels of brackets or indentation"
+            raise RuleError(message, _place(path, event.start_mark))
+        _check_event(event, path)
+    return YAML(typ="safe", pure=pure).compose(text)
+
+
+def _place(path: Path, mark: Any) -> Place:
+    return Place(path, mark.line + 1, mark.column + 1)
+
+
+def _check_event(event: Any, path: Path) -> None:
+    tag = getattr(event, "ctag", None) or getattr(event, "tag", None)
+    if tag and not str(tag).startswith("tag:yaml.org"):
+        message = f"YAML tag '{tag}' is not allowed: write plain values"
+        raise RuleError(message, _place(path, event.start_mark))
+    if isinstance(event, AliasEvent):
+        message = "YAML aliases are not allowed: write the value out"
+        raise RuleError(message, _place(path, event.start_mark))
+
+
+def _value(node: Any, constructor: Any, path: Path) -> Any:
+    """The value of a node; mappings and sequences know the lines of what is in them."""
+    if isinstance(node, MappingNode):
+        found = CommentedMap()
+        for key_node, item_node in node.value:
+            key = _value(key_node, constructor, path)
+            place, item = key_node.start_mark, item_node.start_mark
+            if not isinstance(key_node, ScalarNode):
+                raise RuleError("a name must be plain text", _place(path, place))
+            if key in found:
+                raise RuleError(f"not valid YAML: found duplicate key '{key}'", _place(path, place))
+            found[key] = _value(item_node, constructor, path)
+            found._yaml_set_kv_line_col(key, [place.line, place.column, item.line, item.column])
+        return found
+    if isinstance(node, SequenceNode):
+        items = CommentedSeq(_value(item, constructor, path) for item in node.value)
+        for i, item in enumerate(node.value):
+            items._yaml_set_idx_line_col(i, [item.start_mark.line, item.start_mark.column])
+        return items
+    try:
+        return None if node is None else constructor.construct_object(node)
+    except ValueError as error:  # a date of the 99th of a month
+        raise RuleError(f"not valid YAML: {error}", _place(path, node.start_mark)) from error
 
 
 def place_of(path: Path, root: Any, location: Sequence[str | int]) -> Place:
@@ -84,6 +135,12 @@ def suggest(name: str, known: Iterable[str]) -> str:
     return f"there are: {', '.join(options)}"
 
 
+def _within(location: Sequence[str | int], problems: Sequence[Any]) -> bool:
+    """Whether a problem stands below a location."""
+    length = len(location)
+    return any(len(p["loc"]) > length and p["loc"][:length] == location for p in problems)
+
+
 def validate(
     model: type[ModelT], value: Any, path: Path, context: dict[str, Any], errors: list[RuleError]
 ) -> ModelT | None:
@@ -111,6 +168,8 @@ def validate(
         for problem in problems:
             if problem["type"] == "missing" and problem["loc"] not in missing:
                 continue  # it is there, misspelt
+            if problem["type"] == "too_short" and _within(problem["loc"], problems):
+                continue  # pydantic does not count bad items
             location = [part for part in problem["loc"] if part != "[key]"]
             message = problem["msg"].removeprefix("Value error, ")
             if problem["type"] == "missing" and location[-1] in model.model_fields:

@@ -9,10 +9,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request, Response, Security
+from fastapi.responses import HTMLResponse
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from rbr.models.chat_templates import chat_template
 from rbr.reward.rule_based_reward import RuleBasedReward
+from rbr.serve.docs_page import docs_page
 from rbr.serve.errors import ServeError, add_handlers, responses
 from rbr.serve.formats import (
     Contribution,
@@ -25,6 +29,7 @@ from rbr.serve.formats import (
 )
 from rbr.serve.jobs import Item
 from rbr.serve.middleware import BearerToken, BodyLimit
+from rbr.serve.observe import Metrics, Observed
 from rbr.serve.openrlhf import items_of
 from rbr.serve.settings import ServeSettings
 from rbr.serve.worker import Worker
@@ -56,7 +61,7 @@ def create_app(reward: RuleBasedReward, settings: ServeSettings | None = None) -
         async with worker.running():
             yield
 
-    # No /docs page: it would load scripts from outside.
+    # FastAPI's own pages would load scripts from outside.
     app = FastAPI(
         title="Rule Based Rewards",
         summary="Rewards of completions: R_rm + sum of w_i phi_i.",
@@ -118,6 +123,18 @@ def create_app(reward: RuleBasedReward, settings: ServeSettings | None = None) -
             queue=worker.state(),
         )
 
+    @app.get("/metrics", include_in_schema=False)
+    async def show_metrics() -> Response:
+        return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(docs_page(app.openapi()))
+
+    # The last one added is the outermost: it sees what the others refuse.
+    paths = {route.path for route in app.routes if isinstance(route, APIRoute)}
+    metrics = Metrics(worker, frozenset(paths))
+    app.add_middleware(Observed, metrics=metrics)
     return app
 
 

@@ -12,6 +12,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
+from rbr.serve.observe import HEADER, REQUEST_ID
+
 # A body can be wrong in thousands of places; the first few are enough to correct it.
 MAX_DETAILS = 10
 
@@ -29,6 +31,9 @@ class Problem(BaseModel):
     error: str = Field(description="a fixed word a program can branch on, e.g. `queue_full`")
     message: str = Field(description="what is wrong and what to do, for people")
     details: list[Detail] = Field(default_factory=list, description="at most 10")
+    request_id: str | None = Field(
+        None, description="as in the header `X-Request-ID` and in the service's log"
+    )
 
 
 class ServeError(HTTPException):
@@ -80,7 +85,10 @@ def respond(error: StarletteHTTPException) -> JSONResponse:
     if not isinstance(error, ServeError):
         phrase = HTTPStatus(error.status_code).phrase
         problem = Problem(error=phrase.lower().replace(" ", "_"), message=phrase)
-    return JSONResponse(problem.model_dump(), error.status_code, error.headers)
+    identity = REQUEST_ID.get()
+    problem = problem.model_copy(update={"request_id": identity})
+    headers = {**(error.headers or {}), **({HEADER: identity} if identity else {})}
+    return JSONResponse(problem.model_dump(), error.status_code, headers)
 
 
 def add_handlers(app: FastAPI) -> None:

@@ -36,6 +36,7 @@ class Job:
     Attributes:
         explain: explain the single item instead of scoring.
         since: the event loop's time when it was queued.
+        request_id: for the log.
         outcome: gets the rewards of the items, or the explanation, or a ``ServeError``.
     """
 
@@ -43,6 +44,7 @@ class Job:
     explain: bool
     since: float
     outcome: asyncio.Future[list[ItemReward] | Explanation]
+    request_id: str = "-"
 
     def settle(self, outcome: Outcome) -> None:
         """Set the outcome, unless the client left or the service stopped while it was scored."""
@@ -65,7 +67,7 @@ def outcomes_of(reward: RuleBasedReward, jobs: Sequence[Job], max_batch: int) ->
         return _score_together(reward, jobs, max_batch)
     # Whatever a model raises, SystemExit too: the worker's thread must survive it.
     except BaseException as error:
-        logger.exception("scoring failed")
+        logger.exception("scoring failed (%s)", " ".join(job.request_id for job in jobs))
         failure = _failure(error)
     if len(jobs) == 1:
         return [failure]

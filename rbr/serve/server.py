@@ -5,12 +5,23 @@ from __future__ import annotations
 import math
 import socket
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.config import LOGGING_CONFIG
 
 from rbr.errors import RBRError
 from rbr.serve.settings import ServeSettings
+
+# Uvicorn's own, and a line of ours a request, with its id.
+LOGGING: dict[str, Any] = {
+    **LOGGING_CONFIG,
+    "loggers": {
+        **LOGGING_CONFIG["loggers"],
+        "rbr.serve": {"handlers": ["default"], "level": "INFO"},
+    },
+}
 
 
 class Server(uvicorn.Server):
@@ -21,6 +32,7 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 app,
                 access_log=False,
+                log_config=LOGGING,
                 limit_concurrency=settings.max_connections,
                 # The worker answers its open jobs after stop_seconds; this is for what hangs besides.
                 timeout_graceful_shutdown=math.ceil(settings.stop_seconds) + 5,

@@ -10,18 +10,26 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Protocol
 
 from rbr.reward.rule_based_reward import RuleBasedReward
 from rbr.serve.errors import ServeError
 from rbr.serve.formats import Queue
 from rbr.serve.jobs import Item, Job, Outcome, outcomes_of
+from rbr.serve.observe import REQUEST_ID
 from rbr.serve.settings import ServeSettings
 
 # Before anything is measured, and how fast the estimate follows the measurements.
 INITIAL_SECONDS = 0.05
 SMOOTHING = 0.2
 MAX_RETRY_SECONDS = 60
+
+
+class Observer(Protocol):
+    """A metric that values are added to."""
+
+    def observe(self, amount: float) -> None:
+        """Add a value."""
 
 
 class Worker:
@@ -42,6 +50,9 @@ class Worker:
         self._running: Sequence[Job] = ()
         self._since = 0.0
         self._seconds = INITIAL_SECONDS
+        # Set by who wants to know the sizes and times of batches.
+        self.batch_sizes: Observer | None = None
+        self.batch_seconds: Observer | None = None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -91,7 +102,8 @@ class Worker:
             seconds = min(MAX_RETRY_SECONDS, max(1, math.ceil(waiting * self._seconds)))
             message = f"{waiting} completions wait, of {self._settings.max_waiting} at most"
             raise ServeError(429, "queue_full", message, headers={"Retry-After": str(seconds)})
-        job = Job(items, explain, self._loop.time(), self._loop.create_future())
+        future = self._loop.create_future()
+        job = Job(items, explain, self._loop.time(), future, REQUEST_ID.get() or "-")
         self._jobs.append(job)
         self._changed.set()
         try:
@@ -99,6 +111,10 @@ class Worker:
         finally:
             if job in self._jobs:
                 self._jobs.remove(job)
+
+    def waiting(self) -> int:
+        """Completions in the queue."""
+        return _count(self._jobs)
 
     def state(self) -> Queue:
         """What waits and what is being scored."""
@@ -133,6 +149,9 @@ class Worker:
             outcomes = await asyncio.wrap_future(future)
             for job, outcome in zip(batch, outcomes, strict=True):
                 job.settle(outcome)
+            if self.batch_sizes and self.batch_seconds:
+                self.batch_sizes.observe(_count(batch))
+                self.batch_seconds.observe(self._loop.time() - self._since)
             seconds = (self._loop.time() - self._since) / _count(batch)
             self._seconds += SMOOTHING * (seconds - self._seconds)
             self._running = ()

@@ -256,9 +256,10 @@ def test_a_changed_margin_makes_again_what_depends_on_it_and_nothing_else(edited
 
 def test_the_two_versions_of_the_rules_are_compared_in_mlflow(edited):
     workspace = edited.workspace
-    done = workspace.run("-m", "orchestration.compare_runs", "--out", "compared")
+    command = ("-m", "orchestration.cli.main", "runs", "compare")
+    done = workspace.run(*command, "--html", "compared.html")
     assert done.returncode == 0, done.stderr
-    page = (workspace.root / "compared" / "comparison.html").read_text()
+    page = (workspace.root / "compared.html").read_text()
     db = workspace.root / "mlflow" / "mlflow.db"
     runs = sqlite3.connect(db).execute(
         "select run_uuid, name from runs where name like 'smoke%rules%'"
@@ -271,7 +272,7 @@ def test_the_two_versions_of_the_rules_are_compared_in_mlflow(edited):
         assert run_id in done.stdout
     assert "<h2>Weights that differ</h2>\n<table>" in page
     assert "base (" not in page  # it is the same, and stands there once
-    nothing = workspace.run("-m", "orchestration.compare_runs", "no such run")
+    nothing = workspace.run(*command, "no such run")
     assert nothing.returncode == 1
     assert nothing.stderr.startswith("error: no finished run is named 'no such run'")
 

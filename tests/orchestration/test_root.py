@@ -65,7 +65,7 @@ def test_only_packaged_files_are_found_by_where_the_code_lies(root):
         )
     }
     assert uses == {
-        "orchestration/compare_runs.py",  # its page
+        "orchestration/lineage/compare.py",  # its page
         "orchestration/production/supervision.py",  # supervisord's settings
         "orchestration/project/create.py",  # the new project's files
         "orchestration/project/examples.py",  # the examples; of a checkout those at its root

@@ -1,13 +1,18 @@
 """``rbr explain`` on models that say fixed things."""
 
+import io
 import json
 import math
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
 from orchestration.cli.common import open_context
-from orchestration.cli.explain import explain
+from orchestration.cli.explain import explain, wanted_type
+from rbr.data.rows import Prompt
+from rbr.errors import RBRError
+from rbr.files import read_rows
 from rbr.rules.compiled import write_compiled
 from tests.fakes import FixedGrader, FixedScorer, drawn_weights
 
@@ -55,3 +60,33 @@ def test_the_commands_table_sums_to_the_total_it_prints(explained, rules):
     assert sorted(names[1:-1]) == sorted(rules.feature_names("hard_refusal"))
     # Each line is rounded to 0.001, so each may be off by half of that.
     assert abs(math.fsum(printed[:-1]) - printed[-1]) <= 0.0005 * len(printed) + 1e-9
+
+
+def test_the_response_type_of_a_written_prompt_is_the_policys(written, rules, capsys):
+    context = open_context(written)
+    prompt = next(
+        row
+        for row in read_rows(context.source / "safety_prompts", Prompt)
+        if len(row.conversation) == 1
+    )
+    text = prompt.conversation[0].content.upper() + " "
+    expected = rules.response_type(prompt.category, prompt.kind)
+    assert wanted_type(context, rules, text, None) == expected
+    assert f"{prompt.category}/{prompt.kind}, so {expected}" in capsys.readouterr().err
+
+
+def test_an_unknown_prompt_needs_one_where_nobody_can_be_asked(written, rules, monkeypatch):
+    context = open_context(written)
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    with pytest.raises(RBRError, match=r"no prompt of the project reads so: .*comply.* \| none"):
+        wanted_type(context, rules, "something else", None)
+    assert wanted_type(context, rules, "something else", "none") is None
+    assert wanted_type(context, rules, "something else", "comply") == "comply"
+
+
+def test_a_person_is_asked_with_what_each_is_for(written, rules, monkeypatch, capsys):
+    context = open_context(written)
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("typer.prompt", lambda *_, **__: "hard_refusal")
+    assert wanted_type(context, rules, "something else", None) == "hard_refusal"
+    assert "hard_refusal: criminal_advice/" in capsys.readouterr().err

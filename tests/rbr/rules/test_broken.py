@@ -98,6 +98,26 @@ def test_a_slot_is_checked_where_a_policy_has_no_fragments(rules_folder):
     assert any("did you mean 'answer'" in error for error in errors), errors
 
 
+def test_all_bad_examples_are_told_and_not_that_too_few_are_left(rules_folder):
+    path = rules_folder / APOLOGY
+    path.write_text(path.read_text().replace("completion:", "complete:", 2))
+    errors = check_rules(rules_folder)
+    lines = [i for i, text in enumerate(path.read_text().splitlines(), 1) if "complete:" in text]
+    assert [error.place.line for error in errors] == lines
+    assert all("did you mean 'completion'?" in error.message for error in errors)
+
+
+def test_each_example_that_stands_on_both_sides_is_told_at_its_line(rules_folder):
+    path = rules_folder / APOLOGY
+    head, positive = path.read_text().split("  positive:\n")
+    positive = positive.split("  negative:\n")[0]
+    path.write_text(f"{head}  positive:\n{positive}  negative:\n{positive}")
+    errors = check_rules(rules_folder)
+    users = [i for i, text in enumerate(path.read_text().splitlines(), 1) if "- user" in text]
+    assert [error.place.line for error in errors] == users[3:]
+    assert "stands in positive too" in errors[0].message
+
+
 def test_two_slips_are_two_errors(rules_folder):
     for file, old, new, _ in SLIPS[2:4]:
         path = rules_folder / file

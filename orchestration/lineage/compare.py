@@ -1,19 +1,17 @@
-"""Compare graph runs that MLflow holds: ``python -m orchestration.compare_runs [RUN RUN ...]``.
+"""Graph runs that MLflow holds, side by side.
 
-RUN is the name or the id of a parent run (a whole graph run); without any, the last two that finished.
-Renders one page (trade-off with intervals and lines of equal F1*, the models side by side, refusals by
-category, weights, rewards by label), logs it to MLflow as a run of its own, and says where MLflow's own
-compare view of the runs is. Reads MLflow alone, so it works from any machine that reaches the server.
+Reads MLflow alone, so it works from any machine that reaches the server. The page (trade-off with intervals
+and lines of equal F1*, the models, refusals by category, weights, rewards by label) can be kept in MLflow as
+a run of its own.
 """
 
 from __future__ import annotations
 
-import argparse
 import base64
 import io
 import json
-import sys
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -25,18 +23,25 @@ from pipeline.plots import axes, save_plot
 from pipeline.release.comparison_table import trade_off
 from rbr.errors import RBRError
 
-PAGE = Path(__file__).with_suffix(".html")
+HERE = Path(__file__).resolve().parent
 PLOTS = ("weights.png", "rewards.png")
 
 
 @dataclass(frozen=True)
 class GraphRun:
-    """A finished graph run: its summary (written by ``model_release``) and plots."""
+    """A finished graph run: its summary (written by ``model_release``), plots, and settings as logged."""
 
     run_id: str
     name: str
     summary: dict[str, Any]
     plots: dict[str, bytes]
+    settings: dict[str, str] = field(default_factory=dict)
+
+
+def graph_runs(tracking: Tracking, condition: str = "") -> Sequence[Any]:
+    """The parent runs of whole graph runs, the newest first."""
+    wanted = "tags.`rbr.step` = 'graph'" + (f" and {condition}" if condition else "")
+    return list(tracking.client.search_runs([tracking.experiment], wanted))
 
 
 def find(tracking: Tracking, names_or_ids: list[str]) -> list[GraphRun]:
@@ -45,9 +50,7 @@ def find(tracking: Tracking, names_or_ids: list[str]) -> list[GraphRun]:
     Raises:
         RBRError: if there is none of that name, or fewer than two.
     """
-    parents = tracking.client.search_runs(
-        [tracking.experiment], "tags.`rbr.step` = 'graph' and attributes.status = 'FINISHED'"
-    )
+    parents = graph_runs(tracking, "attributes.status = 'FINISHED'")
     names = [str(run.info.run_name) for run in parents]
     if names_or_ids:
         chosen = []
@@ -77,6 +80,7 @@ def _read(tracking: Tracking, run: Any) -> GraphRun:
         str(run.info.run_name),
         json.loads(content(SUMMARY)),
         {name: content(name) for name in PLOTS if name in files},
+        dict(run.data.params),
     )
 
 
@@ -109,6 +113,39 @@ def changed_weights(runs: list[GraphRun]) -> list[tuple[str, str, list[float | N
     return found
 
 
+def changed_settings(runs: Sequence[GraphRun]) -> list[tuple[str, list[str | None]]]:
+    """Settings that differ, and their value in each run; the rules' digest is none of them."""
+    names = sorted({name for run in runs for name in run.settings} - {"rules"})
+    values = ((name, [run.settings.get(name) for run in runs]) for name in names)
+    return [(name, found) for name, found in values if len(set(found)) > 1]
+
+
+def changed_rules(before: GraphRun, now: GraphRun) -> list[tuple[str, str]] | None:
+    """Sections and propositions that differ in meaning, each with what became of it.
+
+    Returns:
+        None where a run of an earlier version did not note them.
+    """
+    old: Mapping[str, str] | None = before.summary.get("rule_hashes")
+    new: Mapping[str, str] | None = now.summary.get("rule_hashes")
+    if before.summary["rules"] == now.summary["rules"]:
+        return []
+    if old is None or new is None:
+        return None
+    return [
+        (name, "changed" if name in old and name in new else "new" if name in new else "gone")
+        for name in sorted({*old, *new})
+        if old.get(name) != new.get(name)
+    ]
+
+
+def compare_url(tracking: Tracking, runs: Sequence[GraphRun]) -> str:
+    """MLflow's own compare view, below the server's address."""
+    ids = quote(json.dumps([run.run_id for run in runs]))
+    experiments = quote(json.dumps([tracking.experiment]))
+    return f"/#/compare-runs?runs={ids}&experiments={experiments}"
+
+
 def render(runs: list[GraphRun]) -> tuple[str, bytes]:
     """The page, and the trade-off plot as PNG."""
     table = runs[0].summary["table"] | {"rows": rows(runs)}
@@ -118,8 +155,13 @@ def render(runs: list[GraphRun]) -> tuple[str, bytes]:
     save_plot(figure, picture)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters["picture"] = lambda content: base64.b64encode(content).decode()
-    page = environment.from_string(PAGE.read_text("utf-8")).render(
-        runs=runs, table=table, trade_off=picture.getvalue(), weights=changed_weights(runs)
+    page = environment.from_string((HERE / "compare.html").read_text("utf-8")).render(
+        runs=runs,
+        table=table,
+        trade_off=picture.getvalue(),
+        weights=changed_weights(runs),
+        settings=changed_settings(runs),
+        rules=changed_rules(runs[0], runs[-1]),
     )
     return page, picture.getvalue()
 
@@ -135,34 +177,3 @@ def log(tracking: Tracking, runs: list[GraphRun], page: str) -> str:
     tracking.client.log_text(run.info.run_id, json.dumps(rows(runs), indent=1), "comparison.json")
     tracking.client.set_terminated(run.info.run_id, "FINISHED")
     return str(run.info.run_id)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m orchestration.compare_runs", description=(__doc__ or "").splitlines()[0]
-    )
-    parser.add_argument("runs", nargs="*", metavar="RUN", help="names or ids of parent runs")
-    parser.add_argument("--out", type=Path, help="folder for comparison.html and trade_off.png")
-    options = parser.parse_args(arguments)
-    try:
-        tracking = Tracking(Path.cwd().resolve())
-        runs = find(tracking, options.runs)
-        page, picture = render(runs)
-        out = options.out or Path(".cache") / "comparison"
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "comparison.html").write_text(page, encoding="utf-8")
-        (out / "trade_off.png").write_bytes(picture)
-        kept = log(tracking, runs, page)
-    except RBRError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    ids = quote(json.dumps([run.run_id for run in runs]))
-    experiments = quote(json.dumps([tracking.experiment]))
-    print(f"{out / 'comparison.html'}; in MLflow: run {kept}")
-    print(f"MLflow's own view: /#/compare-runs?runs={ids}&experiments={experiments}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestration import compare_runs as compare
+from orchestration.lineage import compare
 
 
 def summary(f1, weight):
@@ -52,3 +52,18 @@ def test_the_page_shows_both_and_escapes_what_it_is_given(runs):
     assert "<b>so</b>" not in page
     assert picture.startswith(b"\x89PNG")
     assert "80.0" in page
+
+
+def test_settings_and_rules_that_differ_are_listed(runs):
+    runs[0].settings.update({"seed": "0", "rl.steps": "3", "rules": "abc"})
+    runs[1].settings.update({"seed": "0", "rl.steps": "4", "rules": "def"})
+    assert compare.changed_settings(runs) == [("rl.steps", ["3", "4"])]
+    assert compare.changed_rules(*runs) == []
+    runs[1].summary["rules"] = "def"
+    assert compare.changed_rules(*runs) is None  # an earlier version noted no hashes
+    runs[0].summary["rule_hashes"] = {"ranking": "1", "signs": "1", "propositions/a": "1"}
+    runs[1].summary["rule_hashes"] = {"ranking": "2", "signs": "1", "propositions/b": "1"}
+    expected = [("propositions/a", "gone"), ("propositions/b", "new"), ("ranking", "changed")]
+    assert compare.changed_rules(*runs) == expected
+    page, _ = compare.render(runs)
+    assert "<td>ranking</td>" in page and "<td>rl.steps</td><td>3</td><td>4</td>" in page
