@@ -7,6 +7,7 @@ attention itself are left out: below two per cent at the lengths of chat answers
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -77,7 +78,9 @@ class Workload:
         gold, samples = lengths.gold - lengths.prompt, rows.requests * self.attempts
         if settings.grader.engine == "head":
             yield self._tuned("grader", "tune", settings.grader.tuning, self.grader, 1.0)
-        yield self._tuned("judge", "judge_tune", settings.judge.tuning, self.judge, lengths.judge)
+        if settings.judge.engine == "head":
+            tuning = settings.judge.tuning
+            yield self._tuned("judge", "judge_tune", tuning, self.judge, lengths.judge)
         calibration = round(settings.judge.tuning.validation_fraction * rows.gold["judge"])
         yield self._judged("judge", rows.gold["heldout"] + calibration, gold)
         yield self._graded("grader_accuracy", rows.gold["heldout"], gold)
@@ -158,6 +161,8 @@ class Workload:
         return Work(artifact, "read", tokens, 2 * tokens * layers)
 
     def _judged(self, artifact: str, rows: float, completion: float) -> Work:
+        if self.settings.judge.engine != "head":
+            return Work(artifact, "judge_read", 0.0, 0.0)  # on a server of its own
         tokens = rows * (self.lengths.prompt + completion) * self.lengths.judge
         layers = self.judge.layers(self.settings.judge.tuning.layers)
         return Work(artifact, "judge_read", tokens, 2 * tokens * layers)
@@ -168,8 +173,11 @@ class Workload:
         tokens = rows * (self.lengths.prompt + completion)
         if options.engine == "head":
             return Work(artifact, "read", tokens, 2 * tokens * shape.layers(options.tuning.layers))
-        # The answer is read once, its key/value cache shared by all questions.
         questions = rows * self.rows.propositions
+        if options.engine == "chat" and options.chat.group != "all":
+            # The rules come first and are cached; the answer is read by each request.
+            tokens *= math.ceil(self.rows.propositions / options.chat.group)
+        # Else it is read once, its key/value cache shared by all questions.
         tokens += questions * self.lengths.question
         return Work(
             artifact, "read", tokens, 2 * (tokens * shape.layers() + questions * shape.head)

@@ -99,7 +99,7 @@ def test_a_role_that_no_label_tells_is_an_error(guard_of):
 def test_what_a_guard_does_not_tell_is_graded_by_the_other(servers, guard_of, rules):
     server = servers(lambda body, number: UNSAFE["llama_guard"])
     general = FixedGrader(rules.proposition_names)
-    general.grade = lambda c, t, p=None, names=None: np.full((len(t), len(names)), 0.25)
+    general.grade = lambda c, t, propositions: np.full((len(t), len(propositions)), 0.25)
     grader = ComposedGrader(general, guard_of(server.address, "llama_guard"))
     graded = grader.grade_with_reasons([TALK], ["a"], propositions=["apology", DISALLOWED])
     assert graded.probabilities[0] == pytest.approx([0.25, 1.0])
