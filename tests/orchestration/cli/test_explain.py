@@ -13,6 +13,7 @@ from orchestration.cli.explain import explain, wanted_type
 from rbr.data.rows import Prompt
 from rbr.errors import RBRError
 from rbr.files import read_rows
+from rbr.grading.base import Graded
 from rbr.rules.compiled import write_compiled
 from tests.fakes import FixedGrader, FixedScorer, drawn_weights
 
@@ -38,7 +39,9 @@ def explained(root, rules, weights, rules_folder, monkeypatch, capsys):
     monkeypatch.setattr("rbr.grading.load.make_grader", lambda *arguments: grader)
     monkeypatch.setattr("rbr.training.reward_model.RewardModel", lambda folder: FixedScorer())
 
-    def printed(as_json):
+    def printed(as_json, grader=None):
+        if grader:
+            monkeypatch.setattr("rbr.grading.load.make_grader", lambda *arguments: grader)
         explain("q", "a longer answer", "hard_refusal", as_json, project)
         return capsys.readouterr().out
 
@@ -90,3 +93,19 @@ def test_a_person_is_asked_with_what_each_is_for(written, rules, monkeypatch, ca
     monkeypatch.setattr("typer.prompt", lambda *_, **__: "hard_refusal")
     assert wanted_type(context, rules, "something else", None) == "hard_refusal"
     assert "hard_refusal: criminal_advice/" in capsys.readouterr().err
+
+
+class Reasoning(FixedGrader):
+    """Gives a reason for its first proposition."""
+
+    def grade_with_reasons(self, conversations, completions, progress=None, propositions=None):
+        reasons = [["it [b]says[/b] so"] + [""] * (len(self.propositions) - 1)]
+        return Graded(self.grade(conversations, completions), reasons * len(completions))
+
+
+def test_the_graders_reasons_are_printed_as_they_are(explained, rules):
+    grader = Reasoning(rules.proposition_names)
+    first = rules.proposition_names[0]
+    explanation = json.loads(explained(as_json=True, grader=grader))
+    assert explanation["reasons"] == {first: "it [b]says[/b] so"}
+    assert "it [b]says[/b] so" in explained(as_json=False)
