@@ -15,6 +15,7 @@ PAPER, EXAMPLES = "paper", "examples"
 SHARED = (
     "params.yaml",
     "profiles",
+    "deploy/plans",
     "mlflow/server.yaml",
     ".gitignore",
     ".dvcignore",

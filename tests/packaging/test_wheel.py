@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from orchestration.code_digests import code_digests
-from orchestration.project.examples import EXAMPLES, OWN, SHARED, example_names
+from orchestration.project.examples import EXAMPLES, OWN, PAPER, SHARED, example_names
 
 pytestmark = pytest.mark.smoke_graph
 CODE = ("rbr", "pipeline", "assets", "orchestration")
@@ -137,6 +137,8 @@ def test_the_wheel_has_every_example_and_its_rules_check(installed, tmp_path):
     for name in example_names():
         folder = tmp_path / name
         run(["rbr", "init", folder, "--example", name], tmp_path, installed)
+        if name == PAPER:
+            assert "model_release" in run(["rbr", "plan"], folder, installed).stdout
         status = int(not (folder / "data/source/gold").is_dir())
         found = run(["make", "check"], folder, installed, status and 2)
         if status:
