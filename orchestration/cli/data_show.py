@@ -27,10 +27,11 @@ def known(context: Context, rules: Rules, identity: str) -> dict[str, Any]:
     from rbr.files import placed_rows
 
     seen = []
-    for folder, model, describe in (
+    sources: tuple[tuple[str, type[Any], Callable[..., dict[str, Any]]], ...] = (
         ("safety_prompts", Prompt, _prompt),
         ("gold", Labelled, _gold),
-    ):
+    )
+    for folder, model, describe in sources:
         for place, row in placed_rows(context.source / folder, model):
             seen.append(row.id)
             if row.id == identity:
@@ -112,7 +113,8 @@ def _answers(context: Context, identity: str) -> Iterator[dict[str, Any]]:
         if artifact.name not in ("baseline_eval", "safety_eval"):
             continue
         for path in sorted(context.path(key).glob("*.jsonl")):
-            model = " ".join([artifact.variant.title] * bool(artifact.variant) + [path.stem])
+            titles = [artifact.variant.title] if artifact.variant else []
+            model = " ".join([*titles, path.stem])
             for row in _rows(path, identity):
                 names = ("completion", "completion_class", "refused", "disallowed", "propositions")
                 yield {"model": model} | {name: row.get(name) for name in names}

@@ -53,7 +53,7 @@ def find(tracking: Tracking, names_or_ids: list[str]) -> list[GraphRun]:
     parents = graph_runs(tracking, "attributes.status = 'FINISHED'")
     names = [str(run.info.run_name) for run in parents]
     if names_or_ids:
-        chosen = []
+        chosen: list[Any] = []
         for wanted in names_or_ids:
             found = [run for run in parents if wanted in (run.info.run_id, run.info.run_name)]
             if len(found) != 1:
@@ -61,7 +61,7 @@ def find(tracking: Tracking, names_or_ids: list[str]) -> list[GraphRun]:
                 raise RBRError(f"{many} named '{wanted}'; there are: {', '.join(names) or 'none'}")
             chosen += found
     else:
-        chosen = parents[:2][::-1]
+        chosen = list(parents[:2][::-1])
     if len(chosen) < 2:
         raise RBRError(f"comparing takes two finished graph runs; there are: {names or 'none'}")
     return [_read(tracking, run) for run in chosen]

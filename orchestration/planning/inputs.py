@@ -27,14 +27,14 @@ class Shape(Options, extra="ignore"):
     tie_word_embeddings: bool = True
     hidden_act: str = "silu"
 
-    def _width(self, heads: int) -> int:
+    def width(self, heads: int) -> int:
         return heads * (self.head_dim or self.hidden_size // self.num_attention_heads)
 
     @property
     def layer(self) -> int:
         """Parameters of one layer's matrices; norms and biases are below a thousandth of it."""
         heads = self.num_attention_heads
-        attention = 2 * self._width(heads) + 2 * self._width(self.num_key_value_heads or heads)
+        attention = 2 * self.width(heads) + 2 * self.width(self.num_key_value_heads or heads)
         # A gated feed-forward network (SwiGLU) has three matrices, a plain one two.
         matrices = 3 if self.hidden_act == "silu" else 2
         return self.hidden_size * (attention + matrices * self.intermediate_size)
@@ -66,7 +66,7 @@ class Shape(Options, extra="ignore"):
 
     def cache_bytes(self, number_bytes: int) -> int:
         """Bytes of the key/value cache per token."""
-        width = self._width(self.num_key_value_heads or self.num_attention_heads)
+        width = self.width(self.num_key_value_heads or self.num_attention_heads)
         return 2 * self.num_hidden_layers * width * number_bytes
 
 

@@ -50,7 +50,7 @@ def _class_problems(rules: Rules) -> Iterator[tuple[str, list[str | int], str]]:
             yield "response_types.yaml", [response_type, "acceptable"], message
         for label, names in rules.reward[response_type].labels.items():
             for name in set(names) - set(known):
-                place = [response_type, "labels", label]
+                place: list[str | int] = [response_type, "labels", label]
                 yield "reward.yaml", place, f"{noun} '{name}'; {suggest(name, known)}"
 
 
@@ -58,7 +58,8 @@ def _recipe_problems(rules: Rules) -> Iterator[tuple[str, list[str | int], str]]
     """Labels without a recipe, recipes of no label, and slots whose role nothing plays."""
     file = "completions.yaml"
     for response_type, recipes in rules.completions.recipes.items():
-        labels, place = rules.reward[response_type].labels, ["recipes", response_type]
+        labels = rules.reward[response_type].labels
+        place: list[str | int] = ["recipes", response_type]
         for label in labels.keys() - recipes:
             yield file, place, f"no recipe for label '{label}'"
         for label in recipes.keys() - labels:
