@@ -10,7 +10,7 @@ from orchestration.cli import common
 from rbr.errors import RBRError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pipeline.context import Context
     from rbr.data.rows import Labelled, Prompt
