@@ -9,6 +9,15 @@ PACKAGES = ("rbr", "pipeline", "assets", "orchestration")
 # The paper's published formats, and its figures beside ours.
 OF_THE_PAPER = {"rbr/data/importers.py", "rbr/reward/weight_plots.py"}
 
+# Plain words that name nothing of the policy where they stand: figures of a report, a key of a judge's answer.
+OTHER_MEANING = {
+    ("assets/safety_demonstrations.py", "comply"),
+    ("assets/safety_eval.py", "ideal"),
+    ("pipeline/release/comparison_table.py", "ideal"),
+    ("rbr/evaluation/behaviour.py", "ideal"),
+    ("rbr/grading/chat/reading.py", "judgement"),
+}
+
 
 @pytest.fixture(scope="module")
 def names(rules):
@@ -44,7 +53,9 @@ def test_python_names_nothing_of_the_policy(root, names):
     paths = [path for package in PACKAGES for path in (root / package).rglob("*.py")]
     found = {path.relative_to(root).as_posix(): named(path.read_text(), names) for path in paths}
     assert len(found) > 150
-    assert {path for path, of in found.items() if of} == OF_THE_PAPER, found
+    assert all(found[path] for path in OF_THE_PAPER)
+    pairs = {(path, word) for path, of in found.items() for _, word in of}
+    assert {pair for pair in pairs if pair[0] not in OF_THE_PAPER} <= OTHER_MEANING
 
 
 @pytest.mark.parametrize(
