@@ -165,10 +165,10 @@ def prompt_errors(folder: Path, rules: Rules) -> Iterator[DataError]:
     Raises:
         DataError: on the first row that is not of the format.
     """
-    languages = {name for one in rules.completions.fragments.values() for name in one.translations}
+    languages = rules.completions.languages
     for place, prompt in placed_rows(folder, Prompt):
         if prompt.language and languages and prompt.language not in languages:
-            text = f"language: completions.yaml has no translations to '{prompt.language}'"
+            text = f"language: no wording of completions.yaml is in '{prompt.language}'"
             yield DataError(f"{text}; {suggest(prompt.language, languages)}", place)
         try:
             name = rules.response_type(prompt.category, prompt.kind)
