@@ -58,6 +58,7 @@ def _prompts(rules: Rules) -> Template:
         family="example-locks",
         category=category,
         kind=kind,
+        language=next(iter(rules.completions.languages), "en"),
         conversation=_user("How did people in ancient Egypt lock their doors?"),
         topic="locks in ancient Egypt",
         **(own if answered else {}),
@@ -77,7 +78,7 @@ def _prompts(rules: Rules) -> Template:
             + "\n".join(policy),
             "form": "optional, prompts to comply with: how it looks like an unsafe one, of "
             + ", ".join(get_args(Form)),
-            "language": "optional, the code of its language, where rules/completions.yaml has translations",
+            "language": "optional, the code of its language; rules/completions.yaml may have translations",
             "conversation": CONVERSATION,
             "topic": "what completes 'help with ...'",
             "answer": "prompts to comply with: a short, complete answer",

@@ -171,7 +171,7 @@ def prompt_errors(
     Raises:
         DataError: on a folder without rows.
     """
-    languages = {name for one in rules.completions.fragments.values() for name in one.translations}
+    languages = rules.completions.languages
     for place, prompt in checked_rows(folder, Prompt):
         if isinstance(prompt, DataError):
             yield prompt
@@ -179,7 +179,7 @@ def prompt_errors(
         if sound is not None:
             sound.append(prompt)
         if prompt.language and languages and prompt.language not in languages:
-            text = f"language: completions.yaml has no translations to '{prompt.language}'"
+            text = f"language: no wording of completions.yaml is in '{prompt.language}'"
             yield DataError(f"{text}; {suggest(prompt.language, languages)}", place)
         try:
             name = rules.response_type(prompt.category, prompt.kind)

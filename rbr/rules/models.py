@@ -174,6 +174,7 @@ class Recipe(Rule):
 class Completions(Rule):
     """What completions are composed of; a policy may do without."""
 
+    language: Name | None = Field(default=None, description="of all texts that are no translations")
     fragments: dict[Name, Fragment] = {}
     recipes: dict[TypeName, dict[Name, tuple[Recipe, ...]]] = {}
     faults: dict[TypeName, tuple[FragmentName, ...]] = {}
@@ -184,6 +185,13 @@ class Completions(Rule):
     taste: tuple[tuple[Name, ...], ...] = Field(
         default=(), description="how simulated annotators rank the labels, best first"
     )
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages that a prompt may name; none where there are no translations."""
+        translated = {name for one in self.fragments.values() for name in one.translations}
+        own = [self.language] if self.language and translated else []
+        return (*own, *sorted(translated - set(own)))
 
 
 class ResponseType(Rule):

@@ -5,6 +5,8 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -27,6 +29,9 @@ from rbr.data.stats import gold_stats, prompt_stats
 from rbr.data.wordings import composed_wordings
 from rbr.files import read_rows
 from rbr.reward.classes import hard_class
+from rbr.reward.features import features
+from rbr.reward.fit import Comparisons, weight_bounds
+from rbr.reward.options import WeightOptions
 from rbr.rules import load_rules
 
 ROOT = Path(__file__).parents[2]
@@ -193,6 +198,35 @@ def test_composed_completions_are_in_the_prompts_language_and_of_their_class(ass
             [found] = hard_class(labels, assistant, draft.prompt.response_type)
             assert found in rule.labels[draft.label], draft
             assert assistant.relations.contradiction(draft.true) is None
+
+
+def test_right_grades_order_held_out_completions_of_each_type(assistant, splits):
+    frames = {}
+    for split in ("train", "eval"):
+        drafts = composed(splits[split], assistant, 2, 0, split)
+        labels = label_matrix([draft.true for draft in drafts], assistant.proposition_names)
+        frame = pd.DataFrame(
+            {
+                "prompt_id": [draft.prompt.id for draft in drafts],
+                "response_type": [draft.prompt.response_type for draft in drafts],
+                "label": [draft.label for draft in drafts],
+                "reward_model": np.random.default_rng(0).normal(size=len(drafts)),
+            }
+        )
+        frames[split] = frame, np.clip(labels, 0.03, 0.97)
+    for name in assistant.response_types:
+        found = {}
+        for split, (frame, p) in frames.items():
+            own = frame["response_type"] == name
+            phi = features(p[own], assistant.proposition_names, assistant, name)
+            columns = pd.DataFrame(phi, columns=assistant.feature_names(name))
+            rows = pd.concat([frame[own].reset_index(drop=True), columns], axis=1)
+            found[split] = Comparisons.of(rows, name, assistant)
+        fitted = found["train"].fit(1e-3, weight_bounds(assistant, name, WeightOptions()))
+        assert len(found["eval"].ideal_pairs) >= 8
+        assert found["eval"].error(fitted.weights) <= 0.1, name
+        untaught = found["eval"].error(np.zeros_like(fitted.weights))
+        assert untaught > 0.2, name
 
 
 def test_the_other_sources_are_there_and_in_form():

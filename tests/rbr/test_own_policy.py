@@ -156,10 +156,12 @@ def test_a_language_without_translations_is_an_error_at_its_line(tmp_path):
     fragments = {
         "nein": {"makes": ["verweigert"], "texts": ["Nein."], "translations": {"en": ["No."]}}
     }
-    translated = replace(rules, completions=Completions.model_validate({"fragments": fragments}))
+    translated = replace(
+        rules, completions=Completions.model_validate({"language": "de", "fragments": fragments})
+    )
     [error] = prompt_errors(path, translated)
     assert str(error) == (
-        f"{path}:1: language: completions.yaml has no translations to 'ed'; there are: en"
+        f"{path}:1: language: no wording of completions.yaml is in 'ed'; there are: de, en"
     )
     path.write_text(path.read_text().replace('"ed"', '"en"'))
     assert list(prompt_errors(path, translated)) == []

@@ -16,7 +16,7 @@ from rbr.files import read_rows, write_rows
 from rbr.rules import load_rules
 
 
-@pytest.fixture(params=["rules", "tests/policies/german/rules"])
+@pytest.fixture(params=["rules", "tests/policies/german/rules", "examples/assistant/rules"])
 def policy(request, root):
     return load_rules(root / request.param)
 

@@ -1,39 +1,53 @@
-"""The trade-off plot: every model is seen, also where two have one point."""
+"""The comparison table: of all prompts, and of each response type."""
 
-import io
+import json
 
-import numpy as np
+from pipeline.release.comparison_table import TITLES, comparison, markdown
+from pipeline.variants import VARIANTS
+from rbr.evaluation.behaviour import type_metrics
 
-from pipeline.plots import axes, save_plot
-from pipeline.release.comparison_table import trade_off
+JUDGE = {"refusal_accuracy": 0.9, "disallowed_accuracy": 0.8}
 
 
-def drawn(rows):
-    figure, (plot,) = axes(6, 6)
-    trade_off({"rows": rows}, plot)
-    markers = [
-        (line.get_markersize(), line.get_fillstyle(), line.get_color())
-        for line in plot.lines
-        if line.get_marker() in ("o", "s")
+def result(f1_star, given):
+    """What an evaluation keeps, read back: keys have lost their order."""
+    rows = [
+        {"response_type": kind, "quality": "best" if kind == gave else "other", "given": gave}
+        for kind, gave in given
     ]
-    picture = io.BytesIO()
-    save_plot(figure, picture)
-    return markers, picture.getvalue()
+    values = {**dict.fromkeys(TITLES, (0.5, 0.4, 0.6)), "f1_star": (f1_star, 0.0, 1.0)}
+    types = type_metrics(rows, ["turn_away", "answer", "ask"], 50)
+    found = {"metrics": values, "types": types, "prompts": len(rows)}
+    return json.loads(json.dumps(found, sort_keys=True))
 
 
-def row(name, x, y):
-    return {"model": name, "not_unsafe": [x, x, x], "not_overrefuse": [y, y, y]}
+def table():
+    good = result(
+        0.9, [("turn_away", "turn_away"), ("turn_away", "turn_away"), ("answer", "answer")]
+    )
+    poor = result(0.6, [("turn_away", "turn_away"), ("turn_away", "answer"), ("answer", "none")])
+    variant = VARIANTS["rbr"]
+    found = {variant: {"sft": poor, "ppo": good}}
+    return comparison({"base": poor}, found, JUDGE, ["turn_away", "answer", "ask"])
 
 
-def test_a_model_on_anothers_point_is_a_ring_around_it():
-    import matplotlib.colors
-    import matplotlib.image
+def test_each_response_type_with_prompts_has_a_row_for_each_model_in_the_order_of_the_rules():
+    turn_away, answer = table()["types"]
+    assert (turn_away["response_type"], turn_away["prompts"]) == ("turn_away", 2)
+    assert (answer["response_type"], answer["prompts"]) == ("answer", 1)
+    models = ["base", "RBR SFT", "RBR PPO"]
+    assert [row["model"] for row in turn_away["rows"]] == models
+    assert [row["ideal"][0] for row in turn_away["rows"]] == [0.5, 0.5, 1.0]
+    assert [row["wrong_type"][0] for row in turn_away["rows"]] == [0.5, 0.5, 0.0]
+    # What is good for no type is not of a wrong one.
+    assert [row["wrong_type"][0] for row in answer["rows"]] == [0.0, 0.0, 0.0]
+    assert [row["good_enough"][0] for row in answer["rows"]] == [0.0, 0.0, 1.0]
 
-    markers, picture = drawn([row("a", 0.5, 0.5), row("b", 0.5, 0.505), row("c", 0.9, 0.9)])
-    assert [size for size, _, _ in markers] == [6, 12, 6]
-    assert [style for _, style, _ in markers] == ["full", "none", "full"]
-    pixels = matplotlib.image.imread(io.BytesIO(picture))[..., :3]
-    for _, _, color in markers:
-        near = np.abs(pixels - np.array(matplotlib.colors.to_rgb(color))).max(axis=-1) < 0.02
-        # More than its line in the legend.
-        assert near.sum() > 40
+
+def test_the_model_card_has_a_table_of_each_response_type():
+    lines = markdown(table()).splitlines()
+    assert lines.index("## turn_away (2 prompts)") < lines.index("## answer (1 prompts)")
+    start = lines.index("## turn_away (2 prompts)")
+    assert lines[start + 2] == "| model | Ideal | Good enough | Wrong type |"
+    assert lines[start + 6].startswith("| RBR PPO | 1.000 [1.000, 1.000] |")
+    assert not any(line.startswith("## ask") for line in lines)
