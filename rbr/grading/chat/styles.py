@@ -55,6 +55,10 @@ class Asking(ABC):
         """Whether an answer is complete as it stands, whatever tags it quotes."""
         return False
 
+    def begun(self, text: str) -> bool:
+        """Whether a text that was cut is of the answer, and not of reasoning that no tag begins."""
+        return True
+
 
 class StatementStyle(Asking):
     """Propositions as statements, or rendered as one policy; the answer is JSON with reasons."""
@@ -74,7 +78,7 @@ class StatementStyle(Asking):
             system = "\n\n".join([FRAME, QUOTED, statements(rules, self._wordings)])
         last = wanted(names, self._options)
         return [
-            {"role": "system", "content": f"{system}\n\n{last}"},
+            {"role": "system", "content": system},
             {"role": "user", "content": f"{quoted(conversation, completion)}\n\n{last}"},
         ]
 
@@ -109,6 +113,10 @@ class StatementStyle(Asking):
     def whole(self, text: str) -> bool:
         """See ``Asking.whole``."""
         return whole_json(text)
+
+    def begun(self, text: str) -> bool:
+        """See ``Asking.begun``."""
+        return text.lstrip().startswith(("{", "[", "```"))
 
 
 class WordStyle(Asking):

@@ -148,6 +148,8 @@ class Examiner:
             return Reading(problem="a content filter stopped it", refused=True)
         if answer.refusal and not answer.content:
             return Reading(problem="it refuses to answer", refused=True)
+        if answer.finish_reason == "length" and not self._asking.begun(answer.content):
+            return Reading(problem="it was cut before its answer: raise max_reasoning_tokens")
         return self._asking.read(answer.content, names)
 
     async def _complete(
@@ -170,8 +172,9 @@ class Examiner:
         if budget.logprobs:
             features.append(token_logprobs())
         sampled = budget.samples > 1
-        tokens = self._asking.tokens(names) * (LARGER if longer else 1)
-        reasoning = budget.max_reasoning_tokens
+        factor = LARGER if longer else 1
+        tokens = factor * self._asking.tokens(names)
+        reasoning = factor * budget.max_reasoning_tokens
         for _ in range(2):
             try:
                 answer = await self._session.complete(

@@ -57,7 +57,9 @@ def separate(text: str, whole: Callable[[str], bool] = lambda text: False) -> Se
     """
     if whole(text.strip()):
         return Separated("", text.strip())
-    if "<|message|>" in text:
+    header, tag = _HEADER.search(text), _CLOSE.search(text)
+    # What comes first is the model's own format; the other one is quoted.
+    if header and not _OPEN.match(text.lstrip()) and not (tag and tag.start() < header.start()):
         return _harmony(text, whole)
     for pattern in (_STRIPPED, _ONLY_FINAL):
         if found := pattern.match(text):

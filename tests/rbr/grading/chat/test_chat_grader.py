@@ -113,6 +113,8 @@ def test_reasoning_is_kept_where_the_settings_say_so(servers, grader_of):
         response({"content": None, "reasoning_content": '{"verdict": false'}, "length"),
         response('<think>perhaps {"verdict": false}', "length"),
         response('<|channel|>analysis<|message|>{"verdict": false}', "length"),
+        # The template began the reasoning.
+        response('It may be {"verdict": false}, but', "length"),
     ],
 )
 def test_reasoning_that_is_cut_gets_a_larger_budget_once(servers, grader_of, cut):
@@ -120,7 +122,7 @@ def test_reasoning_that_is_cut_gets_a_larger_budget_once(servers, grader_of, cut
     grader = grader_of(server.address, max_reasoning_tokens=100)
     assert grade(grader, ["apology"]).probabilities[0, 0] == pytest.approx(1)
     first, second = (request["max_tokens"] for request in server.requests)
-    assert second >= first + 300
+    assert second > first
     server = servers(lambda body, number: cut)
     with pytest.raises(GraderError, match=r"completion 0 .*'apology'.*max_reasoning_tokens"):
         grade(grader_of(server.address, max_reasoning_tokens=100), ["apology"])
