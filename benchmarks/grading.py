@@ -6,11 +6,18 @@ Grades the same answers, all 23 propositions each, by: one full prompt per propo
 questions behind one shared prefix (``transformers``), a head on hidden states (``head``, random heads:
 the cost is the same), and vLLM where it is installed. Prints seconds per answer and ratios, loading
 left out. The conversations are the longest gold rows: their prefix is what production has.
+
+    python -m benchmarks.grading --tokens [--rows 40] [--chat http://127.0.0.1:8000/v1]
+
+Tokens an answer of the ``chat`` engine: one proposition a request, eight, and all at once. Without a
+server prompts are counted by the model's tokenizer (all rows of gold, a short reason for each verdict);
+of a server (``--chat``) its own counts and seconds are printed.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import tempfile
 from collections.abc import Sequence
@@ -67,13 +74,90 @@ def measure(name: str, model: Path, count: int) -> float:
         return seconds(lambda: grader.grade(conversations, completions)) / len(completions)
 
 
+GROUPS: dict[str, int | str] = {"one each": 1, "eight": 8, "all at once": "all"}
+REASON = "The answer says so in its first sentence."
+
+
+def counted(model: Path, count: int, wording: str) -> dict[str, tuple[float, float, float]]:
+    """Tokens an answer of each grouping: prompt, those of them behind the cached rules, completion."""
+    from rbr.data.rows import Labelled
+    from rbr.files import read_rows
+    from rbr.grading.chat.styles import StatementStyle
+    from rbr.grading.options import ChatOptions
+
+    rules, tokens = load_rules(ROOT / "rules"), Tokens(model)
+    names = rules.proposition_names
+    rows = read_rows(ROOT / "data" / "source" / "gold", Labelled)
+    rows = rows[:: max(1, len(rows) // count)][:count]
+    style = StatementStyle(rules, dict.fromkeys(names, wording), ChatOptions())  # type: ignore[arg-type]
+    found = {}
+    for title, group in GROUPS.items():
+        size = len(names) if group == "all" else int(group)
+        prompt = fresh = completion = 0
+        for row in rows:
+            for start in range(0, len(names), size):
+                some = names[start : start + size]
+                turns = style.messages(row.conversation, row.completion, some)
+                system, user = tokens.texts([turn["content"] for turn in turns])
+                said = {name: {"verdict": True, "reason": REASON} for name in some}
+                answer = json.dumps(said if len(some) > 1 else said[some[0]])
+                prompt, fresh = prompt + system + user, fresh + user
+                completion += tokens.texts([answer])[0]
+        found[title] = (prompt / len(rows), fresh / len(rows), completion / len(rows))
+    return found
+
+
+def served(address: str, count: int) -> dict[str, tuple[float, float, float, float]]:
+    """Tokens and seconds an answer of a real server: prompt, not cached, completion, seconds."""
+    from rbr.grading.load import make_chat_grader, served_model
+    from rbr.grading.options import GraderOptions
+
+    conversations, completions = texts_of(longest_gold(count))
+    found = {}
+    for title, group in GROUPS.items():
+        options = GraderOptions(
+            engine="chat", served_name=served_model(address), timeout=600, chat={"group": group}
+        )
+        grader = make_chat_grader(options, load_rules(ROOT / "rules"), "", [address])
+        wall = seconds(lambda grader=grader: grader.grade(conversations, completions))
+        used = grader.usage
+        of = (used.prompt, used.prompt - used.cached, used.completion, wall)
+        found[title] = tuple(value / count for value in of)
+    return found
+
+
+def print_tokens(options: argparse.Namespace) -> None:
+    """Tokens an answer, and how many times fewer than by one question each."""
+    if options.chat:
+        measured = served(options.chat, options.rows)
+    else:
+        measured = counted(model_folder(options.model), options.rows, options.wording)
+    first = measured["one each"]
+    for title, (prompt, fresh, completion, *wall) in measured.items():
+        total, fewer = prompt + completion, (first[0] + first[2]) / (prompt + completion)
+        new = (first[1] + first[2]) / (fresh + completion)
+        print(
+            f"{title:<12}{total:8.0f} tokens an answer ({prompt:.0f} prompt, {completion:.0f} completion),"
+            f" {fewer:5.2f} x fewer; {fresh + completion:.0f} not cached, {new:5.2f} x fewer"
+            + (f"; {wall[0]:.2f} s, {first[3] / wall[0]:.2f} x as fast" if wall else "")
+        )
+
+
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--rows", type=int, default=8)
+    parser.add_argument("--tokens", action="store_true", help="tokens an answer of the chat engine")
+    parser.add_argument("--chat", help="address of a chat server to measure them on")
+    parser.add_argument(
+        "--wording", default="examples", help="of the rules, where they are counted"
+    )
     parser.add_argument("--model", default="smollm2", help="tiny, an embedded model, or a folder")
     parser.add_argument("--vllm-python", type=Path, default=ROOT / ".venv-vllm/bin/python")
     parser.add_argument("--only", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.tokens:
+        print_tokens(options)
+        return
     model = model_folder(options.model)
     if options.only:
         print(measure(options.only, model, options.rows))

@@ -81,12 +81,15 @@ def graded_with_reasons(
     propositions: Sequence[str] | None = None,
 ) -> Graded:
     """The grades of any grader, with reasons where it gives them (``grade_with_reasons``)."""
+    further = {"progress": progress, "propositions": propositions}
+    given: dict[str, Any] = {name: value for name, value in further.items() if value is not None}
     method = getattr(grader, "grade_with_reasons", None)
     if method is not None:
-        graded: Graded = method(conversations, completions, progress, propositions)
+        graded: Graded = method(conversations, completions, **given)
         return graded
-    p = grader.grade(conversations, completions, progress, propositions)
-    return Graded(p, [[""] * p.shape[1] for _ in p])
+    names = grader.propositions if propositions is None else propositions
+    p = grader.grade(conversations, completions, **given)
+    return Graded(p, [[""] * len(names) for _ in completions])
 
 
 def usage_metrics(grader: Grader) -> dict[str, float]:

@@ -7,12 +7,15 @@ string that nobody escaped stay part of it: a quote ends a string only where JSO
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 QUOTES = {'"': '"', "'": "'", "“": "”", "„": "“", "«": "»", "`": "`"}
 _SPACE = re.compile(r"(?:\s|//[^\n]*(?=\n)|/\*.*?\*/)*", re.DOTALL)
 _BARE = re.compile(r"[^\s,:：{}\[\]\"]+(?: +[^\s,:：{}\[\]\"]+)*")
+_KEY = re.compile(r"""\s*(?:["'“„«`}]|\w+\s*[:：]|\Z)""")
+# What may follow a string in an array.
+ITEMS = ",]"
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
 DEEPEST = 40
 
@@ -106,9 +109,10 @@ class _Reader:
                 if self._skip() not in ":：":
                     raise Broken
                 self.at += 1
-                self._value(lambda value, key=key: node.pairs.append((key.text, value)))  # type: ignore[misc]
+                name, pairs = key.text, node.pairs
+                self._value(lambda value, name=name, pairs=pairs: pairs.append((name, value)))  # type: ignore[misc]
             else:
-                self._value(node.items.append)
+                self._value(node.items.append, ITEMS)
             if self._skip() not in "," + closing:
                 raise Broken
 
@@ -120,15 +124,14 @@ class _Reader:
             raise _End
         return self.text[self.at]
 
-    def _value(self, keep) -> None:  # type: ignore[no-untyped-def]
+    def _value(self, keep: Callable[[Node], None], after: str = ",}]") -> None:
         first = self._skip()
         if first in "{[":
             node: Object | Array = Object() if first == "{" else Array()
             keep(node)
             self.fill(node)
             return
-        scalar = self._scalar(",}]")
-        keep(scalar)
+        keep(self._scalar(after))
 
     def _scalar(self, after: str) -> Scalar:
         first = self._skip()
@@ -167,4 +170,7 @@ class _Reader:
         """Whether a quote before ``at`` may end its string."""
         match = _SPACE.match(self.text, at)
         at = match.end() if match else at
-        return at >= len(self.text) or self.text[at] in after
+        if at >= len(self.text) or self.text[at] not in after:
+            return at >= len(self.text)
+        # In an object another key follows: "so", as here, is a word in quotes.
+        return self.text[at] != "," or after == ITEMS or bool(_KEY.match(self.text, at + 1))

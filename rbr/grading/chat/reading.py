@@ -141,8 +141,11 @@ class _Reader:
         reason = next(
             (v.text for key, v in pairs if key in REASON_KEYS and isinstance(v, Scalar)), ""
         )
-        self.declined |= refuses_to_grade(reason)
+        declines = refuses_to_grade(reason)
+        self.declined |= declines
         for key, value in pairs:
+            if declines and isinstance(value, Scalar):
+                continue  # whatever verdict stands beside it
             if key in self.names:
                 self._value(value, self.names[key], reason)
             elif key in self.keys and isinstance(value, Scalar):

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from orchestration.cli.common import print_json
-from orchestration.cli.evaluate import _show, read_prompts
-from rbr.errors import DataError
+from orchestration.cli.evaluate import _show, judge_options, read_prompts
+from rbr.errors import DataError, RBRError
+from tests.chat_server import ChatServer
 
 
 def test_openais_gold_gives_each_prompt_once(tmp_path):
@@ -75,3 +76,21 @@ def test_the_table_says_which_prompts_are_missing(capsys):
     assert "no unsafe prompts" in shown
     assert "nan" not in shown
     assert "50.0%" in shown
+
+
+def test_a_judge_is_named_by_its_address_or_a_settings_file(tmp_path):
+    server = ChatServer(lambda body, number: "")
+    try:
+        options = judge_options(None, server.address, None)
+    finally:
+        server.close()
+    assert (options.engine, options.address, options.served_name) == ("chat", server.address, "m")
+    path = tmp_path / "judge.yaml"
+    path.write_text("engine: chat\naddress: http://j/v1\nchat: {style: policy, group: all}\n")
+    options = judge_options(None, str(path), None)
+    assert (options.chat.style, options.chat.group) == ("policy", "all")
+    path.write_text("engine: chat\nchat: {stile: policy}\n")
+    with pytest.raises(RBRError, match=r"judge\.yaml: chat\.stile"):
+        judge_options(None, str(path), None)
+    with pytest.raises(RBRError, match="--judge-address"):
+        judge_options(None, "some-model", None)

@@ -8,6 +8,7 @@ import pytest
 
 from orchestration.cli.common import open_context
 from orchestration.cli.explain import explain
+from rbr.grading.base import Graded
 from rbr.rules.compiled import write_compiled
 from tests.fakes import FixedGrader, FixedScorer, drawn_weights
 
@@ -33,7 +34,9 @@ def explained(root, rules, weights, rules_folder, monkeypatch, capsys):
     monkeypatch.setattr("rbr.grading.load.make_grader", lambda *arguments: grader)
     monkeypatch.setattr("rbr.training.reward_model.RewardModel", lambda folder: FixedScorer())
 
-    def printed(as_json):
+    def printed(as_json, grader=None):
+        if grader:
+            monkeypatch.setattr("rbr.grading.load.make_grader", lambda *arguments: grader)
         explain("q", "a longer answer", "hard_refusal", as_json, project)
         return capsys.readouterr().out
 
@@ -55,3 +58,19 @@ def test_the_commands_table_sums_to_the_total_it_prints(explained, rules):
     assert sorted(names[1:-1]) == sorted(rules.feature_names("hard_refusal"))
     # Each line is rounded to 0.001, so each may be off by half of that.
     assert abs(math.fsum(printed[:-1]) - printed[-1]) <= 0.0005 * len(printed) + 1e-9
+
+
+class Reasoning(FixedGrader):
+    """Gives a reason for its first proposition."""
+
+    def grade_with_reasons(self, conversations, completions, progress=None, propositions=None):
+        reasons = [["it [b]says[/b] so"] + [""] * (len(self.propositions) - 1)]
+        return Graded(self.grade(conversations, completions), reasons * len(completions))
+
+
+def test_the_graders_reasons_are_printed_as_they_are(explained, rules):
+    grader = Reasoning(rules.proposition_names)
+    first = rules.proposition_names[0]
+    explanation = json.loads(explained(as_json=True, grader=grader))
+    assert explanation["reasons"] == {first: "it [b]says[/b] so"}
+    assert "it [b]says[/b] so" in explained(as_json=False)

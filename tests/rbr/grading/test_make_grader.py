@@ -17,11 +17,11 @@ def prompts(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("engine", ["head", "transformers", "openai"])
+@pytest.mark.parametrize("engine", ["head", "transformers", "openai", "chat"])
 def test_a_grader_that_has_not_loaded_its_model_says_the_same_and_travels(
     engine, head, tiny_model, prompts, rules
 ):
-    address = "http://127.0.0.1:1/v1" if engine == "openai" else None
+    address = "http://127.0.0.1:1/v1" if engine in ("openai", "chat") else None
     options = GraderOptions(engine=engine, address=address, served_name="m")
     folder = head if engine == "head" else prompts
     loaded = make_grader(options, rules, folder, tiny_model)

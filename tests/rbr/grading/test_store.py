@@ -11,6 +11,7 @@ import pytest
 from rbr.data.rows import Message
 from rbr.errors import GraderError, RBRError
 from rbr.grading import GradeStore, StoredGrader
+from rbr.grading.base import Graded
 
 NAMES = ("apology", "judgement")
 TALK = (Message(role="user", content="hello"),)
@@ -215,3 +216,38 @@ def test_a_grade_that_is_no_probability_is_graded_again(tmp_path):
     np.testing.assert_array_equal(store.grade([TALK] * 2, ["a", "bb"]), first)
     assert len(grader.asked) == 8
     assert len(store.store) == 4
+
+
+class Reasoning(Counting):
+    """Gives a reason for each grade."""
+
+    def grade_with_reasons(self, conversations, completions, progress=None, propositions=None):
+        names = NAMES if propositions is None else propositions
+        p = self.grade(conversations, completions, progress, propositions)
+        reasons = [[f"{name} of {text}\ud800" for name in names] for text in completions]
+        return Graded(p, reasons)
+
+
+def test_reasons_are_kept_beside_the_grades(tmp_path):
+    path = tmp_path / "g.sqlite"
+    grader, store = stored(path, grader=Reasoning())
+    store.grade([TALK] * 2, ["a", "bb"])
+    _, again = stored(path, grader=grader)
+    graded = again.grade_with_reasons([TALK] * 3, ["a", "bb", "a"])
+    assert graded.reasons[1] == ["apology of bb?", "judgement of bb?"]
+    assert graded.reasons[2] == graded.reasons[0]
+    assert graded.reasons_of(0, NAMES)["judgement"] == "judgement of a?"
+    assert again.calls == 0
+
+
+def test_a_store_without_reasons_goes_on(tmp_path):
+    path = tmp_path / "g.sqlite"
+    _, store = stored(path)
+    expected = store.grade([TALK], ["a"])
+    store.store._db.execute("DROP TABLE reasons")
+    store.store.close()
+    grader, store = stored(path)
+    graded = store.grade_with_reasons([TALK], ["a"])
+    np.testing.assert_array_equal(graded.probabilities, expected)
+    assert graded.reasons == [["", ""]]
+    assert not grader.asked

@@ -14,6 +14,8 @@ import pytest
 from rbr.data.rows import Message
 from rbr.grading.engines.openai import OpenAIEngine
 from rbr.grading.engines.transformers import TransformersEngine
+from rbr.grading.load import make_chat_grader
+from rbr.grading.options import GraderOptions
 from rbr.grading.yesno import YesNoGrader
 from rbr.models import fetch
 
@@ -139,6 +141,53 @@ def test_a_real_vllm_server_grades_as_transformers_does(server, model, expected,
         [(Message(role="user", content=user),) for user, _ in TALKS], [text for _, text in TALKS]
     )
     np.testing.assert_allclose(p, expected, atol=0.02)
+
+
+def chat_grader(server, rules, **chat):
+    options = GraderOptions(
+        engine="chat",
+        served_name="grader",
+        concurrency=16,
+        timeout=300.0,
+        chat={"wordings": ["question"], "max_reasoning_tokens": 0, **chat},
+    )
+    return make_chat_grader(options, rules, "grader", [server])
+
+
+def grade_talks(grader, names=None):
+    talks = [(Message(role="user", content=user),) for user, _ in TALKS]
+    return grader.grade_with_reasons(talks, [text for _, text in TALKS], propositions=names)
+
+
+@pytest.mark.vllm
+def test_one_word_through_chat_grades_as_transformers_does(server, model, expected, rules):
+    allowed = [token for of in TransformersEngine(model).yes_no_tokens for token in of]
+    grader = chat_grader(
+        server, rules, answer="word", request={"allowed_token_ids": allowed, "max_tokens": 1}
+    )
+    np.testing.assert_allclose(grade_talks(grader).probabilities, expected, atol=0.02)
+
+
+@pytest.mark.vllm
+@pytest.mark.parametrize("group", [1, "all"])
+def test_guided_json_has_a_verdict_and_its_probability(server, rules, group):
+    names = ["apology", "judgement", "disclaimer"]
+    grader = chat_grader(server, rules, group=group, reason="none")
+    p = grade_talks(grader, names).probabilities
+    assert p.shape == (len(TALKS), len(names))
+    # From the verdict tokens' log-probabilities: neither 0 nor 1, nor alike.
+    assert ((p > 0) & (p < 1)).all()
+    assert len(np.unique(p)) > len(names)
+    # The server took the schema and sent the log-probabilities, and each request was enough.
+    assert grader.client.refuses(server) == {}
+    assert grader.usage.requests == len(TALKS) * (1 if group == "all" else len(names))
+
+
+@pytest.mark.vllm
+def test_guided_json_has_reasons(server, rules):
+    graded = grade_talks(chat_grader(server, rules, reason="after", max_tokens=60), ["apology"])
+    assert all(isinstance(reason, str) for [reason] in graded.reasons)
+    assert any(reason for [reason] in graded.reasons)
 
 
 def test_without_vllm_the_error_says_how_to_get_it(root):

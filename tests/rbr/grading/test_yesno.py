@@ -141,7 +141,9 @@ def test_fitting_chooses_the_style_that_works_and_calibrates_it(engine, rules, t
     mark = f"Yes, if {rules.propositions['apology'].true_when}"
     knowing = Knowing(engine.tokenizer, mark)
     rows = gold(60)
-    fitted = fit_prompts(knowing, rules, rows)
+    fitted = fit_prompts(
+        lambda prompts: YesNoGrader(knowing, rules, prompts), rules.proposition_names, rows
+    )
     assert fitted["apology"].style in ("criteria", "examples")
     save_prompts(tmp_path, fitted)
     grader = YesNoGrader(knowing, rules, load_prompts(tmp_path))
