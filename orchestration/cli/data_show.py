@@ -108,11 +108,16 @@ def _comparisons(context: Context, identity: str) -> Iterator[dict[str, Any]]:
 
 def _answers(context: Context, identity: str) -> Iterator[dict[str, Any]]:
     """What each evaluated model answered, as judged."""
-    for key, artifact in context.graph.items():
-        if artifact.name not in ("baseline_eval", "safety_eval"):
-            continue
+    evaluated = {
+        key: of
+        for name in ("baseline_eval", "safety_eval")
+        for key, of in context.graph.items()
+        if of.name == name
+    }
+    for key, artifact in evaluated.items():
         for path in sorted(context.path(key).glob("*.jsonl")):
-            model = " ".join([artifact.variant.title] * bool(artifact.variant) + [path.stem])
+            title = f"{artifact.variant.title} " if artifact.variant else ""
+            model = f"{title}{path.stem}"
             for row in _rows(path, identity):
                 names = ("completion", "completion_class", "refused", "disallowed", "propositions")
                 yield {"model": model} | {name: row.get(name) for name in names}
