@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from pipeline.context import Context
     from rbr.data.rows import Labelled, Prompt
+    from rbr.errors import Place
     from rbr.rules.rules import Rules
 
 
@@ -26,17 +27,19 @@ def known(context: Context, rules: Rules, identity: str) -> dict[str, Any]:
     from rbr.data.rows import Labelled, Prompt
     from rbr.files import placed_rows
 
-    seen = []
-    for folder, model, describe in (
-        ("safety_prompts", Prompt, _prompt),
-        ("gold", Labelled, _gold),
-    ):
-        for place, row in placed_rows(context.source / folder, model):
-            seen.append(row.id)
-            if row.id == identity:
-                conversation = [turn.model_dump() for turn in row.conversation]
-                found = {"id": identity, "file": str(place), "conversation": conversation}
-                return found | describe(context, rules, row)
+    seen: list[str] = []
+    rows: list[tuple[Place, Prompt | Labelled]] = [
+        *placed_rows(context.source / "safety_prompts", Prompt),
+        *placed_rows(context.source / "gold", Labelled),
+    ]
+    for place, row in rows:
+        seen.append(row.id)
+        if row.id == identity:
+            conversation = [turn.model_dump() for turn in row.conversation]
+            found = {"id": identity, "file": str(place), "conversation": conversation}
+            if isinstance(row, Prompt):
+                return found | _prompt(context, rules, row)
+            return found | _gold(context, rules, row)
     close = difflib.get_close_matches(identity, seen, 1)
     hint = f"did you mean '{close[0]}'?" if close else f"there are {len(seen)}, such as {seen[0]}"
     raise RBRError(f"no prompt or gold row '{identity}'; {hint}", context.source)
