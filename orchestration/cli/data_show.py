@@ -10,10 +10,11 @@ from orchestration.cli import common
 from rbr.errors import RBRError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from pipeline.context import Context
     from rbr.data.rows import Labelled, Prompt
+    from rbr.errors import Place
     from rbr.rules.rules import Rules
 
 
@@ -26,18 +27,19 @@ def known(context: Context, rules: Rules, identity: str) -> dict[str, Any]:
     from rbr.data.rows import Labelled, Prompt
     from rbr.files import placed_rows
 
-    seen = []
-    sources: tuple[tuple[str, type[Any], Callable[..., dict[str, Any]]], ...] = (
-        ("safety_prompts", Prompt, _prompt),
-        ("gold", Labelled, _gold),
-    )
-    for folder, model, describe in sources:
-        for place, row in placed_rows(context.source / folder, model):
-            seen.append(row.id)
-            if row.id == identity:
-                conversation = [turn.model_dump() for turn in row.conversation]
-                found = {"id": identity, "file": str(place), "conversation": conversation}
-                return found | describe(context, rules, row)
+    seen: list[str] = []
+    rows: list[tuple[Place, Prompt | Labelled]] = [
+        *placed_rows(context.source / "safety_prompts", Prompt),
+        *placed_rows(context.source / "gold", Labelled),
+    ]
+    for place, row in rows:
+        seen.append(row.id)
+        if row.id == identity:
+            conversation = [turn.model_dump() for turn in row.conversation]
+            found = {"id": identity, "file": str(place), "conversation": conversation}
+            if isinstance(row, Prompt):
+                return found | _prompt(context, rules, row)
+            return found | _gold(context, rules, row)
     close = difflib.get_close_matches(identity, seen, 1)
     hint = f"did you mean '{close[0]}'?" if close else f"there are {len(seen)}, such as {seen[0]}"
     raise RBRError(f"no prompt or gold row '{identity}'; {hint}", context.source)
@@ -109,12 +111,16 @@ def _comparisons(context: Context, identity: str) -> Iterator[dict[str, Any]]:
 
 def _answers(context: Context, identity: str) -> Iterator[dict[str, Any]]:
     """What each evaluated model answered, as judged."""
-    for key, artifact in context.graph.items():
-        if artifact.name not in ("baseline_eval", "safety_eval"):
-            continue
+    evaluated = {
+        key: of
+        for name in ("baseline_eval", "safety_eval")
+        for key, of in context.graph.items()
+        if of.name == name
+    }
+    for key, artifact in evaluated.items():
         for path in sorted(context.path(key).glob("*.jsonl")):
-            titles = [artifact.variant.title] if artifact.variant else []
-            model = " ".join([*titles, path.stem])
+            title = f"{artifact.variant.title} " if artifact.variant else ""
+            model = f"{title}{path.stem}"
             for row in _rows(path, identity):
                 names = ("completion", "completion_class", "refused", "disallowed", "propositions")
                 yield {"model": model} | {name: row.get(name) for name in names}

@@ -38,7 +38,7 @@ class GraphRun:
     settings: dict[str, str] = field(default_factory=dict)
 
 
-def graph_runs(tracking: Tracking, condition: str = "") -> Sequence[Any]:
+def graph_runs(tracking: Tracking, condition: str = "") -> list[Any]:
     """The parent runs of whole graph runs, the newest first."""
     wanted = "tags.`rbr.step` = 'graph'" + (f" and {condition}" if condition else "")
     return list(tracking.client.search_runs([tracking.experiment], wanted))

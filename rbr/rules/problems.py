@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rbr.rules.rules import Rules
 
 
-def problems(rules: Rules) -> Iterator[tuple[str, list[str | int], str]]:
+def problems(rules: Rules) -> Iterator[tuple[str, Sequence[str | int], str]]:
     """What is wrong between the files: file, place in it, and message."""
     for name, rule in rules.propositions.items():
         if rule.id != name:
@@ -33,7 +33,7 @@ def problems(rules: Rules) -> Iterator[tuple[str, list[str | int], str]]:
     yield from _recipe_problems(rules)
 
 
-def _class_problems(rules: Rules) -> Iterator[tuple[str, list[str | int], str]]:
+def _class_problems(rules: Rules) -> Iterator[tuple[str, Sequence[str | int], str]]:
     """Names of classes that response types and labels have, and their type has not."""
     for response_type, rule in rules.types.items():
         known = rules.class_names(response_type)
@@ -54,7 +54,7 @@ def _class_problems(rules: Rules) -> Iterator[tuple[str, list[str | int], str]]:
                 yield "reward.yaml", place, f"{noun} '{name}'; {suggest(name, known)}"
 
 
-def _recipe_problems(rules: Rules) -> Iterator[tuple[str, list[str | int], str]]:
+def _recipe_problems(rules: Rules) -> Iterator[tuple[str, Sequence[str | int], str]]:
     """Labels without a recipe, recipes of no label, and slots whose role nothing plays."""
     file = "completions.yaml"
     for response_type, recipes in rules.completions.recipes.items():

@@ -17,7 +17,7 @@ pre{background:#f5f5f5;padding:.7rem;overflow:auto}code{font-size:.9em}td{paddin
 {% for path, methods in schema.paths.items() %}{% for method, about in methods.items() %}
 <h2 id="{{ about.operationId }}"><code>{{ method | upper }} {{ path }}</code></h2>
 <p>{{ about.description }}</p>
-{% if about.requestBody %}<p>Body: {{ link(about.requestBody) }}</p>{% endif %}
+{% if "requestBody" in about %}<p>Body: {{ link(about.requestBody) }}</p>{% endif %}
 <table>{% for status, answer in about.responses.items() %}
 <tr><td><code>{{ status }}</code></td><td>{{ answer.description }}</td><td>{{ link(answer) }}</td></tr>
 {% endfor %}</table>
