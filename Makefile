@@ -38,7 +38,7 @@ lint: setup ## ruff, mypy and the import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-ui: setup ## Dagster on http://127.0.0.1:3000 and MLflow on http://127.0.0.1:5000
+ui: setup ## Dagster (http://127.0.0.1:3000), MLflow (:5000) and the rule page (:3030)
 	@$(BIN)/python -m orchestration.ui
 
 prod-up: setup ## start production (production.yaml): MLflow with a login, Dagster, on PostgreSQL

@@ -38,8 +38,14 @@ def newest_runs(context: Context, since: str) -> dict[str, Run]:
         max_results=5000,
         order_by=["attributes.start_time ASC"],
     )
-    newest = {run.info.run_name: run for run in runs}
+    newest = {key_of(run): run for run in runs}
     return {key: newest[key] for key in context.graph if key in newest}
+
+
+def key_of(run: Run) -> str:
+    """The key of the artifact that a run made."""
+    step, variant = (run.data.tags.get(f"rbr.{name}", "all") for name in ("step", "variant"))
+    return step if variant == "all" else f"{variant}/{step}"
 
 
 def worked_on(context: Context, runs: Mapping[str, Run]) -> Iterator[tuple[str, str, float]]:

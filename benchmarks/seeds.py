@@ -17,7 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.common import ROOT, arguments, open_context
+from orchestration.lineage.experiment import run_name
 from orchestration.lineage.tracking import Tracking
+from pipeline.compiled_rules import compiled_rules
 from pipeline.context import Context
 from pipeline.evaluation import evaluate
 from pipeline.profile import read_profile
@@ -32,8 +34,9 @@ def train(context: Context, seed: int, target: Path) -> None:
     settings = context.settings.model_copy(update={"seed": seed})
     parameters = {"seed": seed, **settings.rl.model_dump()}
     tracking, profile = Tracking(context.root), read_profile(context.root)[0]
+    name = run_name(context.artifact, settings, compiled_rules(context))
     with (
-        tracking.step(context.artifact, f"seeds-{seed}", profile, parameters, print) as run,
+        tracking.step(context.artifact, name, f"seeds-{seed}", profile, parameters, print) as run,
         replacing(target) as output,
     ):
         run.metrics(context.artifact.body(replace(context, settings=settings, run=run), output))

@@ -124,7 +124,8 @@ def promote(
         model = _stored_model(client, folder, run_id, tags["dvc.hash"], card)
         version = client.create_model_version(
             name,
-            f"models:/{model.model_id}",
+            # Not models:/..., which a store would look up in MLflow's global address.
+            model.artifact_location,
             run_id=run_id,
             tags={k: str(v) for k, v in tags.items()},
             description=card,

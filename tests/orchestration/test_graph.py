@@ -1,6 +1,7 @@
 """The whole graph through Dagster, with real MLflow, DVC and Great Expectations."""
 
 import json
+import re
 import shutil
 import sqlite3
 import time
@@ -70,13 +71,23 @@ def test_mlflow_has_a_parent_run_and_a_nested_run_for_each_artifact(finished):
     assert len(client.get_metric_history(ppo.info.run_id, "ppo/reward")) >= 2
     lock = yaml.safe_load((finished.root / "dvc.lock").read_text())
     [out] = lock["stages"]["rbr-ppo_checkpoint"]["outs"]
-    assert ppo.data.tags["dvc.out:models/ppo_checkpoint/rbr"] == out["md5"]
+    assert ppo.data.tags["dvc.hash"] == out["md5"]
+    kept = json.loads(Path(client.download_artifacts(ppo.info.run_id, "lineage.json")).read_text())
+    assert kept["dvc"]["out:models/ppo_checkpoint/rbr"] == out["md5"]
+    # A person reads its name, what it read and what it made.
+    assert re.fullmatch(r"rbr PPO · margin [\d./]+ · seed \d+", ppo.info.run_name)
+    assert parent.info.run_name == ppo.info.run_name
+    assert parent.data.metrics["f1_star"] == parent.data.metrics["rbr_ppo.f1_star"]
+    assert {i.dataset.name for i in ppo.inputs.dataset_inputs} >= {"safety_prompts"}
+    [model] = ppo.outputs.model_outputs
     assert ppo.data.tags["rules.digest"] != "none"
     assert len(ppo.data.tags["git.commit"].removesuffix("-dirty")) == 40
     assert "training.png" in {file.path for file in client.list_artifacts(ppo.info.run_id)}
     champion = client.get_model_version_by_alias("rbr-policy-smoke", "champion")
     assert champion.tags["dvc.hash"] == out["md5"]
     assert champion.tags["against_champion"] == "first"
+    assert champion.model_id == model.model_id
+    assert champion.description.startswith("# Model card")
     kept = {file.path for file in client.list_artifacts(champion.run_id)}
     assert {"judged.jsonl", "report.html"} <= kept
     shown = json.loads(command_line(finished, "release", "show", "--json").stdout)
@@ -262,8 +273,8 @@ def test_the_two_versions_of_the_rules_are_compared_in_mlflow(edited):
     page = (workspace.root / "compared.html").read_text()
     db = workspace.root / "mlflow" / "mlflow.db"
     runs = sqlite3.connect(db).execute(
-        "select run_uuid, name from runs where name like 'smoke%rules%'"
-        " and name not like '%|%' and status = 'FINISHED'"
+        "select runs.run_uuid, name from runs join tags on tags.run_uuid = runs.run_uuid"
+        " where tags.key = 'rbr.step' and tags.value = 'graph' and status = 'FINISHED'"
     )
     ids, names = zip(*runs.fetchall(), strict=True)
     assert len(set(names)) == 2
