@@ -25,7 +25,8 @@ from rbr.models import device, trainer
 DEVICE = torch.device("meta")
 CPU = torch.device("cpu")
 COPY = torch.ops.aten.copy_.default
-COPIES = ("aten::copy_", "aten::_to_copy", "aten::to")
+# A GPU takes indices from the CPU too.
+FROM_CPU = ("aten::copy_", "aten::_to_copy", "aten::to", "aten::index")
 
 
 class FakeTensor(torch.Tensor):
@@ -65,7 +66,7 @@ def run(func, args, kwargs):
         return len(set(on_device)) == 1
     # Numbers (tensors without dimensions) may come from the CPU.
     alien = [t for t, there in zip(inputs, on_device, strict=True) if not there and t.dim()]
-    if any(on_device) and alien and func._schema.name not in COPIES:
+    if any(on_device) and alien and func._schema.name not in FROM_CPU:
         raise RuntimeError(f"{func}: tensors on two devices, {tuple(alien[0].shape)} on the CPU")
     devices = [a for a in tree_flatten((args, kwargs))[0] if isinstance(a, torch.device)]
     target = devices[0] == DEVICE if devices else any(on_device)
@@ -136,6 +137,8 @@ def fake_device() -> Iterator[torch.device]:
         stack.enter_context(
             patch.object(transformers.PreTrainedModel, "from_pretrained", _loaded_outside(load))
         )
+        # Autocast knows no such device.
+        stack.enter_context(patch.object(torch, "is_autocast_enabled", lambda *_: False))
         stack.enter_context(_Factories())
         stack.enter_context(_Data())
         yield DEVICE
