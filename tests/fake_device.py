@@ -25,8 +25,7 @@ from rbr.models import device, trainer
 DEVICE = torch.device("meta")
 CPU = torch.device("cpu")
 COPY = torch.ops.aten.copy_.default
-# A GPU takes indices from the CPU too.
-FROM_CPU = ("aten::copy_", "aten::_to_copy", "aten::to", "aten::index")
+FROM_CPU = ("aten::copy_", "aten::_to_copy", "aten::to")
 
 
 class FakeTensor(torch.Tensor):

@@ -95,7 +95,7 @@ class PPOTrainer(OwnGRPOTrainer):
         scores = scores + self.options.fluency_coefficient * likelihood
         log_ratio = (old.logps - old.reference_logps) * mask
         rewards = -self.kl_coefficient * log_ratio
-        rewards[torch.arange(len(ids)), lengths - 1] += scores
+        rewards[torch.arange(len(ids), device=ids.device), lengths - 1] += scores
         advantages, returns = gae(
             rewards, old.values, mask, self.options.gamma, self.options.gae_lambda
         )

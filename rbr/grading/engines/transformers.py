@@ -158,11 +158,13 @@ class TransformersEngine(YesNoEngine):
         states = decoder(**inputs, attention_mask=masks, use_cache=False).last_hidden_state
         yes, no = self.yes_no_tokens
         head = self.model.get_output_embeddings()
-        weight = head.weight[[*yes, *no]].float()
-        bias = 0.0 if head.bias is None else head.bias[[*yes, *no]].float()
+        words = torch.tensor([*yes, *no], device=states.device)
+        weight = head.weight[words].float()
+        bias = 0.0 if head.bias is None else head.bias[words].float()
         result = []
         for k, sequence in enumerate(batch):
-            logits = final_logits(self.model, states[k, sequence.last].float() @ weight.T + bias)
+            last = states[k, torch.tensor(sequence.last, device=states.device)].float()
+            logits = final_logits(self.model, last @ weight.T + bias)
             odds = logits[:, : len(yes)].logsumexp(-1) - logits[:, len(yes) :].logsumexp(-1)
             result.append(odds.tolist())
         return result
