@@ -8,6 +8,7 @@ from pathlib import Path
 from pipeline.artifact import artifact
 from pipeline.context import Context
 from pipeline.evaluation import CAPABILITY_SOURCES, measure_capability
+from pipeline.gates import Part, between, metrics
 
 
 @artifact(
@@ -22,3 +23,12 @@ from pipeline.evaluation import CAPABILITY_SOURCES, measure_capability
 def base_capability(context: Context, output: Path) -> Mapping[str, float]:
     """Held-out loss and small factual and instruction items of the base model."""
     return measure_capability(context, {"base": context.path("base_model")})
+
+
+@base_capability.gate
+def expectations(context: Context) -> list[Part]:
+    checks = [
+        between("base.loss", 0, None, "nats a token"),
+        between("base.accuracy.low", 0, 1, "the lower end of a share"),
+    ]
+    return [Part("capability", metrics(context), checks)]

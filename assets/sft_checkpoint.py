@@ -98,6 +98,6 @@ def expectations(context: Context) -> list[Part]:
     row["ratio"] = row["loss_last"] / row["loss_first"]
     limit = context.settings.gates.sft_loss_ratio_max
     return [
-        Part("training", row, [between("ratio", 0, limit, "the loss fell")]),
+        Part("training", row, [between("ratio", 0, limit, "the loss did not rise")]),
         numbers(context),
     ]

@@ -118,7 +118,9 @@ class Gates(Options):
     pair_error_max: float = 0.2
     # About two standard errors of a pair error near 0.05 on 60 held-out prompts.
     pair_error_rise_max: float = 0.05
-    sft_loss_ratio_max: float = 1.0
+    sft_loss_ratio_max: float = Field(
+        1.2, description="last loss over first; a model's own answers leave little to learn"
+    )
     ppo_gain_min: float = Field(
         0.0, description="upper end of the reward's gain, later half less earlier"
     )

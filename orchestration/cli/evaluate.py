@@ -234,7 +234,7 @@ def _with_interval(value: float, low: float, high: float, sign: str = "") -> str
 
 
 def _cell(metric: str, value: float, low: float, high: float) -> str:
-    if metric == "fluency":
+    if metric == "fluency" and not math.isnan(value):
         return f"{value:.2f} \\[{low:.2f}, {high:.2f}]"
     return _with_interval(value, low, high)
 

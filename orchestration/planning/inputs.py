@@ -27,15 +27,14 @@ class Shape(Options, extra="ignore"):
     tie_word_embeddings: bool = True
     hidden_act: str = "silu"
 
-    def width(self, heads: int) -> int:
-        """Numbers of that many heads."""
+    def _width(self, heads: int) -> int:
         return heads * (self.head_dim or self.hidden_size // self.num_attention_heads)
 
     @property
     def layer(self) -> int:
         """Parameters of one layer's matrices; norms and biases are below a thousandth of it."""
         heads = self.num_attention_heads
-        attention = 2 * self.width(heads) + 2 * self.width(self.num_key_value_heads or heads)
+        attention = 2 * self._width(heads) + 2 * self._width(self.num_key_value_heads or heads)
         # A gated feed-forward network (SwiGLU) has three matrices, a plain one two.
         matrices = 3 if self.hidden_act == "silu" else 2
         return self.hidden_size * (attention + matrices * self.intermediate_size)
@@ -44,6 +43,16 @@ class Shape(Options, extra="ignore"):
         """Parameters of at most ``count`` layers; of all by default."""
         total = self.num_hidden_layers
         return self.layer * (total if count is None else min(count, total))
+
+    def adapters(self, rank: int, count: int | None = None) -> int:
+        """Parameters of adapters of a rank on all matrices of the upper ``count`` layers."""
+        heads = self.num_attention_heads
+        widths = 2 * self._width(heads) + 2 * self._width(self.num_key_value_heads or heads)
+        matrices = 3 if self.hidden_act == "silu" else 2
+        ends = (
+            widths + 4 * self.hidden_size + matrices * (self.hidden_size + self.intermediate_size)
+        )
+        return rank * ends * (self.layers(count) // self.layer)
 
     @property
     def head(self) -> int:
@@ -57,7 +66,7 @@ class Shape(Options, extra="ignore"):
 
     def cache_bytes(self, number_bytes: int) -> int:
         """Bytes of the key/value cache per token."""
-        width = self.width(self.num_key_value_heads or self.num_attention_heads)
+        width = self._width(self.num_key_value_heads or self.num_attention_heads)
         return 2 * self.num_hidden_layers * width * number_bytes
 
 

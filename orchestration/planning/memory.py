@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from orchestration.planning.inputs import Shape, Target
+from orchestration.planning.inputs import Target
 from pipeline.profile import Settings
 
 # Of activations per token, layer and hidden unit, in 16 bits and without recomputation (Korthikanti et al.
@@ -27,16 +27,6 @@ class Batch:
     rows: int
     tokens: int
     predicted: int
-
-
-def adapter_parameters(shape: Shape, layers: int, rank: int) -> int:
-    """Parameters of adapters on all linear layers of the upper ``layers``."""
-    width = shape.hidden_size
-    heads = shape.width(shape.num_attention_heads)
-    groups = shape.width(shape.num_key_value_heads or shape.num_attention_heads)
-    attention = 2 * (width + heads) + 2 * (width + groups)
-    matrices = 3 if shape.hidden_act == "silu" else 2
-    return layers * rank * (attention + matrices * (width + shape.intermediate_size))
 
 
 def training_memory(settings: Settings, target: Target) -> dict[str, float]:
@@ -87,7 +77,7 @@ def _states(settings: Settings, target: Target, options: Any, reference: bool) -
     shards = target.training_devices if settings.launch.config_file else 1
     layers = options.trained_layers or policy.num_hidden_layers
     if options.lora:
-        adapters = adapter_parameters(policy, layers, options.lora.rank)
+        adapters = policy.adapters(options.lora.rank, options.trained_layers)
         return {
             "weights below the adapters": number_bytes * policy.parameters / shards,
             "adapters, Adam": ADAM_BYTES * adapters / shards,

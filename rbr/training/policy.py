@@ -165,12 +165,13 @@ def algorithm(
         trunk: number of frozen lower layers; None where the model is run whole.
     """
     if options.algorithm == "ppo":
-        trainer = partial(PPOTrainer, options=options, trunk_layers=trunk)
-        return trainer, partial(trl.GRPOConfig, beta=0.0)
-    trainer, config = {
+        make_trainer = partial(PPOTrainer, options=options, trunk_layers=trunk)
+        return make_trainer, partial(trl.GRPOConfig, beta=0.0)
+    trainers: dict[str, tuple[Any, Any]] = {
         "grpo": (OwnGRPOTrainer, trl.GRPOConfig),
         "rloo": (OwnRLOOTrainer, trl.RLOOConfig),
-    }[options.algorithm]
+    }
+    trainer, config = trainers[options.algorithm]
     return trainer, partial(config, beta=options.kl_coefficient)
 
 

@@ -283,7 +283,7 @@ REWARDS = [
 ]  # fmt: skip
 
 TRAINED = [
-    Bad("sft_checkpoint", "metrics.json", with_(loss_last=2.5), "training: ratio >= 0 and <= 1", "1.25"),
+    Bad("sft_checkpoint", "metrics.json", with_(loss_last=2.5), "training: ratio >= 0 and <= 1.2", "1.25"),
     Bad("sft_checkpoint", "metrics.json", with_(loss_last=NAN), f"training: ratio: {NULL}", "nan"),
     Bad("sft_checkpoint", "metrics.json", with_(loss_first=INFINITE),
         "numbers: finite in True", "metric loss_first"),
@@ -309,6 +309,10 @@ TRAINED = [
             (NAN, f"shares: *: {NULL}", "nan"),
         )
     ),
+    Bad("base_capability", "metrics.json", with_(base__loss=-1.0), "capability: base.loss >= 0", "-1"),
+    Bad("base_capability", "metrics.json", with_(base__accuracy__low=1.5),
+        "capability: base.accuracy.low >= 0 and <= 1", "1.5"),
+    Bad("base_capability", "metrics.json", all_values(NAN), f"capability: *: {NULL}", "nan"),
     *(
         Bad("capability_eval", "metrics.json", with_(**{f"{model}__{name}": value}), fails, f"{value}")
         for model in ("sft", "ppo")

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from orchestration.dvc_yaml import write as write_dvc_yaml
+
 COPIED = (
     "rules", "rbr", "pipeline", "assets", "orchestration", "profiles", "ablations", "data/source", ".dvc/config"
 )  # fmt: skip
-FILES = ("dvc.yaml", ".dvcignore", ".gitignore", "production.yaml")
+FILES = (".dvcignore", ".gitignore", "production.yaml")
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def make_workspace(source: Path, target: Path) -> Workspace:
     for name in FILES:
         shutil.copy(source / name, target / name)
     (target / "params.yaml").write_text("profile: smoke\n")
+    write_dvc_yaml(target)
     for command in (
         ["init", "-q"],
         ["add", "-A"],

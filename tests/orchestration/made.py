@@ -160,6 +160,7 @@ def artifacts(rules: Rules) -> dict[str, dict[str, Any]]:
                 f"{kind}.{name}": 2 for kind in ("comply", "refuse") for name in ("prompts", "rows")
             }
         },
+        "base_capability": {"metrics.json": {"base.loss": 2.0, "base.accuracy.low": 0.4}},
         "capability_eval": {
             "metrics.json": {
                 f"{m}.{k}": v

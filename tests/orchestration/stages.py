@@ -1,12 +1,17 @@
 """Which artifacts there are, and which of them a graph run made."""
 
+from pathlib import Path
+
 import dagster as dg
 
 from assets import graph
+from pipeline.profile import read_settings
 from pipeline.variants import VARIANTS
 
+# Of all variants, as the smoke profile makes them; and of the variants that the project's own profile names.
 GRAPH = graph(tuple(VARIANTS))
 EVERY_KEY = set(GRAPH)
+PROJECT_GRAPH = graph(read_settings(Path(__file__).parents[2])[1].variants)
 
 
 def outcomes(instance: dg.DagsterInstance, graph_run: str) -> dict[str, bool]:

@@ -10,19 +10,17 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.asset_daemon_cursor import AssetDaemonCursor
 
-from assets import graph
 from orchestration.automation import rules_sensor
 from orchestration.dagster_home import use_home
 from orchestration.definitions import definitions
 from pipeline.artifact import upstream
-from pipeline.variants import VARIANTS
 from rbr.rules.rules import load_rules
+from tests.orchestration.stages import PROJECT_GRAPH
 
 QUIET = 10.0
 APOLOGY = "rules/propositions/apology.yaml"
-GRAPH = graph(tuple(VARIANTS))
-EVERYTHING = set(GRAPH)
-RULES_ONWARD = {"rules", *(key for key in GRAPH if "rules" in upstream(GRAPH, key))}
+EVERYTHING = set(PROJECT_GRAPH)
+RULES_ONWARD = {"rules", *(key for key in PROJECT_GRAPH if "rules" in upstream(PROJECT_GRAPH, key))}
 
 
 @dataclass
@@ -67,7 +65,7 @@ class Project:
         """What the automation conditions request now; a run of it is created, as the daemon does."""
         result = dg.evaluate_automation_conditions(self.defs, self.instance, cursor=self.seen)
         self.seen = result.cursor
-        keys = {key for key in GRAPH if result.get_num_requested(dagster_key(key))}
+        keys = {key for key in PROJECT_GRAPH if result.get_num_requested(dagster_key(key))}
         if keys:
             self.starts(keys)
         return keys

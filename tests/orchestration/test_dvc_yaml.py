@@ -5,6 +5,7 @@ import yaml
 
 from assets import graph
 from orchestration.dvc_yaml import render, require_current
+from pipeline.profile import read_settings
 from pipeline.variants import VARIANTS
 from rbr.errors import RBRError
 from tests.orchestration.stages import GRAPH
@@ -16,7 +17,10 @@ def stages():
 
 
 def test_the_file_is_current(root):
-    assert (root / "dvc.yaml").read_text() == render(GRAPH), "run python -m orchestration.dvc_yaml"
+    artifacts = graph(read_settings(root)[1].variants)
+    assert (root / "dvc.yaml").read_text() == render(artifacts), (
+        "run python -m orchestration.dvc_yaml"
+    )
 
 
 def test_a_file_of_other_declarations_is_named(tmp_path):
@@ -30,7 +34,7 @@ def test_there_is_a_stage_for_each_artifact_of_each_variant_and_one_for_the_code
     per_variant = ("sft_checkpoint", "ppo_checkpoint", "safety_eval", "capability_eval")
     expected = {f"{variant}-{name}" for variant in VARIANTS for name in per_variant}
     assert expected <= set(stages)
-    assert len(stages) == 1 + 18 + len(expected)
+    assert len(stages) == 1 + 21 + len(expected)
     assert set(stages["code"]["deps"]) == {"assets", "pipeline", "rbr"}
 
 

@@ -9,7 +9,7 @@ import yaml
 
 from orchestration.dagster_assets import GPU, REQUESTS
 from orchestration.definitions import definitions
-from tests.orchestration.stages import GRAPH
+from tests.orchestration.stages import PROJECT_GRAPH
 
 dagster_k8s = pytest.importorskip("dagster_k8s", reason="needs the extra k8s: pip install '.[k8s]'")
 kubernetes_validate = pytest.importorskip("kubernetes_validate")
@@ -88,7 +88,7 @@ def job_of(key, values, defs):
     )
 
 
-@pytest.mark.parametrize("key", list(GRAPH))
+@pytest.mark.parametrize("key", list(PROJECT_GRAPH))
 def test_the_job_of_each_asset_passes_the_schema_and_asks_for_its_resources(key, values, defs):
     from kubernetes.client import ApiClient
 
@@ -97,8 +97,10 @@ def test_the_job_of_each_asset_passes_the_schema_and_asks_for_its_resources(key,
     manifest = {"apiVersion": "batch/v1", "kind": "Job", **manifest}
     kubernetes_validate.validate(manifest, "1.33", strict=True)
     pod = manifest["spec"]["template"]["spec"]
-    assert pod["containers"][0]["resources"]["requests"] == REQUESTS[GRAPH[key].pool]
-    assert (GPU in pod["containers"][0]["resources"]["limits"]) == (GRAPH[key].pool is not None)
+    assert pod["containers"][0]["resources"]["requests"] == REQUESTS[PROJECT_GRAPH[key].pool]
+    assert (GPU in pod["containers"][0]["resources"]["limits"]) == (
+        PROJECT_GRAPH[key].pool is not None
+    )
     assert pod["volumes"][-1]["persistentVolumeClaim"]["claimName"] == "rbr-workspace"
     assert manifest["spec"]["ttlSecondsAfterFinished"] > 0
 
@@ -141,7 +143,7 @@ def test_the_values_instance_settings_are_dagsters(values):
 
 
 def test_what_trains_or_grades_has_a_pool_and_the_asset_is_in_it(defs):
-    for key, artifact in GRAPH.items():
+    for key, artifact in PROJECT_GRAPH.items():
         node = defs.resolve_asset_graph().get(dg.AssetKey(key.split("/")))
         assert node.assets_def.op.pool == artifact.pool
         heavy = artifact.folder == "models" and not artifact.name.endswith("_model")

@@ -3,21 +3,17 @@
 from pathlib import Path
 
 import pytest
-from peft import get_peft_model_state_dict
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from orchestration.planning.inputs import Shape, Target, read_plan_file
 from orchestration.planning.memory import (
     ADAM_BYTES,
-    adapter_parameters,
     host_memory,
     training_memory,
 )
 from pipeline.profile import read_settings
 from rbr.models.trunk import train_upper_layers
 from rbr.training.actor_critic import ActorCritic
-from rbr.training.adapters import train_part
-from rbr.training.options import LoRAOptions
 
 ROOT = Path(__file__).parents[3]
 GPU1 = read_plan_file(ROOT / "deploy" / "plans" / "gpu1.yaml", Target)
@@ -59,13 +55,6 @@ def test_weights_and_reference_are_what_ppo_holds():
     assert parts["trained layers, Adam"] == pytest.approx(ADAM_BYTES * trained, rel=0.01)
     assert parts["frozen layers"] == pytest.approx(4 * frozen, rel=0.01)
     assert parts["reference's upper layers"] == pytest.approx(4 * reference, rel=0.01)
-
-
-def test_adapters_are_as_many_as_peft_makes():
-    for layers in (None, 2):
-        model, _ = train_part(LlamaForCausalLM(LLAMA), layers, LoRAOptions(rank=8))
-        found = sum(value.numel() for value in get_peft_model_state_dict(model).values())
-        assert adapter_parameters(Shape.model_validate(LLAMA.to_dict()), layers or 4, 8) == found
 
 
 def test_with_adapters_there_is_no_reference_and_nothing_is_divided_on_one_device():

@@ -7,9 +7,10 @@ import pytest
 
 from rbr.data.rows import HelpfulPrompt, Message, PolicyPrompt
 from rbr.errors import DataError
+from rbr.files import append_rows
 from rbr.models.load import load_causal
 from rbr.training.options import LoRAOptions, RLOptions
-from rbr.training.policy import mixed_prompts, train_policy
+from rbr.training.policy import last_of_each, mixed_prompts, train_policy
 from tests.rbr.training.toy import PROMPTS, made
 
 OPTIONS = RLOptions(
@@ -68,6 +69,9 @@ def test_a_training_samples_and_saves_a_plain_model(tiny, tmp_path, algorithm, l
     history = json.loads((target / "history.json").read_text())
     assert len(history) == OPTIONS.steps
     assert [table[0]["rollout"] for table in samples] == [2, 4]
+    every = [json.loads(line) for line in (target / "samples.jsonl").read_text().splitlines()]
+    assert [row["rollout"] for row in every] == [2] * 8 + [4] * 8
+    assert {row["response_type"] for row in every} == {*TYPES, None}
     for table in samples:
         assert {row["reward"] for row in table} <= set(range(7))
         assert {row["prompt"] for row in table} <= set(PROMPTS)
@@ -78,6 +82,16 @@ def test_a_training_samples_and_saves_a_plain_model(tiny, tmp_path, algorithm, l
     assert changed
     assert all(name.startswith(("model.layers.1.", "model.norm.")) for name in changed)
     assert (target / "adapter").exists() == (lora is not None)
+
+
+def test_of_a_rollout_that_was_repeated_after_a_kill_the_last_samples_are_kept(tmp_path):
+    kept = tmp_path / "samples.jsonl"
+    for attempt, rollouts in enumerate([(2, 4, 6), (4, 6, 8)]):
+        append_rows(
+            kept, [{"rollout": r, "attempt": attempt, "n": n} for r in rollouts for n in (0, 1)]
+        )
+    found = [(row["rollout"], row["attempt"], row["n"]) for row in last_of_each(kept)]
+    assert found == [(2, 0, 0), (2, 0, 1)] + [(r, 1, n) for r in (4, 6, 8) for n in (0, 1)]
 
 
 def test_prompts_that_are_all_too_long_are_an_error(tiny, tmp_path):

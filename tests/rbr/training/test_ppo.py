@@ -164,6 +164,17 @@ def test_unfinished_completions_lose_the_penalty(tiny, tmp_path):
     torch.testing.assert_close(inputs["returns"][:, 0], expected)
 
 
+def test_an_answers_likelihood_under_the_reference_is_part_of_its_reward(tiny, tmp_path):
+    trainer, inputs = ready(tiny, tmp_path, reward=same, fluency_coefficient=2.0, gae_lambda=1.0)
+    mask = inputs["completion_mask"]
+    # The policy is the reference still.
+    logps = (inputs["old_per_token_logps"] * mask).sum(1) / mask.sum(1)
+    assert logps.std() > 0
+    torch.testing.assert_close(inputs["returns"][:, 0], 2.0 * logps, atol=1e-5, rtol=1e-4)
+    (logged,) = trainer._metrics["train"]["completions/likelihood"]
+    assert logged == pytest.approx(float(logps.mean()), abs=1e-5)
+
+
 def test_the_policy_samples_in_the_precision_that_it_is_trained_in(tiny, tmp_path):
     trainer = trainer_of(tiny, tmp_path, bf16=True, max_steps=2)
     precisions = set()
