@@ -10,7 +10,13 @@ from rbr.errors import ModelError
 from rbr.grading.prompts import chat_prompt
 from rbr.models.chat_templates import chat_template
 from rbr.models.generate import Generator
-from rbr.models.load import load_tokenizer, prompt_text
+from rbr.models.load import (
+    CHAT_TEMPLATE,
+    load_tokenizer,
+    messages,
+    prompt_text,
+    taken_messages,
+)
 from rbr.training.options import SFTOptions
 from rbr.training.sft import train_sft
 
@@ -19,6 +25,12 @@ SYSTEM = Message(role="system", content="s")
 REFUSES = (
     "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}"
     "{% endif %}{{ messages[0]['content'] }}"
+)
+
+ANSWER = Message(role="assistant", content="a")
+ONE_TURN = (
+    "{% if messages|length > 1 %}{{ raise_exception('One turn') }}{% endif %}"
+    "{{ messages[0]['content'] }}"
 )
 
 
@@ -36,7 +48,6 @@ def with_template(folder, template):
 @pytest.mark.parametrize(
     ("template", "told"),
     [
-        (REFUSES, r"refuses the turns system, user \(System role not supported\): leave such"),
         ("{{ messages[0].content.parts.x }}", r"refuses the turns system, user \(.*no attribute"),
         ("{{ messages[0]['content'] + 1 }}", "refuses the turns system, user"),
         ("{% for %}", "refuses the turns system, user"),
@@ -52,11 +63,23 @@ def test_a_template_that_refuses_the_turns_is_told(folder, template, told):
         chat_template(str(folder))  # neither can be read back
 
 
-def test_what_a_template_refuses_is_told_where_it_is_used(folder, tmp_path):
+def test_where_a_template_takes_no_system_turn_it_begins_the_users(folder):
     tokenizer = with_template(folder, REFUSES)
     assert prompt_text(tokenizer, [USER]) == "q"
-    with pytest.raises(ModelError, match="System role not supported"):
-        train_sft(folder, [([SYSTEM, USER], "a")], tmp_path, tmp_path, SFTOptions(), 0)
+    assert prompt_text(tokenizer, [SYSTEM, USER]) == "s\n\nq"
+    assert taken_messages(tokenizer, messages([SYSTEM, USER])) == [
+        {"role": "user", "content": "s\n\nq"}
+    ]
+    taken = messages([SYSTEM, USER])
+    assert taken_messages(with_template(folder, CHAT_TEMPLATE), taken) == taken
+
+
+def test_what_a_template_refuses_is_told_where_it_is_used(folder, tmp_path):
+    tokenizer = with_template(folder, ONE_TURN)
+    several = [USER, ANSWER, USER]
+    told = r"refuses the turns user, assistant, user \(One turn\): leave such"
+    with pytest.raises(ModelError, match=told):
+        train_sft(folder, [(several, "a")], tmp_path, tmp_path, SFTOptions(), 0)
     tokenizer.chat_template = None
     with pytest.raises(ModelError, match="no chat template"):
         chat_prompt(tokenizer, [USER], "a", "Is it?")
