@@ -25,7 +25,8 @@ from rbr.models import device, trainer
 DEVICE = torch.device("meta")
 CPU = torch.device("cpu")
 COPY = torch.ops.aten.copy_.default
-FROM_CPU = ("aten::copy_", "aten::_to_copy", "aten::to")
+# A GPU takes indices from the CPU too, and TRL gives it some.
+FROM_CPU = ("aten::copy_", "aten::_to_copy", "aten::to", "aten::index")
 
 
 class FakeTensor(torch.Tensor):
@@ -65,6 +66,8 @@ def run(func, args, kwargs):
         return len(set(on_device)) == 1
     # Numbers (tensors without dimensions) may come from the CPU.
     alien = [t for t, there in zip(inputs, on_device, strict=True) if not there and t.dim()]
+    if any(t.device == DEVICE for t in alien):
+        raise RuntimeError(f"{func}: a tensor without numbers")
     if any(on_device) and alien and func._schema.name not in FROM_CPU:
         raise RuntimeError(f"{func}: tensors on two devices, {tuple(alien[0].shape)} on the CPU")
     devices = [a for a in tree_flatten((args, kwargs))[0] if isinstance(a, torch.device)]

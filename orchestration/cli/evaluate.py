@@ -209,13 +209,13 @@ def _evaluate_one(
     """Evaluate one model, continuing from the answers that a killed run left."""
     from rbr.evaluation.fluency import Fluency
     from rbr.evaluation.safety import evaluate_model
-    from rbr.files import digest_of, file_digest, write_rows
+    from rbr.files import digest_of, write_rows
+    from rbr.grading.load import model_identity
 
     settings = context.settings.evaluation
     source = common.model_source(context, name)
-    weights = Path(source) / "model.safetensors"
     key = digest_of(
-        file_digest(weights) if weights.exists() else str(source),
+        model_identity(source),
         settings.max_new_tokens,
         [[[m.role, m.content] for m in prompt.conversation] for prompt in prompts],
     )

@@ -244,6 +244,7 @@ def test_a_large_plan_names_memory_and_store():
     found = report(ROOT, PLANS / "h100.yaml")
     assert {name.split(",")[0] for name in found.bytes} == {
         "memory of training",
+        "memory of the host",
         "memory of grader",
         "store",
     }
