@@ -34,7 +34,7 @@ class Shape(Options, extra="ignore"):
     def layer(self) -> int:
         """Parameters of one layer's matrices; norms and biases are below a thousandth of it."""
         heads = self.num_attention_heads
-        attention = 2 * self.width(heads) + 2 * self._width(self.num_key_value_heads or heads)
+        attention = 2 * self.width(heads) + 2 * self.width(self.num_key_value_heads or heads)
         # A gated feed-forward network (SwiGLU) has three matrices, a plain one two.
         matrices = 3 if self.hidden_act == "silu" else 2
         return self.hidden_size * (attention + matrices * self.intermediate_size)
