@@ -41,7 +41,8 @@ def make_tiny(target: Path, texts: Iterable[str], layers: int = 4, seed: int = 0
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=1024,
-        tie_word_embeddings=True,
+        # Tied ones would repeat the last token of the prompt, a line end, and answer nothing.
+        tie_word_embeddings=False,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
