@@ -95,6 +95,5 @@ def test_the_documented_script_trains(exported, tiny_model, root, tmp_path, monk
     monkeypatch.chdir(tmp_path)
     names: dict = {}
     exec(script, names)
-    logged = [row for row in names["trainer"].state.log_history if "reward/rule_based" in row]
     assert names["trainer"].state.global_step == 2
-    assert logged or "train_loss" in names["trainer"].state.log_history[-1]
+    assert np.isfinite(names["trainer"].state.log_history[-1]["train_loss"])
