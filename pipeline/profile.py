@@ -25,6 +25,9 @@ from rbr.training.options import (
 )
 
 MAX_BYTES = 1_000_000
+MAX_DEPTH = 50
+# libyaml's, where PyYAML was built with it: many times faster, as safe.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Models(Options):
@@ -182,6 +185,19 @@ class Settings(Options):
         return names
 
 
+def _check_events(text: str, path: Path) -> None:
+    """Refuse what could fill any memory: aliases of aliases, and brackets in brackets."""
+    depth = 0
+    for event in yaml.parse(text, Loader=LOADER):
+        line = event.start_mark.line + 1 if event.start_mark else None
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent):
+            raise RBRError("YAML aliases (*name) are not taken: write it out", Place(path, line))
+        if depth > MAX_DEPTH:
+            raise RBRError(f"over {MAX_DEPTH} levels: no settings are so deep", Place(path, line))
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """A settings file's mapping of sections.
 
@@ -192,14 +208,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         if path.stat().st_size > MAX_BYTES:
             raise RBRError(f"over {MAX_BYTES} bytes: no settings file is", path)
         text = path.read_text(encoding="utf-8")
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            # A few aliases of aliases fill any memory.
-            if isinstance(event, yaml.AliasEvent):
-                line = event.start_mark.line + 1 if event.start_mark else None
-                raise RBRError(
-                    "YAML aliases (*name) are not taken: write it out", Place(path, line)
-                )
-        value = yaml.safe_load(text) or {}
+        _check_events(text, path)
+        value = yaml.load(text, Loader=LOADER) or {}
     except UnicodeDecodeError as error:
         raise RBRError("not UTF-8 text: save it as UTF-8", path) from error
     except FileNotFoundError as error:
@@ -240,3 +250,17 @@ def read_settings(root: Path, profile: str | None = None) -> tuple[str, Settings
         return name, Settings.model_validate(written)
     except ValidationError as error:
         raise RBRError(first_problem(error), root / "profiles" / f"{name}.yaml") from error
+
+
+def read_gates(root: Path) -> Gates:
+    """The gates of the profile that ``params.yaml`` names; a command that needs no more starts sooner.
+
+    Raises:
+        RBRError: as ``read_settings`` does, on this section.
+    """
+    name, written = read_profile(root)
+    try:
+        return Gates.model_validate(written.get("gates", {}))
+    except ValidationError as error:
+        place = root / "profiles" / f"{name}.yaml"
+        raise RBRError(f"gates.{first_problem(error)}", place) from error

@@ -47,8 +47,6 @@ app.command()(serve)
 
 def main() -> None:
     """Run the command line."""
-    # Collecting garbage is a fifth of the start: importing makes many objects and drops none.
-    gc.set_threshold(100_000)
     # Libraries' own bars would break the tables; what is long here shows its own.
     hide_bars(always=True)
     try:
@@ -56,6 +54,8 @@ def main() -> None:
     except RBRError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+    finally:
+        gc.freeze()  # the process ends: nothing is worth collecting
 
 
 if __name__ == "__main__":

@@ -85,11 +85,11 @@ def _unfit(project: Path, place: Path, rules: Rules) -> Sequence[RBRError]:
 
 def least_support(project: Path) -> int:
     """How many gold rows a feature must be true of."""
-    from pipeline.profile import read_settings
+    from pipeline.profile import read_gates
     from rbr.data.gold import ROLES
 
     # One row for each role is the least that can be fitted and measured.
-    return max(1, read_settings(project)[1].gates.gold_rare_support) * len(ROLES)
+    return max(1, read_gates(project).gold_rare_support) * len(ROLES)
 
 
 @app.command()

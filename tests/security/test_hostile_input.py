@@ -157,3 +157,13 @@ def test_code_that_comes_with_a_model_is_not_run(tiny, tmp_path):
     load_causal(folder)
     load_tokenizer(folder)
     assert not marker.exists()
+
+
+def test_brackets_in_brackets_are_refused_before_they_are_read(project):
+    deep = "[" * 100_000
+    (project / "profiles" / "smoke.yaml").write_text(f"seed: {deep}")
+    with pytest.raises(RBRError, match="over 50 levels"):
+        read_settings(project, "smoke")
+    (project / "rules" / "derived.yaml").write_text(f"a: {deep}")
+    with pytest.raises(RuleError, match="over 50 levels"):
+        load_rules(project / "rules")

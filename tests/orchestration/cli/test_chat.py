@@ -104,7 +104,7 @@ def test_it_streams_and_shows_propositions_and_reward(terminal, rules):
     parts = terminal.wait("\n> ").partition("= R_rm")[2]
     assert any(name in parts for name in rules.feature_names("hard_refusal"))
     terminal.type("\x04")  # Ctrl-D
-    assert terminal.process.wait(60) == 0
+    assert terminal.process.wait(300) == 0
 
 
 def test_ctrl_c_stops_an_answer_and_then_leaves(terminal):
@@ -115,7 +115,7 @@ def test_ctrl_c_stops_an_answer_and_then_leaves(terminal):
     terminal.wait("[stopped]")
     terminal.wait("> ")
     terminal.type("\x03")
-    assert terminal.process.wait(60) == 0
+    assert terminal.process.wait(300) == 0
     assert "Traceback" not in terminal.seen
 
 

@@ -88,12 +88,12 @@ def test_a_folder_of_another_format_is_refused(exported, tmp_path):
 def test_the_documented_script_trains(exported, tiny_model, root, tmp_path, monkeypatch):
     [script] = re.findall(r"```python\n(.*?)```", (root / "docs/reward.md").read_text(), re.DOTALL)
     assert len([line for line in script.splitlines() if line]) <= 15
+    # As the page says of machines without a GPU.
+    script = script.replace("GRPOConfig(", "GRPOConfig(use_cpu=True, bf16=False, ")
     (tmp_path / "reward").symlink_to(exported)
     (tmp_path / "model").symlink_to(tiny_model)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     names: dict = {}
     exec(script, names)
-    logged = [row for row in names["trainer"].state.log_history if "reward/rule_based" in row]
     assert names["trainer"].state.global_step == 2
-    assert logged or "train_loss" in names["trainer"].state.log_history[-1]
+    assert np.isfinite(names["trainer"].state.log_history[-1]["train_loss"])
