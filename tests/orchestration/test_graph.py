@@ -86,7 +86,11 @@ def test_mlflow_has_a_parent_run_and_a_nested_run_for_each_artifact(finished):
     champion = client.get_model_version_by_alias("rbr-policy-smoke", "champion")
     assert champion.tags["dvc.hash"] == out["md5"]
     assert champion.tags["against_champion"] == "first"
-    assert champion.model_id == model.model_id
+    logged = client.get_logged_model(model.model_id)
+    assert json.loads(logged.tags["mlflow.modelVersions"]) == [
+        {"name": "rbr-policy-smoke", "version": "1"}
+    ]
+    assert champion.source == logged.artifact_location
     assert champion.description.startswith("# Model card")
     kept = {file.path for file in client.list_artifacts(champion.run_id)}
     assert {"judged.jsonl", "report.html"} <= kept

@@ -138,9 +138,10 @@ def test_a_release_registers_the_trainings_model_with_files_signature_and_card(t
         )
     version = tracking.client.get_model_version("rbr-policy-smoke", number)
     [made] = trained.outputs.model_outputs
-    assert (version.description, version.model_id) == ("# Card", made.model_id)
-    files = Path(
-        tracking.client.get_logged_model(made.model_id).artifact_location.removeprefix("file://")
-    )
+    logged = tracking.client.get_logged_model(made.model_id)
+    assert (version.description, version.source) == ("# Card", logged.artifact_location)
+    versions = json.loads(logged.tags["mlflow.modelVersions"])
+    assert versions == [{"name": "rbr-policy-smoke", "version": number}]
+    files = Path(logged.artifact_location.removeprefix("file://"))
     assert {path.name for path in files.iterdir()} == {"config.json", "MLmodel", "README.md"}
     assert "completion" in (files / "MLmodel").read_text()
