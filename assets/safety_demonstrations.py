@@ -83,6 +83,6 @@ def expectations(context: Context) -> list[Part]:
     why = "ideal answers to learn from"
     return [
         Part(
-            "answers", pd.DataFrame({"kind": kinds, "rows": rows}), [between("rows", 1, None, why)]
+            "answers", pd.DataFrame({"label": kinds, "rows": rows}), [between("rows", 1, None, why)]
         )
     ]

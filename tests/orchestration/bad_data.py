@@ -339,8 +339,8 @@ TRAINED = [
     ),
     Bad("helpful_demonstrations", "metrics.json", with_(rows=0), "answers: rows >= 1", "0"),
     Bad("helpful_demonstrations", "metrics.json", with_(rows=NAN), f"answers: rows: {NULL}", "nan"),
-    Bad("safety_demonstrations", "metrics.json", with_(refuse__rows=0), "answers: rows >= 1", "kind refuse"),
-    Bad("safety_demonstrations", "metrics.json", with_(comply__rows=0), "answers: rows >= 1", "kind comply"),
+    Bad("safety_demonstrations", "metrics.json", with_(refuse__rows=0), "answers: rows >= 1", "label refuse"),
+    Bad("safety_demonstrations", "metrics.json", with_(comply__rows=0), "answers: rows >= 1", "label comply"),
     Bad("safety_demonstrations", "metrics.json", with_(comply__rows=NAN), f"answers: rows: {NULL}", "1 of"),
     *(
         Bad("safety_eval", "metrics.json", with_(**{f"ppo.f1_star.{end}": value}), f"shares: {side} *", "1 of")
