@@ -8,6 +8,7 @@ rises then.
 from __future__ import annotations
 
 import random
+import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from rbr.rules.rules import Rules
     from rbr.training.options import DemonstrationOptions, SFTOptions
 
+# Not that of a list's number.
+SENTENCE_END = re.compile(r"(?<=[^\W\d][.!?])[\"')\]*]*(?=\s|$)")
 PromptT = TypeVar("PromptT", PolicyPrompt, HelpfulPrompt)
 Example = tuple[Conversation, str]
 # Answers n conversations; the second argument says which draw it is.
@@ -86,8 +89,15 @@ def sampled(
 
 
 def whole(answer: Answer, options: DemonstrationOptions) -> str:
-    """The text of an answer that may be learnt, else nothing."""
-    return answer.text if answer.ended or not options.whole else ""
+    """The text of an answer that may be learnt, else nothing.
+
+    Of one that the limit cut short, the whole sentences, where they are most of it: few answers of a small
+    model end by themselves within a limit that a laptop can afford.
+    """
+    if answer.ended or not options.whole:
+        return answer.text
+    ends = [match.end() for match in SENTENCE_END.finditer(answer.text)]
+    return answer.text[: ends[-1]].rstrip() if ends and ends[-1] > len(answer.text) / 2 else ""
 
 
 @dataclass(frozen=True)

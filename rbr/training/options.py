@@ -54,7 +54,9 @@ class DemonstrationOptions(Options):
     examples: int = Field(2, ge=0)
     temperature: float = Field(1.0, gt=0)
     max_new_tokens: int = 128
-    whole: bool = Field(True, description="only answers that end by themselves within that limit")
+    whole: bool = Field(
+        True, description="of answers that the limit cuts short, whole sentences alone"
+    )
     ideal_floor: float = Field(0.5, ge=0, le=1)
 
 

@@ -50,14 +50,14 @@ def materialize(page, servers, instance):
     address = f"{servers.dagster}/assets/safety_prompts?view=checks"
     page.goto(address)
     page.get_by_text("This is a").wait_for()  # of the check, which was never evaluated here
-    assert page.get_by_text("Passed").count() == 0
+    assert page.get_by_text("Passed", exact=True).count() == 0
     page.get_by_role("button", name=re.compile("Materialize")).first.click()
     # Dagster has not seen what it reads; DVC has.
     page.get_by_role("button", name="Confirm").click()
     wait_for("the run's end", lambda: finished_runs(instance))
     assert finished_runs(instance)[0].is_success
     page.goto(address)
-    page.get_by_text("Passed").wait_for()
+    page.get_by_text("Passed", exact=True).wait_for()
     shoot(page, "dagster-check")
 
 

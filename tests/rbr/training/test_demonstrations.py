@@ -18,6 +18,7 @@ from rbr.training.demonstrations import (
     helpful_answers,
     one_each,
     own_answers,
+    whole,
 )
 from rbr.training.options import DemonstrationOptions, SFTOptions
 
@@ -184,3 +185,18 @@ def test_prompts_are_answered_freely_where_the_policy_has_no_form_for_the_answer
     bank = load_rules(ROOT / "examples" / "assistant" / "rules")
     free = {name for name in bank.types if freely_answered(bank, name)}
     assert free == {"comply"}
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("First the flour. Then, \"slowly\", the milk!) Then the", "First the flour. Then, \"slowly\", the milk!)"),
+        ("One. " + "and so on " * 9, ""),
+        ("Take these steps: 1. Open it. 2. Shut it, and 3", "Take these steps: 1. Open it."),
+        ("without an end", ""),
+    ],
+)  # fmt: skip
+def test_an_answer_that_the_limit_cut_short_keeps_its_whole_sentences(text, kept):
+    options = DemonstrationOptions()
+    assert whole(Answer(text, False), options) == kept
+    assert whole(Answer(text, True), options) == text
