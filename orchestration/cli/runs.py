@@ -144,7 +144,7 @@ def _show(runs: Sequence[GraphRun], report: dict[str, Any]) -> None:
     common.print_table(
         ["model", *(table["titles"][name] for name in table["metrics"])],
         [
-            [row["model"], *(_cell(row[name]) for name in table["metrics"])]
+            [row["model"], *(_cell(name, row[name]) for name in table["metrics"])]
             for row in report["models"]
         ],
         " | ".join(names),
@@ -166,8 +166,10 @@ def _show(runs: Sequence[GraphRun], report: dict[str, Any]) -> None:
         common.console.print(f"rules: {change:<8} {name}")
 
 
-def _cell(interval: Sequence[float]) -> str:
+def _cell(metric: str, interval: Sequence[float]) -> str:
     value, low, high = interval
+    if metric == "fluency":
+        return f"{value:.2f} \\[{low:.2f}, {high:.2f}]"
     return f"{value:.1%} \\[{low:.1%}, {high:.1%}]"
 
 

@@ -6,8 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from rbr.grading.prompts import Style
 from rbr.options import Options
+
+# How much of a rule a question quotes, from the shortest to the longest (``rbr.grading.prompts``).
+Style = Literal["question", "definition", "criteria", "examples"]
+STYLES: tuple[Style, ...] = ("question", "definition", "criteria", "examples")
 
 
 class TuningOptions(Options):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from rbr.grading.base import Conversation
 from rbr.models.load import rendered
@@ -20,11 +20,9 @@ from rbr.models.load import rendered
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from rbr.grading.options import Style
     from rbr.rules.models import Proposition
 
-Style = Literal["question", "definition", "criteria", "examples"]
-# From the shortest to the longest; `fit_prompts` chooses one a proposition.
-STYLES: tuple[Style, ...] = ("question", "definition", "criteria", "examples")
 NAMES = {"system": "System", "user": "User", "assistant": "Assistant"}
 
 

@@ -20,7 +20,8 @@ from rbr.errors import DataError, GraderError
 from rbr.files import read_json, write_json
 from rbr.grading.base import Array, Conversation, Probabilities, Progress
 from rbr.grading.calibration import decision_threshold, platt, sigmoid
-from rbr.grading.prompts import FORM, INTRODUCTION, STYLES, Style, chat_prompt, question_text
+from rbr.grading.options import STYLES, Style
+from rbr.grading.prompts import FORM, INTRODUCTION, chat_prompt, question_text
 
 if TYPE_CHECKING:
     from rbr.grading.engines.base import YesNoEngine

@@ -168,7 +168,7 @@ def test_one_answer_is_graded_by_any_engine(finished):
     wrong = command_line(finished, *ask, "--engine", "oracle")
     assert wrong.returncode == 1
     assert wrong.stderr.strip() == (
-        "error: --engine 'oracle' is not one of head, transformers, vllm, openai"
+        "error: --engine 'oracle' is not one of head, transformers, vllm, openai, chat"
     )
 
 

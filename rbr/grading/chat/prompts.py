@@ -13,8 +13,7 @@ from rbr.grading.prompts import MARKS, question_text, transcript
 
 if TYPE_CHECKING:
     from rbr.grading.base import Conversation
-    from rbr.grading.options import ChatOptions
-    from rbr.grading.prompts import Style
+    from rbr.grading.options import ChatOptions, Style
     from rbr.rules.models import Proposition
 
 # Part of a chat grader's identity: grades of other prompts are not its own.

@@ -13,8 +13,7 @@ from rbr.models.chat import ChatAnswer, ChatMessages, Feature, json_schema
 
 if TYPE_CHECKING:
     from rbr.grading.base import Conversation
-    from rbr.grading.options import ChatOptions
-    from rbr.grading.prompts import Style
+    from rbr.grading.options import ChatOptions, Style
     from rbr.rules.rules import Rules
 
 

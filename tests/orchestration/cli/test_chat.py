@@ -32,7 +32,7 @@ rules = load_rules(common.find_root(None) / "rules")
 def stream(conversation):
     for word in ("You ", "said: ", conversation[-1].content):
         yield word
-        time.sleep(1)
+        time.sleep(3)
 
 chat.streaming = lambda source, tokens: stream
 common.compiled_rules = lambda context: rules
@@ -123,7 +123,7 @@ def test_the_pieces_of_a_stream_are_the_answer_that_generate_gives(tmp_path):
     model = make_tiny(tmp_path / "tiny", ["Hello, how are you? I am well, thank you."])
     conversation = [Message(role="user", content="Hello")]
     pieces = list(streaming(model, 12)(conversation))
-    assert "".join(pieces).strip() == generate(model, [conversation], 12, 1)[0]
+    assert "".join(pieces).strip() == generate(model, [conversation], 12, 1)[0].text
 
 
 def test_an_answer_without_text_is_not_graded(rules, monkeypatch, capsys):

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
+from orchestration.cli import common
 from orchestration.cli.main import app
 from orchestration.lineage import compare
 from rbr.errors import RBRError
@@ -51,6 +52,8 @@ def rbr(written, monkeypatch):
     sides = [side("before", 0.7, "c", "3"), side("after", 0.8, "d", "4")]
     monkeypatch.setattr(compare, "find", lambda tracking, names: sides)
     monkeypatch.setattr(compare, "log", lambda *_: "kept")
+    # It may be as wide as a terminal of an earlier test.
+    monkeypatch.setattr(common.console, "_width", 200)
     monkeypatch.setattr(compare, "compare_url", lambda *_: "/#/compare-runs?runs=x")
 
     def invoke(*arguments, check=True):

@@ -11,7 +11,8 @@ from rbr.data.rows import Labelled, Message
 from rbr.errors import DataError, GraderError
 from rbr.grading import GradeStore, StoredGrader
 from rbr.grading.engines.transformers import TransformersEngine, common_prefix, packed
-from rbr.grading.prompts import STYLES, chat_prompt, question_text
+from rbr.grading.options import STYLES
+from rbr.grading.prompts import chat_prompt, question_text
 from rbr.grading.yesno import FittedPrompt, YesNoGrader, fit_prompts, load_prompts, save_prompts
 from rbr.models.load import load_causal, load_tokenizer
 from rbr.rules import Rules
