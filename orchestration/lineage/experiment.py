@@ -65,10 +65,15 @@ def describe(client: MlflowClient, experiment: str, tagged: Mapping[str, str]) -
 
 
 def _state() -> dict[str, Any]:
-    widths = dict.fromkeys(COLUMNS, 110)
+    # These two are always shown.
+    widths = {
+        "attributes.`Run Name`": 280,
+        "runDateAndNestInfo": 130,
+        **dict.fromkeys(COLUMNS, 110),
+    }
     return {
         "selectedColumns": COLUMNS,
-        "columnOrder": COLUMNS,
+        "columnOrder": [*widths],
         "columnWidths": widths,
         "orderByKey": "attributes.start_time",
         "orderByAsc": False,
