@@ -102,7 +102,7 @@ def numbers(metrics: Mapping[str, float]) -> dict[str, float]:
     chosen = headline(finite) or {n: v for n, v in finite.items() if not n.endswith(ENDS)}
     if len(chosen) > NUMBERS:
         chosen = {n: v for n, v in chosen.items() if "." not in n or n.endswith(".mean")}
-    return dict(list(chosen.items())[:NUMBERS])
+    return {name: float(f"{value:.6g}") for name, value in list(chosen.items())[:NUMBERS]}
 
 
 def metrics_table(metrics: Mapping[str, float]) -> dg.MetadataValue[Any]:

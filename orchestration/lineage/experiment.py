@@ -34,15 +34,15 @@ COLUMNS = (
 )
 DESCRIPTION = f"""\
 A run per graph run, one nested in it per artifact made. The columns ({", ".join(TITLES[name] for name in METRICS[:4])})
-are those of the view *{VIEW}*: menu **Views**, or [this link](#/experiments/{{experiment}}/runs?viewStateShareKey={VIEW}).
+are those of the view *{VIEW}*: menu **Views**, or [this link]({{link}}).
 A graph run and a `ppo_checkpoint` have the name of the policy, the margins of its rules and the seed;
 `lineage.json` of a run names what DVC has of all that it read and made.
 """
 
 
 def view_path(experiment: str) -> str:
-    """The saved view's path on an MLflow server."""
-    return f"#/experiments/{experiment}/runs?viewStateShareKey={VIEW}"
+    """The saved view's path on an MLflow server, in its pages for trainings."""
+    return f"#/experiments/{experiment}/runs?viewStateShareKey={VIEW}&workflowType=machine_learning"
 
 
 def describe(client: MlflowClient, experiment: str, tagged: Mapping[str, str]) -> None:
@@ -55,7 +55,7 @@ def describe(client: MlflowClient, experiment: str, tagged: Mapping[str, str]) -
     tags = {
         "mlflow.experimentKind": "custom_model_development",
         "mlflow.experiment.primaryMetric.name": "f1_star",
-        "mlflow.note.content": DESCRIPTION.format(experiment=experiment),
+        "mlflow.note.content": DESCRIPTION.format(link=view_path(experiment)),
         f"mlflow.sharedViewState.{VIEW}": json.dumps(view),
     }
     for key, value in tags.items():
@@ -65,10 +65,15 @@ def describe(client: MlflowClient, experiment: str, tagged: Mapping[str, str]) -
 
 
 def _state() -> dict[str, Any]:
-    widths = dict.fromkeys(COLUMNS, 120)
+    # These two are always shown.
+    widths = {
+        "attributes.`Run Name`": 280,
+        "runDateAndNestInfo": 130,
+        **dict.fromkeys(COLUMNS, 110),
+    }
     return {
         "selectedColumns": COLUMNS,
-        "columnOrder": COLUMNS,
+        "columnOrder": [*widths],
         "columnWidths": widths,
         "orderByKey": "attributes.start_time",
         "orderByAsc": False,

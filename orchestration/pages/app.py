@@ -44,6 +44,10 @@ def create_app(root: Path) -> FastAPI:
     def rule_page(sort: str = "name") -> HTMLResponse:
         return page("rules.html", links=links(root), **rule_facts(root, sort))
 
+    @app.get("/health")
+    def health() -> str:
+        return "ok"
+
     @app.get("/artifacts/{version}/{name}")
     def artifact_file(version: str, name: str) -> FileResponse:
         path = cached_file(cache_folder(root), version, name)

@@ -107,6 +107,7 @@ def artifacts(rules: Rules) -> dict[str, dict[str, Any]]:
     }
     pairs = {split: preferences(split) for split in ("train", "validation")}
     names = rules.proposition_names
+    accuracy = {"accuracy": 0.9, "low": 0.8, "high": 1.0, "majority": 0.7, "support": 5}
     weights = {
         kind: {
             "pair_error": {"reward_model": 0.12, "rbr": 0.1, "total": 0.05},
@@ -130,7 +131,7 @@ def artifacts(rules: Rules) -> dict[str, dict[str, Any]]:
             {k: [{**row, "simulated": True} for row in rows] for k, rows in pairs.items()}
         ),
         "grader_accuracy": jsonl(
-            {"per_proposition": [{"proposition": n, "accuracy": 0.9} for n in (*names, "mean")]}
+            {"per_proposition": [{"proposition": n, **accuracy} for n in (*names, "mean")]}
         )
         | {"metrics.json": {"nonsense_best_share": 0.0}},
         "synthetic_comparisons": jsonl({split: comparisons(rules, split) for split in SPLITS}),

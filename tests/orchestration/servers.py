@@ -119,7 +119,7 @@ def serving(workspace: Workspace) -> Iterator[Servers]:
     addresses = [f"http://127.0.0.1:{port}" for port in (dagster, mlflow, pages)]
     own = Servers(workspace, *addresses, process)
     try:
-        for url in (f"{own.dagster}/server_info", f"{own.mlflow}/health", f"{own.pages}/"):
+        for url in (f"{own.dagster}/server_info", f"{own.mlflow}/health", f"{own.pages}/health"):
             wait_for(url, lambda url=url: answers(url) or process.poll() is not None)
             assert process.poll() is None, (workspace.root / "servers.out").read_text()[-3000:]
         yield own

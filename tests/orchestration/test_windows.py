@@ -66,6 +66,7 @@ def test_mlflow_lists_three_runs_by_name_with_f1_and_what_they_are_made_of(track
     store = f"sqlite:///{tracking.root / 'mlflow' / 'mlflow.db'}"
     options = ("--port", str(port), "--workers", "1", "--backend-store-uri", store)
     with server(tracking.root, f"{address}/health", "mlflow", "server", *options):
+        page.set_viewport_size({"width": 2200, "height": 900})  # the list draws what is in sight
         page.goto(f"{address}/{view_path(tracking.experiment)}")
         for margin in (1, 2, 3):
             page.get_by_text(f"rbr PPO · margin {margin} · seed 0").first.wait_for()
@@ -88,8 +89,8 @@ def test_mlflow_lists_three_runs_by_name_with_f1_and_what_they_are_made_of(track
 def test_the_rule_page_opens_a_propositions_definition(root, tmp_path, page):
     make_all(root, tmp_path)
     port = free_port()
-    address = f"http://127.0.0.1:{port}/"
-    with server(tmp_path, address, "orchestration.pages", "--port", str(port)):
+    address = f"http://127.0.0.1:{port}"
+    with server(tmp_path, f"{address}/health", "orchestration.pages", "--port", str(port)):
         page.goto(address)
         row = page.locator("tr#apology")
         row.get_by_text("Does the answer apologise?").wait_for()
