@@ -104,7 +104,9 @@ def problems_of(result: dg.ExecuteInProcessResult) -> list[str]:
         elif event.event_type_value == "ASSET_CHECK_EVALUATION":
             check = event.asset_check_evaluation_data
             if not check.passed:
-                key, failed = check.asset_key.to_user_string(), check.metadata["failed"].value
+                key = check.asset_key.to_user_string()
+                lines = (check.description or "").splitlines()
+                failed = "; ".join(line.removeprefix("- ") for line in lines)
                 found.append(f"{key}: gate does not pass: {failed}")
     return found
 
