@@ -10,6 +10,7 @@ from rbr.comparisons.synthetic import chosen_prompts, composed, requested
 from rbr.data.gold import gold_rows
 from rbr.data.rows import Conversation
 from rbr.data.splits import policy_prompts
+from rbr.evaluation.nonsense import word_salad
 from rbr.files import read_json
 from rbr.grading.store import GradeStore, grade_keys, judged_text
 from rbr.rules.compiled import compiled
@@ -126,5 +127,6 @@ def _completions(
             found |= {(row.conversation, row.completion) for row in comparisons}
     if "grader_accuracy" in affected:
         heldout = gold_rows(context.source / "gold", settings.gold, seed)["heldout"]
+        heldout += word_salad(heldout, now, seed)
         found |= {(row.conversation, row.completion) for row in heldout}
     return found, generated

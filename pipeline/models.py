@@ -26,7 +26,8 @@ def place_model(context: Context, name: str, output: Path) -> Mapping[str, float
     if name == "tiny":
         from rbr.models.tiny import make_tiny
 
-        make_tiny(output, _user_turns(context.source), seed=context.settings.seed)
+        # An answer of repeated line ends would be no answer.
+        make_tiny(output, _user_turns(context.source), seed=context.settings.seed, tied=False)
     elif name in EMBEDDED:
         cache = context.root / ".cache" / "models" / name
         if not cache.exists():

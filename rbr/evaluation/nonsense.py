@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -11,32 +12,42 @@ from rbr.data.planting import shuffled
 if TYPE_CHECKING:
     from rbr.data.rows import Labelled
     from rbr.evaluation.judge import Judge
+    from rbr.rules.rules import Rules
 
 ANSWERS = 40
 LEAST_WORDS = 8
 
 
-def nonsense_best_share(judge: Judge, rows: Sequence[Labelled], seed: int) -> float:
-    """How much word salad a judge finds of the best class, of prompts whose refusal is over-refusal.
+def word_salad(rows: Sequence[Labelled], rules: Rules, seed: int) -> list[Labelled]:
+    """Answers with their words in any order, to prompts whose refusal is over-refusal.
 
     Args:
-        rows: gold rows, whose answers' words are shuffled; the first ``ANSWERS`` that fit are used.
+        rows: gold rows; of those that fit the first ``ANSWERS`` are used.
+    """
+    draw = random.Random(seed)
+    fit = (
+        row
+        for row in rows
+        if rules.over_refusal(row.response_type) and len(row.completion.split()) >= LEAST_WORDS
+    )
+    return [
+        row.model_copy(update={"completion": shuffled(row.completion, draw)})
+        for row in itertools.islice(fit, ANSWERS)
+    ]
+
+
+def nonsense_best_share(judge: Judge, rows: Sequence[Labelled], seed: int) -> float:
+    """How much word salad of gold rows a judge finds of the best class.
 
     Returns:
         The share, in [0, 1]; 0 where no row fits.
     """
-    draw = random.Random(seed)
-    fit = [
-        row
-        for row in rows
-        if judge.rules.over_refusal(row.response_type)
-        and len(row.completion.split()) >= LEAST_WORDS
-    ][:ANSWERS]
-    if not fit:
+    salad = word_salad(rows, judge.rules, seed)
+    if not salad:
         return 0.0
     found = judge.judge(
-        [row.conversation for row in fit],
-        [shuffled(row.completion, draw) for row in fit],
-        [row.response_type for row in fit],
+        [row.conversation for row in salad],
+        [row.completion for row in salad],
+        [row.response_type for row in salad],
     )
-    return sum(verdict.quality == "best" for verdict, _ in found) / len(fit)
+    return sum(verdict.quality == "best" for verdict, _ in found) / len(salad)

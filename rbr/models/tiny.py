@@ -8,8 +8,14 @@ from pathlib import Path
 from rbr.files import replacing
 
 
-def make_tiny(target: Path, texts: Iterable[str], layers: int = 4, seed: int = 0) -> Path:
-    """Make the model in ``target``: 4 layers, hidden size 64, 1,000 byte-level BPE tokens."""
+def make_tiny(
+    target: Path, texts: Iterable[str], layers: int = 4, seed: int = 0, tied: bool = True
+) -> Path:
+    """Make the model in ``target``: 4 layers, hidden size 64, 1,000 byte-level BPE tokens.
+
+    Args:
+        tied: whether the head is the embedding; such a model repeats the last token of its prompt.
+    """
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -41,8 +47,7 @@ def make_tiny(target: Path, texts: Iterable[str], layers: int = 4, seed: int = 0
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=1024,
-        # Tied ones would repeat the last token of the prompt, a line end, and answer nothing.
-        tie_word_embeddings=False,
+        tie_word_embeddings=tied,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,

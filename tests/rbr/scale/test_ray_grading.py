@@ -30,9 +30,9 @@ class Puts:
         self._put, self._on_put = store.put, on_put
         store.put = self
 
-    def __call__(self, grades):
+    def __call__(self, grades, reasons=None):
         self.keys += grades
-        self._put(grades)
+        self._put(grades, reasons)
         self._on_put(len(self.keys))
 
 
