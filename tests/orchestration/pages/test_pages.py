@@ -153,6 +153,7 @@ def test_a_workspace_without_artifacts_shows_its_rules(root, tmp_path):
     text = TestClient(pages.create_app(tmp_path), "http://127.0.0.1").get("/").text
     assert "Nothing is made yet" in text
     assert "not measured" in text
+    assert "<small>not fitted</small>" in text.split('<tr id="apology">')[1].split("</tr>")[0]
 
 
 @pytest.fixture
