@@ -28,6 +28,7 @@ ENDS = (".low", ".high")
 # More than fit on a page: the rest is in the table.
 NUMBERS = 12
 TABLE_ROWS = 24
+WIDTH = 480  # pixels that the column of values has
 
 
 def of_materialization(made: Made, root: Path) -> dict[str, Any]:
@@ -140,5 +141,5 @@ def table(records: list[dict[str, Any]]) -> dg.TableMetadataValue:
 def image(content: bytes, title: str, url: str | None = None) -> str:
     """A PNG as Markdown: by its address, which shows without a click and opens with one, or within it."""
     if url:
-        return f"[![{title}]({url})]({url})"
+        return f"[![{title}]({url}?width={WIDTH})]({url})"
     return f"![{title}](data:image/png;base64,{base64.b64encode(content).decode()})"
