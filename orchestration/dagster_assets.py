@@ -150,7 +150,7 @@ def result_of(artifact: Artifact, made: Made, root: Path) -> dg.MaterializeResul
             dg.AssetCheckResult(
                 check_name="gate",
                 passed=made.gate.passed,
-                metadata=metadata.of_check(made.gate, root),
+                metadata=metadata.of_check(made.gate),
                 description="\n".join(f"- {line}" for line in made.gate.failures) or None,
             )
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ import dagster as dg
 
 from orchestration.gate_runs import DOCS
 from orchestration.lineage.experiment import headline
-from orchestration.links import artifact_url, pages_url
+from orchestration.links import PAGES, artifact_url, pages_url
 
 if TYPE_CHECKING:
     from orchestration.gate_runs import GateOutcome
@@ -27,6 +28,7 @@ ENDS = (".low", ".high")
 # More than fit on a page: the rest is in the table.
 NUMBERS = 12
 TABLE_ROWS = 24
+WIDTH = 480  # pixels that the column of values has
 
 
 def of_materialization(made: Made, root: Path) -> dict[str, Any]:
@@ -60,9 +62,8 @@ def of_materialization(made: Made, root: Path) -> dict[str, Any]:
     }
 
 
-def of_check(gate: GateOutcome, root: Path) -> dict[str, Any]:
+def of_check(gate: GateOutcome) -> dict[str, Any]:
     """The metadata of a gate's check: each expectation with its value and limit."""
-    pages = pages_url(root)
     records = [
         {
             "passed": "✓" if row["passed"] else "✗",
@@ -74,12 +75,14 @@ def of_check(gate: GateOutcome, root: Path) -> dict[str, Any]:
         # What failed first.
         for row in sorted(gate.rows, key=lambda row: row["passed"])
     ]
-    shown: dict[str, Any] = {"expectations": table(records)}
-    if pages:
-        shown["data_docs"] = docs_link(pages, gate)
-    else:
-        shown["data_docs"] = dg.MetadataValue.path(gate.docs)
-    shown["failed"] = sum(not row["passed"] for row in gate.rows)
+    # By address where it is known to open: the materialization has the one of the next ``make ui``.
+    served = os.environ.get(PAGES)
+    shown: dict[str, Any] = {
+        "expectations": table(records),
+        "failed": "\n".join(gate.failures) or "none",
+        "data_docs": docs_link(served, gate) if served else dg.MetadataValue.path(gate.docs),
+        "failures": len(gate.failures),
+    }
     values = {_column(row): row["value"] for row in gate.rows if row.get("value") is not None}
     return shown | dict(list(values.items())[:NUMBERS])
 
@@ -138,5 +141,5 @@ def table(records: list[dict[str, Any]]) -> dg.TableMetadataValue:
 def image(content: bytes, title: str, url: str | None = None) -> str:
     """A PNG as Markdown: by its address, which shows without a click and opens with one, or within it."""
     if url:
-        return f"[![{title}]({url})]({url})"
+        return f"[![{title}]({url}?width={WIDTH})]({url})"
     return f"![{title}](data:image/png;base64,{base64.b64encode(content).decode()})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -10,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI, HTTPException, Response
 from fastapi.responses import FileResponse, HTMLResponse
 from jinja2 import Environment, StrictUndefined
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -49,10 +50,12 @@ def create_app(root: Path) -> FastAPI:
         return "ok"
 
     @app.get("/artifacts/{version}/{name}")
-    def artifact_file(version: str, name: str) -> FileResponse:
+    def artifact_file(version: str, name: str, width: int | None = None) -> Response:
         path = cached_file(cache_folder(root), version, name)
         if path is None:
             raise HTTPException(404, f"DVC's cache here has no '{name}' of version {version}")
+        if width and name.endswith(".png"):
+            return Response(narrowed(path, width), media_type="image/png", headers=POLICY)
         kinds = {".html": "text/html", ".png": "image/png"}
         kind = kinds.get(Path(name).suffix, "text/plain; charset=utf-8")
         return FileResponse(path, media_type=kind, headers=POLICY)
@@ -140,6 +143,17 @@ def written_rules(folder: Path, state: str) -> tuple[Rules | None, list[RuleErro
 def cache_folder(root: Path) -> Path:
     """Where DVC keeps files by their hash."""
     return Versions(root).cached()
+
+
+def narrowed(path: Path, width: int) -> bytes:
+    """A PNG of at most a width, in pixels."""
+    from PIL import Image
+
+    target = io.BytesIO()
+    with Image.open(path) as image:
+        image.thumbnail((min(max(width, 16), 4096), 4096))
+        image.save(target, "PNG")
+    return target.getvalue()
 
 
 def cached_file(cache: Path, version: str, name: str) -> Path | None:

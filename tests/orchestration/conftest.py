@@ -106,7 +106,7 @@ def page() -> Iterator[Any]:
             executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
         )
         own = browser.new_page(viewport={"width": 1500, "height": 950})
-        own.set_default_timeout(120_000)
+        own.context.set_default_timeout(120_000)  # of the pages that it opens too
         yield own
         browser.close()
 

@@ -123,7 +123,9 @@ def restore(page, servers, instance, key):
     """Materialize an asset that DVC has, by its button."""
     before = len(finished_runs(instance))
     page.goto(f"{servers.dagster}/assets/{key}?view=overview")
-    page.get_by_role("button", name=re.compile("Materialize")).first.click()
+    button = page.get_by_role("button", name=re.compile("Materialize")).first
+    sync_api.expect(button).to_be_enabled(timeout=600_000)  # the definitions are loaded
+    button.click()
     page.get_by_role("button", name="Confirm").click()
     wait_for("the run's end", lambda: len(finished_runs(instance)) > before)
     assert finished_runs(instance)[0].is_success

@@ -3,6 +3,7 @@
 Screenshots are kept in .cache/screenshots/.
 """
 
+import os
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -24,7 +25,11 @@ GRAPH = graph(tuple(VARIANTS))
 def server(root, url, *arguments):
     with (root / "server.out").open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", *arguments], cwd=root, stdout=out, stderr=out
+            [sys.executable, "-m", *arguments],
+            cwd=root,
+            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            stdout=out,
+            stderr=out,
         )
     try:
         wait_for(url, lambda: answers(url) or process.poll() is not None)

@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 
 from orchestration.lineage import made_by
 from orchestration.pages import app as pages
+from pipeline.plots import axes, save_plot
 from rbr.data.rows import Message
 from rbr.grading.store import GradeStore, grade_keys, judged_text
 from rbr.rules import load_rules
@@ -153,6 +154,7 @@ def test_a_workspace_without_artifacts_shows_its_rules(root, tmp_path):
     text = TestClient(pages.create_app(tmp_path), "http://127.0.0.1").get("/").text
     assert "Nothing is made yet" in text
     assert "not measured" in text
+    assert "<small>not fitted</small>" in text.split('<tr id="apology">')[1].split("</tr>")[0]
 
 
 @pytest.fixture
@@ -171,6 +173,21 @@ def test_a_file_of_a_data_version_is_served_from_dvcs_cache(client, cache):
     assert response.text == "<p>F1*</p>"
     assert response.headers["content-type"].startswith("text/html")
     assert "default-src 'none'" in response.headers["content-security-policy"]
+
+
+def test_a_plot_is_narrowed_on_request(client, cache, tmp_path):
+    figure, _ = axes()
+    save_plot(figure, tmp_path / "cd" / ("3" * 30))
+    listing = tmp_path / "ab" / ("2" * 30 + ".dir")
+    listing.write_text(json.dumps([{"relpath": "plot.png", "md5": "cd" + "3" * 30}]))
+
+    def width(query):
+        response = client.get(f"/artifacts/{cache}/plot.png{query}")
+        assert response.headers["content-type"] == "image/png"
+        return int.from_bytes(response.content[16:20], "big")  # of the PNG's header
+
+    assert width("") == 880
+    assert width("?width=480") == 480
 
 
 @pytest.mark.parametrize(
