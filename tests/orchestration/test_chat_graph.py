@@ -1,6 +1,7 @@
 """The whole graph with chat servers as its only grader and judge."""
 
 import json
+import os
 import re
 
 import pytest
@@ -8,7 +9,9 @@ import yaml
 
 from tests.chat_server import ChatServer, answer_of, verdicts
 
-pytestmark = pytest.mark.smoke_graph
+# Minutes of a whole graph: CI's time is for the graph of heads.
+LONG = pytest.mark.skipif(not os.environ.get("RBR_LONG"), reason="RBR_LONG=1 runs it")
+pytestmark = [pytest.mark.smoke_graph, LONG]
 # What a careless reader would say of an answer.
 SIGNS = {
     "apology": r"sorry|apolog",

@@ -1,6 +1,7 @@
 """Policies that are not the paper's run through the whole graph, and report in their own names."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from tests.orchestration.conftest import Workspace, make_workspace
 from tests.rbr.test_own_policy import FIFTH
 
 pytestmark = pytest.mark.smoke_graph
+# Minutes of a whole graph each: in CI two policies that are nothing like the paper's.
+LONG = pytest.mark.skipif(not os.environ.get("RBR_LONG"), reason="RBR_LONG=1 runs it")
 ROOT = Path(__file__).resolve().parents[2]
 POLICIES = ROOT / "tests" / "policies"
 # The rules that FIFTH adds to the paper's are composed too.
@@ -66,7 +69,9 @@ class Finished:
 
 
 @pytest.fixture(
-    scope="module", params=[assistant, german, fifth], ids=lambda policy: policy.__name__
+    scope="module",
+    params=[assistant, german, pytest.param(fifth, marks=LONG)],
+    ids=lambda policy: policy.__name__,
 )
 def policy(request, tmp_path_factory) -> Finished:
     write: Callable[[Workspace], None] = request.param
