@@ -350,8 +350,6 @@ TRAINED = [
         Bad("baseline_eval", "metrics.json", with_(**{f"base.f1_star.{end}": value}), f"shares: {side} *", "1 of")
         for end, value, side in (("low", 0.85, "below"), ("high", 0.75, "above"))
     ),
-    Bad("capability_eval", "metrics.json", with_(loss_rise=0.75), "capability: loss_rise <= 0.5", "0.75"),
-    Bad("capability_eval", "metrics.json", with_(loss_rise=NAN), f"capability: loss_rise: {NULL}", "nan"),
     Bad("model_release", "comparison.json", repeated_model,
         f"comparison: model: {TWICE}", "2 of 3"),
     Bad("model_release", "comparison.json", f1_star(1.5), "comparison: f1_star >= 0 *", "1.5"),

@@ -133,7 +133,7 @@ def artifacts(rules: Rules) -> dict[str, dict[str, Any]]:
         "grader_accuracy": jsonl(
             {"per_proposition": [{"proposition": n, **accuracy} for n in (*names, "mean")]}
         )
-        | {"metrics.json": {"nonsense_best_share": 0.0}},
+        | {"metrics.json": {"nonsense_best_share": 0.04}},
         "synthetic_comparisons": jsonl({split: comparisons(rules, split) for split in SPLITS}),
         "helpful_reward_model": {"metrics.json": {"heldout_accuracy": 0.7}},
         "human_reward_model": {"metrics.json": {"heldout_accuracy": 0.7}},

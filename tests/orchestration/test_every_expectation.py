@@ -135,6 +135,7 @@ THRESHOLDS = {
     "gold_rare_support": (10, "gold_propositions", "support of the rarest: * >= 10"),
     "grader_accuracy_min": (0.95, "grader_accuracy", "mean: accuracy >= 0.95 *"),
     "grader_proposition_min": (0.95, "grader_accuracy", "propositions: accuracy >= 0.95 *"),
+    "nonsense_best_max": (0.03, "grader_accuracy", "word salad: nonsense_best_share >= 0 *"),
     "comparison_confirmed_min": (1.0, "synthetic_comparisons", "confirmed: confirmed >= 1 *"),
     "comparison_label_min": (1.0, "synthetic_comparisons", "confirmed by label: share >= 1 *"),
     "reward_accuracy_min": (0.75, "helpful_reward_model", "metrics: heldout_accuracy >= 0.75 *"),
