@@ -177,7 +177,8 @@ def test_a_file_of_a_data_version_is_served_from_dvcs_cache(client, cache):
 
 def test_a_plot_is_narrowed_on_request(client, cache, tmp_path):
     figure, _ = axes()
-    save_plot(figure, tmp_path / "cd" / ("3" * 30))
+    with (tmp_path / "cd" / ("3" * 30)).open("wb") as file:
+        save_plot(figure, file)
     listing = tmp_path / "ab" / ("2" * 30 + ".dir")
     listing.write_text(json.dumps([{"relpath": "plot.png", "md5": "cd" + "3" * 30}]))
 
