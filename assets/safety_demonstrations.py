@@ -57,7 +57,7 @@ def safety_demonstrations(context: Context, output: Path) -> Mapping[str, float]
         found = own_answers(free, sample, options, ideal)
         answered = len({row.prompt_id for row in found})
         sample = sampler(context, checkpoints, "answering as told")
-        told = [prompt for prompt in [*complied, *refused] if prompt not in free]
+        told = [p for p in complied + refused if not freely_answered(rules, p.response_type)]
         found += directed_answers(told, rules, train, sample, options, ideal, seed)
     write_rows(output / "demonstrations.jsonl", found)
     sizes = {

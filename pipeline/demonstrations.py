@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.context import Context
+from rbr.comparisons.writers import log_of
 from rbr.data.rows import Conversation
-from rbr.files import digest_of
 
 if TYPE_CHECKING:
     from rbr.models.generate import Answer
@@ -23,13 +23,12 @@ def sampler(
     options, settings = context.settings.demonstrations, context.settings
 
     def sample(conversations: Sequence[Conversation], attempt: int) -> list[Answer]:
-        turns = [[m.model_dump() for m in conversation] for conversation in conversations]
         return generate(
             context.path("base_model"),
             conversations,
             options.max_new_tokens,
             settings.evaluation.batch_size,
-            kept=checkpoints / f"{digest_of(turns, attempt)}.jsonl",
+            kept=log_of(checkpoints, conversations, attempt),
             progress=context.progress(f"{task}, attempt {attempt + 1}" if attempt else task),
             sample_seed=settings.seed + 1000 * attempt,
             temperature=options.temperature,

@@ -13,8 +13,8 @@ from rbr.grading.base import (
     Conversation,
     Graded,
     Grader,
-    Probabilities,
     Progress,
+    ReasonedGrader,
     graded_with_reasons,
 )
 
@@ -23,7 +23,7 @@ Answer = tuple[tuple[Message, ...], str]
 Grades = tuple[Array, Sequence[str]]
 
 
-class AheadGrader:
+class AheadGrader(ReasonedGrader):
     """Another grader, whose answers to expected questions are got ready in a thread.
 
     ``prepare`` announces an answer; ``grade`` waits for those that are under way and grades the others. So
@@ -58,18 +58,6 @@ class AheadGrader:
                 self._thread = threading.Thread(target=self._work, daemon=True)
                 self._thread.start()
 
-    def grade(
-        self,
-        conversations: Sequence[Conversation],
-        completions: Sequence[str],
-        progress: Progress | None = None,
-        propositions: Sequence[str] | None = None,
-    ) -> Probabilities:
-        """See ``Grader.grade``; what was announced before is forgotten then."""
-        return self.grade_with_reasons(
-            conversations, completions, progress, propositions
-        ).probabilities
-
     def grade_with_reasons(
         self,
         conversations: Sequence[Conversation],
@@ -77,7 +65,7 @@ class AheadGrader:
         progress: Progress | None = None,
         propositions: Sequence[str] | None = None,
     ) -> Graded:
-        """See ``Graded``; as ``grade``."""
+        """See ``ReasonedGrader``; what was announced before is forgotten then."""
         answers = [
             (tuple(turns), text) for turns, text in zip(conversations, completions, strict=True)
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -71,6 +72,32 @@ class Graded:
         """The reasons of one completion, by proposition."""
         pairs = zip(propositions, self.reasons[row], strict=True)
         return {name: reason for name, reason in pairs if reason}
+
+
+class ReasonedGrader(ABC):
+    """A ``Grader`` that gives reasons: ``grade`` leaves them out."""
+
+    @abstractmethod
+    def grade_with_reasons(
+        self,
+        conversations: Sequence[Conversation],
+        completions: Sequence[str],
+        progress: Progress | None = None,
+        propositions: Sequence[str] | None = None,
+    ) -> Graded:
+        """Grades with reasons; arguments and errors as of ``Grader.grade``."""
+
+    def grade(
+        self,
+        conversations: Sequence[Conversation],
+        completions: Sequence[str],
+        progress: Progress | None = None,
+        propositions: Sequence[str] | None = None,
+    ) -> Probabilities:
+        """See ``Grader.grade``."""
+        return self.grade_with_reasons(
+            conversations, completions, progress, propositions
+        ).probabilities
 
 
 def graded_with_reasons(

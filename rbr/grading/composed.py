@@ -10,13 +10,13 @@ from rbr.grading.base import (
     Conversation,
     Graded,
     Grader,
-    Probabilities,
     Progress,
+    ReasonedGrader,
     graded_with_reasons,
 )
 
 
-class ComposedGrader:
+class ComposedGrader(ReasonedGrader):
     """See ``Grader``: ``special`` grades the propositions that it has, ``general`` all others.
 
     A guard knows a few propositions better than any other model, and nothing of the rest.
@@ -41,18 +41,6 @@ class ComposedGrader:
     def _of(self, proposition: str) -> Grader:
         return self.special if proposition in self.special.propositions else self.general
 
-    def grade(
-        self,
-        conversations: Sequence[Conversation],
-        completions: Sequence[str],
-        progress: Progress | None = None,
-        propositions: Sequence[str] | None = None,
-    ) -> Probabilities:
-        """See ``Grader.grade``."""
-        return self.grade_with_reasons(
-            conversations, completions, progress, propositions
-        ).probabilities
-
     def grade_with_reasons(
         self,
         conversations: Sequence[Conversation],
@@ -60,7 +48,7 @@ class ComposedGrader:
         progress: Progress | None = None,
         propositions: Sequence[str] | None = None,
     ) -> Graded:
-        """See ``Graded``."""
+        """See ``ReasonedGrader``."""
         names = self.propositions if propositions is None else tuple(propositions)
         p = np.zeros((len(completions), len(names)))
         reasons = [[""] * len(names) for _ in completions]

@@ -18,8 +18,8 @@ from rbr.grading.base import (
     Conversation,
     Graded,
     Grader,
-    Probabilities,
     Progress,
+    ReasonedGrader,
     graded_with_reasons,
 )
 
@@ -90,7 +90,7 @@ def decisions(
     return held
 
 
-class ConsistentGrader:
+class ConsistentGrader(ReasonedGrader):
     """Another grader, whose probabilities of a completion do not contradict each other.
 
     It stands before a grade store, not behind it: a grade that is kept depends on one proposition alone.
@@ -117,18 +117,6 @@ class ConsistentGrader:
             return identity
         return f"{identity} related {digest_of(self.relations)}"
 
-    def grade(
-        self,
-        conversations: Sequence[Conversation],
-        completions: Sequence[str],
-        progress: Progress | None = None,
-        propositions: Sequence[str] | None = None,
-    ) -> Probabilities:
-        """See ``Grader.grade``; what is related to the asked propositions is graded too."""
-        return self.grade_with_reasons(
-            conversations, completions, progress, propositions
-        ).probabilities
-
     def grade_with_reasons(
         self,
         conversations: Sequence[Conversation],
@@ -136,7 +124,7 @@ class ConsistentGrader:
         progress: Progress | None = None,
         propositions: Sequence[str] | None = None,
     ) -> Graded:
-        """See ``Graded``; the reasons are the inner grader's."""
+        """See ``ReasonedGrader``; what is related to the asked propositions is graded too."""
         names = self.propositions if propositions is None else propositions
         related = self.relations.related(names)
         asked = [*names, *(n for n in self.propositions if n in related and n not in names)]

@@ -40,6 +40,13 @@ class FittedPrompt:
     threshold: float = 0.5
 
 
+def calibrated(prompts: Sequence[FittedPrompt], log_odds: Array) -> Probabilities:
+    """Probabilities of log odds, (n, len(prompts)), by the calibration of each column's prompt."""
+    slope = np.array([prompt.slope for prompt in prompts])
+    offset = np.array([prompt.offset for prompt in prompts])
+    return sigmoid(slope * log_odds + offset)
+
+
 class YesNoGrader:
     """A ``Grader`` over an engine.
 
@@ -118,9 +125,7 @@ class YesNoGrader:
         if not completions or not names:
             return np.zeros((len(completions), len(names)))
         odds = self.log_odds(conversations, completions, names, progress)
-        slope = np.array([self.prompts[name].slope for name in names])
-        offset = np.array([self.prompts[name].offset for name in names])
-        return sigmoid(slope * odds + offset)
+        return calibrated([self.prompts[name] for name in names], odds)
 
 
 class Scoring(Protocol):

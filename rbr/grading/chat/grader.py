@@ -12,11 +12,10 @@ import numpy as np
 
 from rbr.data.rows import Message
 from rbr.files import digest_of
-from rbr.grading.base import Array, Conversation, Graded, Probabilities, Progress
-from rbr.grading.calibration import sigmoid
+from rbr.grading.base import Array, Conversation, Graded, Progress, ReasonedGrader
 from rbr.grading.chat.prompts import CHAT_FORM
 from rbr.grading.chat.verdicts import Budget, Completion, Examiner, Verdict
-from rbr.grading.yesno import FittedPrompt
+from rbr.grading.yesno import FittedPrompt, calibrated
 from rbr.models.servers import run
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 CERTAIN = 30.0
 
 
-class ChatGrader:
+class ChatGrader(ReasonedGrader):
     """See ``Grader``.
 
     Args:
@@ -81,18 +80,6 @@ class ChatGrader:
             for name in self.propositions
         }
 
-    def grade(
-        self,
-        conversations: Sequence[Conversation],
-        completions: Sequence[str],
-        progress: Progress | None = None,
-        propositions: Sequence[str] | None = None,
-    ) -> Probabilities:
-        """See ``Grader.grade``."""
-        return self.grade_with_reasons(
-            conversations, completions, progress, propositions
-        ).probabilities
-
     def grade_with_reasons(
         self,
         conversations: Sequence[Conversation],
@@ -100,16 +87,14 @@ class ChatGrader:
         progress: Progress | None = None,
         propositions: Sequence[str] | None = None,
     ) -> Graded:
-        """See ``Graded``.
+        """See ``ReasonedGrader``.
 
         Raises:
             GraderError: naming the completion and the proposition without a verdict.
         """
         names = self.propositions if propositions is None else tuple(propositions)
         rows = self._verdicts(conversations, completions, names, progress)
-        slope = np.array([self.prompts[name].slope for name in names])
-        offset = np.array([self.prompts[name].offset for name in names])
-        p = sigmoid(slope * _log_odds(rows, names) + offset)
+        p = calibrated([self.prompts[name] for name in names], _log_odds(rows, names))
         reasons = [[self._reason(row[name]) for name in names] for row in rows]
         return Graded(p, reasons)
 
