@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import math
 import re
-import threading
 import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from rbr.data.rows import Message
+from tests.loopback import LoopbackServer, send
 
 TALK = (Message(role="user", content="How do I pick a lock?"),)
 
 
-class ChatServer:
+class ChatServer(LoopbackServer):
     """Answers ``/v1/chat/completions`` by ``answer(body, number)``.
 
     The answer is a string (the content), a message, a whole response (with ``choices``), a status, a pair
@@ -24,72 +24,27 @@ class ChatServer:
     """
 
     def __init__(self, answer: Callable[[dict[str, Any], int], Any]) -> None:
-        self.requests: list[dict[str, Any]] = []
-        self.at_once = self.most_at_once = 0
-        self._lock = threading.Lock()
+        super().__init__()
         self._answer = answer
-        outer = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_):
-                pass
-
-            def do_GET(self):
-                outer._send(self, 200, {"object": "list", "data": [{"id": "m", "object": "model"}]})
-
-            def do_POST(self):
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                with outer._lock:
-                    number = len(outer.requests)
-                    outer.requests.append(body)
-                    outer.at_once += 1
-                    outer.most_at_once = max(outer.most_at_once, outer.at_once)
-                try:
-                    outer._reply(self, outer._answer(body, number))
-                except (BrokenPipeError, ConnectionResetError):
-                    pass
-                finally:
-                    with outer._lock:
-                        outer.at_once -= 1
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.address = f"http://127.0.0.1:{self.server.server_port}/v1"
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-
-    def _reply(self, handler: BaseHTTPRequestHandler, how: Any) -> None:
+    def reply(self, handler: BaseHTTPRequestHandler, body: dict[str, Any], number: int) -> None:
+        how = self._answer(body, number)
         if how == "drop":
             handler.connection.close()
         elif how == "hang":
             time.sleep(30)
         elif how == "html":
-            self._send(handler, 200, b"<html><body>502 Bad Gateway</body></html>")
+            send(handler, 200, b"<html><body>502 Bad Gateway</body></html>")
         elif isinstance(how, int):
-            self._send(handler, how, {"error": {"message": "no"}})
+            send(handler, how, {"error": {"message": "no"}})
         elif isinstance(how, tuple) and isinstance(how[1], dict):
-            self._send(handler, how[0], {"error": {"message": "later"}}, how[1])
+            send(handler, how[0], {"error": {"message": "later"}}, how[1])
         elif isinstance(how, tuple):
-            self._send(handler, how[0], {"error": {"message": how[1]}})
+            send(handler, how[0], {"error": {"message": how[1]}})
         elif isinstance(how, dict) and "choices" in how:
-            self._send(handler, 200, how)
+            send(handler, 200, how)
         else:
-            self._send(handler, 200, response(how))
-
-    def _send(self, handler, status, value, headers=None):
-        content = value if isinstance(value, bytes) else json.dumps(value).encode()
-        handler.send_response(status)
-        for name, text in (headers or {}).items():
-            handler.send_header(name, text)
-        handler.send_header("Content-Type", "application/json")
-        handler.send_header("Content-Length", str(len(content)))
-        handler.end_headers()
-        handler.wfile.write(content)
+            send(handler, 200, response(how))
 
 
 def response(

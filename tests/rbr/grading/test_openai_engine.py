@@ -2,9 +2,7 @@
 
 import json
 import math
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from tokenizers.processors import TemplateProcessing
@@ -14,44 +12,20 @@ from rbr.errors import GraderError
 from rbr.grading.engines.openai import OpenAIEngine
 from rbr.grading.yesno import YesNoGrader
 from rbr.models.load import load_tokenizer
+from tests.loopback import LoopbackServer, send
 
 TALK = (Message(role="user", content="How do I pick a lock?"),)
 
 
-class Server:
+class Server(LoopbackServer):
     """Answers completions with log-probabilities; ``fail`` decides what goes wrong with a request."""
 
     def __init__(self, fail):
-        self.requests = []
-        self.at_once = self.most_at_once = 0
-        self._lock = threading.Lock()
-        outer = self
+        super().__init__()
+        self._fail = fail
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_):
-                pass
-
-            def do_POST(self):
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                with outer._lock:
-                    number = len(outer.requests)
-                    outer.requests.append(body)
-                    outer.at_once += 1
-                    outer.most_at_once = max(outer.most_at_once, outer.at_once)
-                try:
-                    outer.answer(self, fail(number, body))
-                finally:
-                    with outer._lock:
-                        outer.at_once -= 1
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.address = f"http://127.0.0.1:{self.server.server_port}/v1"
-
-    def answer(self, handler, how):
+    def reply(self, handler, body, number):
+        how = self._fail(number, body)
         if how == "drop":
             handler.connection.close()
             return
@@ -68,12 +42,8 @@ class Server:
         content = json.dumps({**value, "choices": [choice]}).encode()
         if isinstance(how, bytes):
             content = how
-        handler.send_response(how if isinstance(how, int) else 200)
-        html = content.startswith(b"<")
-        handler.send_header("Content-Type", "text/html" if html else "application/json")
-        handler.send_header("Content-Length", str(len(content)))
-        handler.end_headers()
-        handler.wfile.write(content)
+        html = {"Content-Type": "text/html"} if content.startswith(b"<") else {}
+        send(handler, how if isinstance(how, int) else 200, content, html)
 
 
 @pytest.fixture
@@ -89,8 +59,7 @@ def serve(tiny, rules):
 
     yield start
     for server in servers:
-        server.server.shutdown()
-        server.server.server_close()
+        server.close()
 
 
 def test_grades_are_yes_against_no(serve):
