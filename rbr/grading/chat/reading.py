@@ -88,11 +88,26 @@ def read_verdicts(text: str, names: Sequence[str], known: Collection[str] = ()) 
     reader.declined = refuses_to_grade(text)
     for node in nodes:
         reader.node(node)
-    if not any(isinstance(node, Object) or reader.found for node in nodes):
+    if any(map(_torn, nodes)):
+        return Reading(problem="its JSON ends within a text")
+    if not reader.found and not any(map(_holds_object, nodes)):
         if refuses(text):
             return Reading(problem="it refuses to answer", refused=True)
         reader.lines(text)
     return reader.reading()
+
+
+def _holds_object(node: Node) -> bool:
+    """Whether it is JSON that answers, and not a bracket of the prose."""
+    return isinstance(node, Object) or (
+        isinstance(node, Array) and any(map(_holds_object, node.items))
+    )
+
+
+def _torn(node: Node) -> bool:
+    """Whether an array ends within a quoted text: nobody knows what that was going to say."""
+    last = node.items[-1] if isinstance(node, Array) and node.items else None
+    return isinstance(last, Scalar) and last.quoted and not last.whole
 
 
 class _Reader:

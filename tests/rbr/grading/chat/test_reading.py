@@ -94,6 +94,12 @@ def test_what_says_nothing_certain_has_no_verdict(text):
     assert isinstance(one(text), str)
 
 
+def test_an_array_that_ends_within_a_text_has_no_verdict():
+    assert isinstance(one('["yes'), str)
+    assert isinstance(one('["yes {'), str)
+    assert isinstance(one("yes [{"), str)
+
+
 def test_shares_and_numbers_are_probabilities():
     assert one('{"probability": 0.85}') == 0.85
     assert one('{"verdict": "85%"}') == 0.85
@@ -152,6 +158,8 @@ def test_several_verdicts_in_any_noise_are_read_right_or_not_at_all(
 ):
     right = dict(zip(NAMES, said, strict=True))
     body = json.dumps({name: {"verdict": v, "reason": reason} for name, v in right.items()})
-    reading = read_verdicts(before + body[: cut if cut < 200 else None] + after, NAMES, NAMES)
+    text = before + body + after
+    # Nothing follows a cut: words right behind one would be its value to any reader.
+    reading = read_verdicts(text[: len(before) + cut] if cut < 200 else text, NAMES, NAMES)
     for name, found in reading.said.items():
         assert found.value == float(right[name])
