@@ -24,7 +24,7 @@ from rbr.training.demonstrations import helpful_answers
     pool="gpu",
 )
 def helpful_demonstrations(context: Context, output: Path) -> Mapping[str, float]:
-    """Answers of the base model to helpful prompts, sampled; those that end by themselves."""
+    """Answers of the base model to helpful prompts, sampled, in whole sentences."""
     options, seed = context.settings.demonstrations, context.settings.seed
     prompts = rows.helpful_prompts(context)
     prompts = random.Random(seed).sample(prompts, min(options.helpful_prompts, len(prompts)))
