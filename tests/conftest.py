@@ -21,6 +21,10 @@ ALLOWED_SKIPS = (
     "no .venv-vllm: `make vllm` makes it",
 )
 
+# Under `make test`, a test's own `make` would count as a recursive one and print the folders it enters.
+for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
+    os.environ.pop(name, None)
+
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -327,6 +327,7 @@ def test_no_champion_moves_before_the_gates_of_the_release_and_of_all_upstream_p
 
         def body(context, output):
             (output / "comparison.json").write_text(comparison)
+            (output / "model_card.md").write_text("A card.")
             return {"rbr_ppo.f1_star": 0.8}
 
         return make(workspace, replace(RELEASE, body=body), "graph", print, commit=True)

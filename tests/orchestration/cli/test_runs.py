@@ -52,8 +52,9 @@ def rbr(written, monkeypatch):
     sides = [side("before", 0.7, "c", "3"), side("after", 0.8, "d", "4")]
     monkeypatch.setattr(compare, "find", lambda tracking, names: sides)
     monkeypatch.setattr(compare, "log", lambda *_: "kept")
-    # It may be as wide as a terminal of an earlier test.
+    # Rich takes a dumb terminal to be 80 columns wide, unless both are set.
     monkeypatch.setattr(common.console, "_width", 200)
+    monkeypatch.setattr(common.console, "_height", 50)
     monkeypatch.setattr(compare, "compare_url", lambda *_: "/#/compare-runs?runs=x")
 
     def invoke(*arguments, check=True):
