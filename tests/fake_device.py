@@ -133,7 +133,6 @@ def fake_device() -> Iterator[torch.device]:
             stack.enter_context(patch.object(module, "step_device", lambda: DEVICE))
         stack.enter_context(patch.object(device, "half_precision", lambda: False))
         stack.enter_context(patch.object(trainer, "half_precision", lambda: False))
-        stack.enter_context(patch.object(tune, "half_precision", lambda: False))
         for owner in (transformers.TrainingArguments, accelerate.Accelerator):
             stack.enter_context(patch.object(owner, "device", _there(owner.device)))
         stack.enter_context(

@@ -30,7 +30,7 @@ from rbr.grading.encoder import (
     positions_of,
 )
 from rbr.grading.head import Heads, calibrated
-from rbr.models.device import half_precision, on_device, step_device
+from rbr.models.device import on_device, step_device
 from rbr.models.load import load_encoder, load_tokenizer
 from rbr.models.trainer import common_arguments, run_training
 from rbr.models.trunk import part_of
@@ -158,14 +158,6 @@ def training_order(
     return result
 
 
-def _half_precision() -> bool:
-    """Whether this machine multiplies bfloat16 in hardware: elsewhere it would be slower."""
-    if step_device().type != "cpu":
-        return half_precision()
-    able = torch.cpu.get_capabilities()
-    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
-
-
 def fine_tune(
     model: Path | str,
     rows: Sequence[Labelled],
@@ -228,7 +220,7 @@ def fine_tune(
     trainer = Trainer(
         model=net,
         args=TrainingArguments(
-            **{**common_arguments(checkpoints, seed), "bf16": _half_precision()},
+            **common_arguments(checkpoints, seed),
             per_device_train_batch_size=options.batch_size,
             num_train_epochs=1,
             learning_rate=options.learning_rate,

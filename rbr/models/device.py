@@ -1,8 +1,8 @@
 """Where models run, and in which numbers; nothing else in ``rbr`` chooses a device.
 
-On a GPU a model that is only read has its weights in bfloat16: half of the memory, and most of the speed.
-What is trained has float32 weights, and a forward pass in bfloat16 (autocast). On the CPU all is float32,
-which is faster there.
+Where bfloat16 is multiplied in hardware, a model that is only read has its weights in it: half of the
+memory, and most of the speed. What is trained has float32 weights, and a forward pass in bfloat16
+(autocast). Elsewhere all is float32, which is faster there; ``RBR_FLOAT32=1`` asks for it everywhere.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # Padded tokens of a batch that a GPU reads: enough to keep it busy, some 6 GB of an 8B model's activations.
 GPU_TOKENS = 32_768
+# Environment variable; with it the same numbers are found on machines of different processors.
+FLOAT32 = "RBR_FLOAT32"
 
 
 def step_device() -> torch.device:
@@ -43,8 +45,13 @@ def _set_up_gpu() -> None:
 
 
 def half_precision() -> bool:
-    """Whether the step's device multiplies bfloat16 in hardware, as all GPUs since 2020 do."""
-    return step_device().type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    """Whether the step's device multiplies bfloat16 in hardware, as GPUs since 2020 and many CPUs do."""
+    if os.environ.get(FLOAT32, "0") not in ("", "0"):
+        return False
+    if step_device().type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
 def reading_dtype() -> torch.dtype:

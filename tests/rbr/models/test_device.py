@@ -180,10 +180,9 @@ def test_the_fake_device_refuses_what_a_gpu_refuses():
 
 @pytest.fixture
 def bfloat16(monkeypatch):
-    """This CPU, as if it were a GPU that multiplies bfloat16."""
-    for module in (device, trainer, tune):
+    """This CPU, as if it multiplied bfloat16 in hardware."""
+    for module in (device, trainer):
         monkeypatch.setattr(module, "half_precision", lambda: True)
-    monkeypatch.setattr(tune, "_half_precision", lambda: True)
 
 
 @pytest.mark.parametrize("reading", READINGS[:5], ids=lambda reading: reading.__name__)
@@ -203,6 +202,21 @@ def test_trainings_run_under_bfloat16(tiny_model, tmp_path, training, lora, bflo
     assert all(math.isfinite(value) for value in (metrics or {}).values())
     if training is not tuning:
         assert load_causal(tmp_path / "model").dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("variable", "able", "half"),
+    [
+        ("0", "avx512_bf16", True),
+        ("0", "amx_bf16", True),
+        ("0", "avx2", False),
+        ("1", "amx_bf16", False),
+    ],
+)
+def test_a_cpu_reads_bfloat16_where_it_has_it(monkeypatch, variable, able, half):
+    monkeypatch.setenv(device.FLOAT32, variable)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {able: True})
+    assert device.half_precision() is half
 
 
 def test_a_gpu_reads_batches_of_tokens_and_the_cpu_of_rows():
