@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -81,8 +82,9 @@ def test_the_parts_shown_sum_to_the_reward():
     assert math.fsum(value for _, value in shown) == pytest.approx(explanation.reward)
 
 
-def test_the_page_holds_all_and_escapes_what_models_wrote():
-    models = {
+@pytest.fixture
+def models():
+    return {
         name: Model(
             {
                 "classes": {"hard_refusal": {"ideal": 1.0}},
@@ -92,6 +94,23 @@ def test_the_page_holds_all_and_escapes_what_models_wrote():
         )
         for name, rows in ROWS.items()
     }
+
+
+def test_the_page_has_the_reasons_of_graders_that_give_them(models):
+    def reasoned(prompt, completion, response_type):
+        reasons = {"apology": f"it says <{completion}>"}
+        return replace(explain(prompt, completion, response_type), reasons=reasons)
+
+    pages = [
+        build(table(), models, {}, choose(ROWS), grader, {"rules": "abc"})
+        for grader in (explain, reasoned)
+    ]
+    assert "Why the grader says so" not in pages[0]
+    assert pages[1].count("Why the grader says so") == 6
+    assert "<li>apology: it says &lt;no&gt;</li>" in pages[1]
+
+
+def test_the_page_holds_all_and_escapes_what_models_wrote(models):
     page = build(table(), models, {"A plot": b"png"}, choose(ROWS), explain, {"rules": "abc"})
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert(1)" in page
