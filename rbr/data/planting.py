@@ -40,18 +40,19 @@ def sentence_errors(folder: Path, rules: Rules) -> Iterator[DataError]:
     Raises:
         DataError: on a folder without rows.
     """
-    names: Sequence[str] = rules.proposition_names
+    known = {"true": rules.proposition_names, "unknown": rules.proposition_names}
+    known["response_types"] = tuple(rules.response_types)
     if not (folder / FOLDER).is_dir():
         return
     for place, row in checked_rows(folder / FOLDER, Sentence):
         if isinstance(row, DataError):
             yield row
             continue
-        for field in ("true", "unknown"):
+        for field, names in known.items():
+            what = "response type" if field == "response_types" else "proposition"
             for name in getattr(row, field):
                 if name not in names:
-                    hint = suggest(name, names)
-                    yield DataError(f"{field}: no proposition '{name}'; {hint}", place)
+                    yield DataError(f"{field}: no {what} '{name}'; {suggest(name, names)}", place)
         problem = rules.relations.contradiction(row.true)
         if problem:
             yield DataError(f"true: {problem}", place)
@@ -82,8 +83,8 @@ def plant(
 ) -> list[Planted]:
     """Gold answers with one or two sentences planted, each proposition as often as the others.
 
-    Rows take turns. A sentence whose labels would contradict the answer's is left out, and an answer in
-    which none was planted too: fewer than ``count`` may come back. Every ``NONSENSE_EVERY``-th answer is
+    Rows take turns. A sentence that does not suit the answer's response type or whose labels would
+    contradict the answer's is left out, and an answer in which none was planted too: fewer than ``count`` may come back. Every ``NONSENSE_EVERY``-th answer is
     word salad instead: its own words, in any order.
 
     Returns:
@@ -108,6 +109,8 @@ def plant(
         text, true, unknown = row.completion, set(row.true), set[str]()
         for _ in range(draw.randint(1, MOST)):
             sentence = draw.choice(bank[draw.choice(names)])
+            if not sentence.suits(row.response_type):
+                continue
             if relations.contradiction(true.union(sentence.true)):
                 continue
             true.update(sentence.true)

@@ -104,13 +104,18 @@ class Labelled(Row):
 class Sentence(Row):
     """A sentence to plant in gold answers: it makes ``true`` hold, and leaves ``unknown`` unlabelled.
 
-    One without ``true`` looks like a proposition's and is not.
+    One without ``true`` looks like a proposition's and is not. It is planted in answers of
+    ``response_types`` only, or of all where none is named.
     """
 
     id: Slug
     text: Text
     true: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    response_types: tuple[str, ...] = ()
+
+    def suits(self, response_type: str) -> bool:
+        return not self.response_types or response_type in self.response_types
 
 
 class Preference(Row):

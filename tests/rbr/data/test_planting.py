@@ -64,6 +64,16 @@ def test_nothing_is_planted_that_contradicts_the_answer():
     assert {name for row in made for name in row.true} == {"full", "more", "sorry"}
 
 
+def test_a_sentence_is_planted_in_answers_of_its_response_types_only():
+    tied = [SENTENCES[2], Sentence(id="s4", text="Else, try chess.", response_types=("hard",))]
+    rows = [*answers(20)]
+    rows += [row.model_copy(update={"id": f"h{row.id}", "response_type": "hard"}) for row in rows]
+    planted = {
+        row.response_type for row in plant(rows, tied, 80, FREE, 0) if "chess" in row.completion
+    }
+    assert planted == {"hard"}
+
+
 def test_planting_is_seeded_and_ids_are_unique():
     made = plant(answers(10), SENTENCES, 30, RULES, 3)
     assert made == plant(answers(10), SENTENCES, 30, RULES, 3)
@@ -110,6 +120,7 @@ def test_the_shipped_sentences_reach_every_role_and_share_no_wording():
     [
         ({"true": ["apologgy"]}, r"no proposition 'apologgy'; did you mean 'apology'"),
         ({"unknown": ["additional"]}, "unknown: no proposition 'additional'"),
+        ({"response_types": ["compliant"]}, "response_types: no response type 'compliant'"),
         ({"true": ["fully_complies"]}, "fully_complies implies partially_complies"),
     ],
 )
