@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # Where a sentence may stand: between sentences, between paragraphs.
 GAPS = re.compile(r"\n\n+|(?<=[.!?])\s+")
 MOST = 2
-NONSENSE_EVERY = 12
+NONSENSE_EVERY = 5
 # Of the sentences' files, in the folder of the gold rows.
 FOLDER = "sentences"
 
@@ -84,8 +84,8 @@ def plant(
     """Gold answers with one or two sentences planted, each proposition as often as the others.
 
     Rows take turns. A sentence that does not suit the answer's response type or whose labels would
-    contradict the answer's is left out, and an answer in which none was planted too: fewer than ``count`` may come back. Every ``NONSENSE_EVERY``-th answer is
-    word salad instead: its own words, in any order.
+    contradict the answer's is left out, and an answer in which none was planted too: fewer than ``count``
+    may come back. Every ``NONSENSE_EVERY``-th answer is word salad instead: its own words, in any order.
 
     Returns:
         At most ``count`` rows, whose ids begin with those of the rows that they are made of.
