@@ -7,7 +7,6 @@ column ``response_type`` says which weights apply, and prompts without one get R
 from __future__ import annotations
 
 import importlib
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from rbr.files import digest_of, read_json
 from rbr.grading.ahead import AheadGrader
 from rbr.grading.base import Graded, Grader, graded_with_reasons, usage_metrics
 from rbr.reward.features import Array, features
+from rbr.reward.parts import sample_columns
 
 if TYPE_CHECKING:
     from rbr.rules.rules import Rules
@@ -246,7 +246,8 @@ class RuleBasedReward:
         base, rule_based, probabilities = self.components(conversations, texts, kinds)
         log_extra, log_metric = columns.get("log_extra"), columns.get("log_metric")
         if log_extra is not None:
-            for name, values in self._sample_columns(base, probabilities, kinds).items():
+            logged = sample_columns(self.rules, self._terms, base, probabilities, kinds)
+            for name, values in logged.items():
                 log_extra(name, values)
         if log_metric is not None:
             log_metric("reward/reward_model", float(base.mean()))
@@ -261,35 +262,6 @@ class RuleBasedReward:
                 for name, value in zip(self.grader.propositions, means, strict=True):
                     log_metric(f"proposition/{name}", float(value))
         return [float(value) for value in base + rule_based]
-
-    def _sample_columns(
-        self, base: Array, probabilities: Array, response_types: Sequence[str | None]
-    ) -> dict[str, list[Any]]:
-        """What each reward is made of, as columns for TRL's ``log_extra``.
-
-        Returns:
-            ``reward_model``: R_rm; ``contributions``: feature -> w_i phi_i, as JSON text, since tables hold
-            no mappings of differing keys; ``completion_class``: the most probable one, None outside the
-            policy.
-        """
-        terms: list[dict[str, float]] = [{} for _ in response_types]
-        classes: list[str | None] = [None] * len(response_types)
-        for kind in self._vectors:
-            rows = [i for i, own in enumerate(response_types) if own == kind]
-            if not rows:
-                continue
-            phi, products = self._terms(probabilities[rows], kind)
-            names, class_names = self.rules.feature_names(kind), self.rules.class_names(kind)
-            # The class probabilities are the last features.
-            likeliest = phi[:, -len(class_names) :].argmax(axis=1)
-            for i, row, number in zip(rows, products.tolist(), likeliest, strict=True):
-                terms[i] = dict(zip(names, row, strict=True))
-                classes[i] = class_names[number]
-        return {
-            "reward_model": base.tolist(),
-            "contributions": [json.dumps(own) for own in terms],
-            "completion_class": classes,
-        }
 
     def prepare(
         self,
