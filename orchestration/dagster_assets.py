@@ -97,8 +97,8 @@ def check_specs(artifact: Artifact) -> list[dg.AssetCheckSpec]:
         text = "Great Expectations suite; nothing after it runs unless it passes."
         specs.append(dg.AssetCheckSpec("gate", asset=key, blocking=True, description=text))
     if artifact.alarm:
-        name, text = artifact.alarm.__name__, inspect.getdoc(artifact.alarm)
-        specs.append(dg.AssetCheckSpec(name, asset=key, blocking=False, description=text))
+        name, words = artifact.alarm.__name__, inspect.getdoc(artifact.alarm)
+        specs.append(dg.AssetCheckSpec(name, asset=key, blocking=False, description=words))
     return specs
 
 
