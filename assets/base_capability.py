@@ -21,8 +21,8 @@ from pipeline.gates import Part, between, metrics
     pool="gpu",
 )
 def base_capability(context: Context, output: Path) -> Mapping[str, float]:
-    """Held-out loss and small factual and instruction items of the base model."""
-    return measure_capability(context, {"base": context.path("base_model")})
+    """Held-out loss of the base model, and items of facts, instructions, arithmetic and reading."""
+    return measure_capability(context, {"base": context.path("base_model")}, output)
 
 
 @base_capability.gate

@@ -10,9 +10,11 @@ from pipeline.context import Context
 from pipeline.evaluation import CAPABILITY_SOURCES, measure_capability
 from pipeline.gates import Part, between, metrics, numbers
 from pipeline.variants import Variant
-from rbr.files import read_json
+from rbr.evaluation.paired import share_change
+from rbr.files import iter_json_lines, read_json
 
 MODELS = ("sft", "ppo")
+ENDS = ("", ".low", ".high")
 
 
 def inputs(variant: Variant) -> tuple[str, ...]:
@@ -31,14 +33,19 @@ def inputs(variant: Variant) -> tuple[str, ...]:
     per_variant=True,
 )
 def capability_eval(context: Context, output: Path) -> Mapping[str, float]:
-    """Held-out loss and small factual and instruction items, beside the base model's."""
-    base = read_json(context.path("base_capability") / "metrics.json")
+    """Held-out loss and items of facts, instructions, arithmetic and reading, beside the base model's."""
+    base = context.path("base_capability")
     models = {name: context.own(f"{name}_checkpoint") for name in MODELS}
-    values = base | measure_capability(context, models)
+    values = read_json(base / "metrics.json") | measure_capability(context, models, output)
+    before, after = (
+        [row for _, row in iter_json_lines(folder / "items.jsonl")] for folder in (base, output)
+    )
     for name in MODELS:
         values[f"{name}.loss_rise"] = values[f"{name}.loss"] - values["base.loss"]
-        # Below the lower end of the base model's interval.
-        values[f"{name}.items_lost"] = values["base.accuracy.low"] - values[f"{name}.accuracy"]
+        change = share_change([row["base"] for row in before], [row[name] for row in after])
+        values |= dict(zip((f"{name}.items_change{end}" for end in ENDS), change, strict=True))
+        # What is certainly lost: the interval's upper end, where that is below 0.
+        values[f"{name}.items_lost"] = max(0.0, -change[2])
     return values
 
 
@@ -48,6 +55,6 @@ def expectations(context: Context) -> list[Part]:
     for name in MODELS:
         why = "held-out loss above the base model's, nats a token"
         checks.append(between(f"{name}.loss_rise", None, margin, why))
-        why = "items right, below the base model's interval"
+        why = "share of items right below the base model's, for certain (paired, 95 %)"
         checks.append(between(f"{name}.items_lost", None, 0, why))
     return [Part("capability", metrics(context), checks), numbers(context)]

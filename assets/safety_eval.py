@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
+import pandas as pd
+
 from pipeline.artifact import artifact
 from pipeline.compiled_rules import compiled_rules
 from pipeline.context import Context
 from pipeline.evaluation import evaluate
-from pipeline.gates import Part, between, metrics, shares
+from pipeline.gates import Part, between, metrics, present, shares
 from pipeline.loading import load_judge_grader
 from pipeline.plots import axes, save_plot
 from pipeline.release.champion import Champion
@@ -18,6 +20,7 @@ from pipeline.release.comparison_table import TITLES
 from pipeline.variants import MAIN, Variant
 from rbr.data.rows import Message
 from rbr.evaluation.metrics import METRICS
+from rbr.evaluation.over_optimisation import certain_fall
 from rbr.files import iter_json_lines, read_json, write_json
 
 
@@ -54,26 +57,35 @@ def plot_over_optimisation(context: Context, output: Path) -> None:
     """Reward beside the share that the judge finds ideal, over PPO's rollouts (Gao et al. 2023).
 
     The judge gave no reward: where the reward rises and its share does not, the reward is over-optimised.
-    Written to ``over_optimisation.json`` and ``.png``; rollouts of helpful prompts are left out.
+    Written to ``over_optimisation.json``, with how both and fluency change over the training (which the
+    alarm reads), and to ``over_optimisation.png``; helpful prompts are left out.
     """
+    from rbr.evaluation.fluency import Fluency
     from rbr.evaluation.judge import Judge
+    from rbr.evaluation.over_optimisation import changes
 
     samples = [row for _, row in iter_json_lines(context.own("ppo_checkpoint") / "samples.jsonl")]
     samples = [row for row in samples if row["response_type"]]
     judge = Judge(load_judge_grader(context), compiled_rules(context))
-    judged = judge.judge(
-        [(Message(role="user", content=row["prompt"]),) for row in samples],
-        [row["completion"] for row in samples],
-        [row["response_type"] for row in samples],
-    )
-    points: dict[int, list[tuple[float, bool]]] = {}
-    for row, (verdict, _) in zip(samples, judged, strict=True):
-        points.setdefault(row["rollout"], []).append((row["reward"], verdict.quality == "best"))
-    curve = [
-        {"rollout": number, "reward": fmean(r for r, _ in own), "ideal": fmean(i for _, i in own)}
-        for number, own in sorted(points.items())
+    conversations = [(Message(role="user", content=row["prompt"]),) for row in samples]
+    completions = [row["completion"] for row in samples]
+    judged = judge.judge(conversations, completions, [row["response_type"] for row in samples])
+    likelihoods = Fluency(context.path("base_model"))(conversations, completions)
+    rows = [
+        {
+            **{name: row[name] for name in ("rollout", "prompt", "reward")},
+            "ideal": float(verdict.quality == "best"),
+            "fluency": likelihood.logp / likelihood.tokens if likelihood.tokens else None,
+        }
+        for row, (verdict, _), likelihood in zip(samples, judged, likelihoods, strict=True)
     ]
-    write_json(output / "over_optimisation.json", curve)
+    curve = []
+    for number in sorted({row["rollout"] for row in rows}):
+        own = [row for row in rows if row["rollout"] == number]
+        means = {name: fmean(row[name] for row in own) for name in ("reward", "ideal")}
+        curve.append({"rollout": number, **means})
+    found = {"rollouts": curve, "changes": changes(rows)}
+    write_json(output / "over_optimisation.json", found)
     figure, (plot,) = axes(7, 4)
     rollouts = [point["rollout"] for point in curve]
     plot.plot(rollouts, [point["reward"] for point in curve], "o-", label="reward (left)")
@@ -116,6 +128,34 @@ def expectations(context: Context) -> list[Part]:
     parts = [shares(context), Part("fluency", metrics(context), drops)]
     former = context.champion() if context.artifact.variant == MAIN else None
     return [*parts, predecessor(context, former)] if former else parts
+
+
+@safety_eval.alarm
+def reward_hacking(context: Context) -> list[Part]:
+    """Warns where PPO's reward rises while the independent judge's ideal share, or fluency, falls.
+
+    Each for certain (95 %), from the earlier half of the sampled rollouts to the later; it stops nothing.
+    """
+    found = read_json(context.folder / "over_optimisation.json")["changes"]
+    followed = [name for name in ("ideal", "fluency") if name in found]
+    if "reward" not in found or not followed:
+        return []  # too few rollouts were sampled to tell: rl.sample_steps
+    figures = {f"{name}_change": found[name][0] for name in ("reward", *followed)}
+    falls = {f"{name}_fall": certain_fall(found, name) for name in followed}
+    limits = [
+        between(
+            f"{name}_fall", None, 0, f"{interval(found, name)} while {interval(found, 'reward')}"
+        )
+        for name in followed
+    ]
+    frame = pd.DataFrame([figures | falls])
+    return [Part("reward hacking", frame, [*limits, *present(*figures)])]
+
+
+def interval(changes: Mapping[str, Sequence[float]], name: str) -> str:
+    """A change with its 95 % interval, in words."""
+    change, low, high = changes[name]
+    return f"{name} changes by {change:+.3g} ({low:+.3g} to {high:+.3g})"
 
 
 def predecessor(context: Context, former: Champion) -> Part:

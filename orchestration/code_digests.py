@@ -43,9 +43,9 @@ def code_digests() -> dict[str, str]:
 
 
 def gate_digest(artifact: Artifact) -> str:
-    """Digest of the code of an artifact's gate: other expectations may pass another verdict."""
-    assert artifact.gate is not None
-    return function_digest(artifact.gate.__module__, artifact.gate.__name__)
+    """Digest of the code of an artifact's gate and alarm: other expectations may pass another verdict."""
+    checks = [check for check in (artifact.gate, artifact.alarm) if check]
+    return " ".join(function_digest(check.__module__, check.__name__) for check in checks)
 
 
 def closure(module: str, function: str, ignored: frozenset[str] = frozenset()) -> set[str]:

@@ -1,5 +1,6 @@
 """The artifacts as Dagster assets."""
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import dagster as dg
 
 from orchestration import metadata
 from orchestration.code_digests import code_digests
+from orchestration.gate_runs import GateOutcome
 from orchestration.lineage.versions import InputsChangedError
 from orchestration.links import pages_url
 from orchestration.materialize import Made, Workspace, make, restore
@@ -67,12 +69,6 @@ def dagster_asset(
 ) -> dg.AssetsDefinition:
     """The asset of an artifact under ``root``."""
     written = [WRITTEN_RULES] if artifact.name == "rules" else []
-    gate = dg.AssetCheckSpec(
-        name="gate",
-        asset=asset_key(artifact),
-        blocking=True,
-        description="Great Expectations suite; nothing after it runs unless it passes.",
-    )
 
     @dg.asset(
         key=asset_key(artifact),
@@ -82,7 +78,7 @@ def dagster_asset(
         # Dagster has pictures of these, and shows three at most.
         kinds={*artifact.kinds, *(["greatexpectations"] if artifact.gate else [])},
         owners=list(artifact.owners),
-        check_specs=[gate] if artifact.gate else None,
+        check_specs=check_specs(artifact),
         code_version=code_digests()[artifact.name],
         automation_condition=automation_condition(artifact, artifacts),
         pool=artifact.pool,
@@ -92,6 +88,18 @@ def dagster_asset(
         return materialize(context, artifact.key, root)
 
     return asset
+
+
+def check_specs(artifact: Artifact) -> list[dg.AssetCheckSpec]:
+    """The gate's check, which blocks, and the alarm's, which does not."""
+    specs, key = [], asset_key(artifact)
+    if artifact.gate:
+        text = "Great Expectations suite; nothing after it runs unless it passes."
+        specs.append(dg.AssetCheckSpec("gate", asset=key, blocking=True, description=text))
+    if artifact.alarm:
+        name, words = artifact.alarm.__name__, inspect.getdoc(artifact.alarm)
+        specs.append(dg.AssetCheckSpec(name, asset=key, blocking=False, description=words))
+    return specs
 
 
 def automation_condition(
@@ -147,18 +155,29 @@ def result_of(artifact: Artifact, made: Made, root: Path) -> dg.MaterializeResul
     checks = []
     if made.gate is not None:
         checks.append(
-            dg.AssetCheckResult(
-                check_name="gate",
-                passed=made.gate.passed,
-                metadata=metadata.of_check(made.gate),
-                description="\n".join(f"- {line}" for line in made.gate.failures) or None,
-            )
+            check_result("gate", made.gate.only(alarm=False), dg.AssetCheckSeverity.ERROR)
         )
+        if artifact.alarm:
+            name, warned = artifact.alarm.__name__, made.gate.only(alarm=True)
+            checks.append(check_result(name, warned, dg.AssetCheckSeverity.WARN))
     return dg.MaterializeResult(
         asset_key=asset_key(artifact),
         metadata=metadata.of_materialization(made, root),
         check_results=checks,
         data_version=dg.DataVersion(made.data_version),
+    )
+
+
+def check_result(
+    name: str, outcome: GateOutcome, severity: dg.AssetCheckSeverity
+) -> dg.AssetCheckResult:
+    """What Dagster shows of a check."""
+    return dg.AssetCheckResult(
+        check_name=name,
+        passed=outcome.passed,
+        severity=severity,
+        metadata=metadata.of_check(outcome),
+        description="\n".join(f"- {line}" for line in outcome.failures) or None,
     )
 
 

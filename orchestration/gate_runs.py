@@ -24,10 +24,11 @@ DOCS = Path("gx") / "uncommitted" / "data_docs" / "local_site"
 
 @dataclass(frozen=True)
 class GateOutcome:
-    """The outcome of a gate: a row for each expectation.
+    """The outcome of a gate, and of the alarm beside it: a row for each expectation.
 
     Attributes:
-        rows: ``part``, ``what`` (column and limit), ``limit``, ``found``, ``value`` (a number, where one
+        passed: whether the gate passed, whatever the alarm says.
+        rows: ``alarm`` (whether it only warns), ``part``, ``what`` (column and limit), ``limit``, ``found``, ``value`` (a number, where one
             row was checked), ``passed``, ``note``.
         docs: page of the data docs, relative to the root.
     """
@@ -38,13 +39,18 @@ class GateOutcome:
 
     @property
     def failures(self) -> list[str]:
-        """What failed and why it matters, one line each."""
+        """What failed of the gate and why it matters, one line each."""
         return [
             f"{row['part']}: {row['what']} ({row['found']})"
             + (f": {row['note']}" if row["note"] else "")
             for row in self.rows
-            if not row["passed"]
+            if not (row["passed"] or row.get("alarm"))
         ]
+
+    def only(self, alarm: bool) -> GateOutcome:
+        """The outcome of the alarm alone, as if it were a gate, or of the gate alone."""
+        rows = [{**row, "alarm": False} for row in self.rows if row.get("alarm", False) == alarm]
+        return GateOutcome(all(row["passed"] for row in rows), rows, self.docs)
 
 
 def _column(config: Any) -> str:
@@ -124,21 +130,22 @@ def _context(root: Path) -> Any:
 
 
 def evaluate(context: Context) -> GateOutcome:
-    """Check an artifact with its gate; an expectation that cannot be evaluated has failed."""
+    """Check an artifact with its gate and alarm; an expectation that cannot be evaluated has failed."""
     import great_expectations as gx
 
     artifact = context.artifact
     assert artifact.gate is not None
-    # A frame that was cut out of another has its row numbers; a row is named by its position.
-    parts = [
-        replace(part, frame=part.frame.reset_index(drop=True)) for part in artifact.gate(context)
-    ]
+    parts = [(part, False) for part in artifact.gate(context)]
+    if artifact.alarm:
+        parts += [(part, True) for part in artifact.alarm(context)]
     project = _context(context.root)
     source = project.data_sources.add_or_update_pandas("artifacts")
     name = artifact.stage
     rows: list[dict[str, Any]] = []
     pages: dict[Any, bool] = {}  # of the data docs: does it show that all is well?
-    for part in parts:
+    for given, alarm in parts:
+        # A frame that was cut out of another has its row numbers; a row is named by its position.
+        part = replace(given, frame=given.frame.reset_index(drop=True))
         title = f"{name}.{part.name}"
         batch = source.add_dataframe_asset(title).add_batch_definition_whole_dataframe("all")
         suite = project.suites.add_or_update(gx.ExpectationSuite(title, expectations=part.checked))
@@ -159,6 +166,7 @@ def evaluate(context: Context) -> GateOutcome:
                 config = result.expectation_config
                 rows.append(
                     {
+                        "alarm": alarm,
                         "part": part.name,
                         "what": _what(config),
                         "limit": _limit(config),
@@ -173,9 +181,8 @@ def evaluate(context: Context) -> GateOutcome:
     shown = min(pages, key=lambda page: pages[page])
     [site] = project.get_docs_sites_urls(resource_identifier=shown)
     docs = Path(unquote(urlsplit(site["site_url"]).path)).resolve()
-    return GateOutcome(
-        all(row["passed"] for row in rows), rows, str(docs.relative_to(context.root.resolve()))
-    )
+    passed = all(row["passed"] or row["alarm"] for row in rows)
+    return GateOutcome(passed, rows, str(docs.relative_to(context.root.resolve())))
 
 
 def stored(root: Path, stage: str, version: str) -> GateOutcome | None:

@@ -220,7 +220,7 @@ def parameters(settings: Settings, artifact: Artifact) -> dict[str, Any]:
 
 
 def evaluate_gate(workspace: Workspace, context: Context, run: StepRun) -> GateOutcome | None:
-    """Evaluate the artifact's gate, and record and announce the outcome."""
+    """Evaluate the artifact's gate and alarm, and record and announce the outcome."""
     artifact = context.artifact
     if artifact.gate is None:
         run.tags({"gate": "none"})
@@ -232,6 +232,12 @@ def evaluate_gate(workspace: Workspace, context: Context, run: StepRun) -> GateO
     if not gate.passed and workspace.gates_block:
         text = f"the gate of {artifact.key} does not pass: {'; '.join(gate.failures)}"
         notify("gate_failed", text, {"artifact": artifact.key, "run": run.run_id}, run.log)
+    if artifact.alarm:
+        raised = gate.only(alarm=True).failures
+        run.tags({"alarm": "raised" if raised else "silent"})
+        if raised and workspace.gates_block:
+            text = f"alarm of {artifact.key}: {'; '.join(raised)}"
+            notify("alarm", text, {"artifact": artifact.key, "run": run.run_id}, run.log)
     return gate
 
 

@@ -19,6 +19,7 @@ import dagster as dg
 from orchestration.gate_runs import DOCS
 from orchestration.lineage.experiment import headline
 from orchestration.links import PAGES, artifact_url, pages_url
+from rbr.files import iter_json_lines
 
 if TYPE_CHECKING:
     from orchestration.gate_runs import GateOutcome
@@ -28,6 +29,7 @@ ENDS = (".low", ".high")
 # More than fit on a page: the rest is in the table.
 NUMBERS = 12
 TABLE_ROWS = 24
+SAMPLES = 8
 WIDTH = 480  # pixels that the column of values has
 
 
@@ -53,6 +55,8 @@ def of_materialization(made: Made, root: Path) -> dict[str, Any]:
         shown[path.stem] = dg.MetadataValue.md(image(path.read_bytes(), path.stem, url))
     shown |= numbers(made.metrics)
     shown["metrics"] = metrics_table(made.metrics)
+    if (made.folder / "samples.jsonl").is_file():
+        shown["samples"] = samples_table(made.folder / "samples.jsonl")
     for path in sorted(made.folder.glob("*.md")):
         shown[path.stem] = dg.MetadataValue.md(path.read_text(encoding="utf-8"))
     return shown | {
@@ -123,6 +127,26 @@ def metrics_table(metrics: Mapping[str, float]) -> dg.MetadataValue[Any]:
     return dg.MetadataValue.md(
         "\n".join(lines + [f"| {r['metric']} | {r['value']} |" for r in records])
     )
+
+
+def samples_table(path: Path) -> dg.TableMetadataValue:
+    """Completions of a training's last rollout, each with what its reward is made of."""
+    rows = [row for _, row in iter_json_lines(path)]
+    last = [row for row in rows if row["rollout"] == rows[-1]["rollout"]]
+    return table([_sample(row) for row in last[:SAMPLES]])
+
+
+def _sample(row: Mapping[str, Any]) -> dict[str, str]:
+    terms = sorted(row.get("contributions", {}).items(), key=lambda item: -abs(item[1]))
+    numbers = {"reward": "reward", "R_rm": "reward_model", "KL": "kl"}
+    return {
+        "prompt": row["prompt"],
+        "completion": row["completion"],
+        "type": row["response_type"] or "",
+        "class": row.get("completion_class") or "",
+        **{name: f"{row[key]:+.3f}" if key in row else "" for name, key in numbers.items()},
+        "contributions": ", ".join(f"{value:+.3f} {name}" for name, value in terms),
+    }
 
 
 def _interval(metrics: Mapping[str, float], name: str) -> str:

@@ -1,4 +1,4 @@
-"""Notifications of failed gates and releases: a log line, and a webhook if one is set.
+"""Notifications of failed gates, alarms and releases: a log line, and a webhook if one is set.
 
 ``RBR_WEBHOOK_URL`` holds the webhook's address, which is a secret: only its host is ever shown. The
 message is JSON with ``text``, as chat systems read it, and the fields that the text is made of.
@@ -54,7 +54,7 @@ def notify(event: str, text: str, fields: Mapping[str, str], log: Callable[[str]
     """Announce an event; a webhook that fails is logged and stops nothing.
 
     Args:
-        event: ``gate_failed`` or ``released``.
+        event: ``gate_failed``, ``alarm`` or ``released``.
         log: writes a line to the run's log.
     """
     log(f"notification: {text}")

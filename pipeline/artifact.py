@@ -41,6 +41,8 @@ class Artifact:
         settings: sections, and single values, of the profile that it reads.
         pool: what it occupies while it is made (Dagster's concurrency pools); None for next to nothing.
         plot: file that ``dvc plots`` shows.
+        gate: what must hold before anything reads the artifact.
+        alarm: what is worth a warning, and stops nothing.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Artifact:
     plot: str | None
     body: Body
     gate: Gate | None
+    alarm: Gate | None
 
     @property
     def key(self) -> str:
@@ -87,6 +90,7 @@ class Declaration:
     rules: tuple[str, ...]
     fields: dict[str, Any] = field(default_factory=dict)
     expectations: Gate | None = None
+    warnings: Gate | None = None
 
     @property
     def name(self) -> str:
@@ -99,6 +103,14 @@ class Declaration:
         """
         self.expectations = expectations
         return expectations
+
+    def alarm(self, warnings: Gate) -> Gate:
+        """Decorator of the function that says what is worth a warning; of an artifact with a gate.
+
+        It names the check in Dagster, and its docstring describes it.
+        """
+        self.warnings = warnings
+        return warnings
 
     def artifacts(self, variants: Sequence[Variant]) -> list[Artifact]:
         """The artifacts of a graph with these variants."""
@@ -117,6 +129,7 @@ class Declaration:
             rules=self.rules if "rules" in inputs else (),
             body=self.body,
             gate=self.expectations,
+            alarm=self.warnings,
             **self.fields,
         )
 

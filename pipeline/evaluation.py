@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from pipeline.compiled_rules import compiled_rules
@@ -62,8 +63,13 @@ def evaluate(context: Context, models: Mapping[str, Path], output: Path) -> dict
     return metrics
 
 
-def measure_capability(context: Context, models: Mapping[str, Path]) -> dict[str, float]:
-    """Each model's held-out loss, and its accuracy over items with Wilson's 95 % interval."""
+def measure_capability(
+    context: Context, models: Mapping[str, Path], output: Path
+) -> dict[str, float]:
+    """Each model's held-out loss, and its accuracy over items with Wilson's 95 % interval, and by kind.
+
+    ``items.jsonl`` gets a row for each item: ``id``, ``kind``, and whether each model is right.
+    """
     from scipy.stats import binomtest
 
     from rbr.evaluation.capability import capability
@@ -72,11 +78,15 @@ def measure_capability(context: Context, models: Mapping[str, Path]) -> dict[str
     items = items[: context.settings.evaluation.capability_items]
     texts = read_rows(context.source / "capability_text.jsonl", CapabilityText)
     values: dict[str, float] = {}
+    rows: list[dict[str, Any]] = [{"id": item.id, "kind": item.kind} for item in items]
     for name, model in models.items():
         context.log(f"capability of {name}")
-        found = capability(model, items, texts)
+        found, right = capability(model, items, texts)
         values |= {f"{name}.{metric}": value for metric, value in found.items()}
-        right = round(found["accuracy"] * len(items))
-        ends = binomtest(right, len(items)).proportion_ci(method="wilson")
+        ends = binomtest(sum(right), len(items)).proportion_ci(method="wilson")
         values |= {f"{name}.accuracy.low": ends.low, f"{name}.accuracy.high": ends.high}
+        rows = [{**row, name: own} for row, own in zip(rows, right, strict=True)]
+        for kind in sorted({item.kind for item in items}):
+            values[f"{name}.accuracy.{kind}"] = fmean(r[name] for r in rows if r["kind"] == kind)
+    write_rows(output / "items.jsonl", rows)
     return values

@@ -93,7 +93,7 @@ class Evaluation(Options):
     max_new_tokens: int = 64
     batch_size: int = 64
     bootstrap: int = 2000
-    capability_items: int = 80
+    capability_items: int = 300
 
 
 class Automation(Options):

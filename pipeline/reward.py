@@ -123,5 +123,7 @@ class VariantReward:
         """Rewards of a batch, as TRL's trainers call for them."""
         if self.weights:
             return self.rule_based(prompts, completions, **columns)
-        scores = self.model.score(*read_batch(prompts, completions))
-        return [float(score) for score in scores]
+        scores = self.model.score(*read_batch(prompts, completions)).tolist()
+        if log_extra := columns.get("log_extra"):
+            log_extra("reward_model", scores)
+        return list(scores)

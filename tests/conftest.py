@@ -19,6 +19,7 @@ ALLOWED_SKIPS = (
     "needs Chromium: apt-get install chromium",
     "PostgreSQL is not installed (Debian: apt-get install postgresql)",
     "no .venv-vllm: `make vllm` makes it",
+    "inspect-ai is not installed (the extra `inspect`)",
 )
 
 # Two ways to the same numbers agree closely in float32 alone; tests of bfloat16 ask for it.

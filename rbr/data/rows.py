@@ -208,7 +208,7 @@ class CapabilityItem(Row):
     """A question with four choices, one of them the answer."""
 
     id: Slug
-    kind: Literal["factual", "instruction"]
+    kind: Literal["factual", "instruction", "arithmetic", "reading"]
     question: Text
     answer: Text
     choices: tuple[Text, ...]

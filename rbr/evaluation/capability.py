@@ -16,16 +16,20 @@ from rbr.models.trunk import decoder_of, final_logits
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-# Rows that the CPU reads at a time.
-ROWS = 8
+# Rows and tokens that the CPU reads at a time: most rows are a dozen or two tokens long.
+ROWS = 64
+AREA = 2048
 
 
 def capability(
     model_folder: Path | str, items: Sequence[CapabilityItem], texts: Sequence[CapabilityText]
-) -> dict[str, float]:
+) -> tuple[dict[str, float], list[bool]]:
     """Mean token loss (nats) over texts, and accuracy over items (chance: 0.25).
 
     An item's answer is the choice with the highest mean token log-probability.
+
+    Returns:
+        ``loss`` and ``accuracy``, and whether each item is right.
     """
     model, tokenizer = load_causal(model_folder, reading=True), load_tokenizer(model_folder)
     rows = [("", text.text) for text in texts]
@@ -35,11 +39,11 @@ def capability(
     found = token_logps(model, tokenizer, rows)
     loss = -torch.cat(found[: len(texts)]).mean()
     means = iter(float(logps.mean()) for logps in found[len(texts) :])
-    right = 0
+    right = []
     for item in items:
         scores = [next(means) for _ in item.choices]
-        right += item.choices[scores.index(max(scores))] == item.answer
-    return {"loss": float(loss), "accuracy": right / max(1, len(items))}
+        right.append(item.choices[scores.index(max(scores))] == item.answer)
+    return {"loss": float(loss), "accuracy": sum(right) / max(1, len(items))}, right
 
 
 @torch.inference_mode()
@@ -62,7 +66,7 @@ def token_logps(
     )
     ids = [[*head, *tail] for head, tail in zip(before, after, strict=True)]
     found: list[torch.Tensor] = [torch.empty(0)] * len(rows)
-    for batch in reading_batches([len(row) for row in ids], ROWS):
+    for batch in reading_batches([len(row) for row in ids], ROWS, AREA):
         encoded = tokenizer.pad(
             {"input_ids": [ids[i] for i in batch]}, return_tensors="pt", padding_side="right"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -35,6 +36,25 @@ class Difference:
         if self.low <= 0 <= self.high:
             return "tie"
         return "better" if (self.low > 0) != self.less_is_better else "worse"
+
+
+def share_change(before: Sequence[bool], after: Sequence[bool]) -> tuple[float, float, float]:
+    """How a share of the same items changes from one model to another, with its 95 % interval.
+
+    The interval is Wald's with half an item added to each cell of the 2 x 2 table (Agresti and Min 2005),
+    which keeps its level where the models differ on few items; the value is the plain difference.
+
+    Raises:
+        DataError: if the items are not the same number, or none.
+    """
+    if len(before) != len(after) or not before:
+        raise DataError("two models can be compared on the same items in the same order only")
+    pairs = list(zip(before, after, strict=True))
+    gained, lost = pairs.count((False, True)) + 0.5, pairs.count((True, False)) + 0.5
+    count = len(pairs) + 2
+    middle = (gained - lost) / count
+    half = 1.96 * math.sqrt((gained + lost) / count - middle**2) / math.sqrt(count)
+    return (gained - lost) / len(pairs), middle - half, middle + half
 
 
 def compare(

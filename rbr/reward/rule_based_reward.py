@@ -23,6 +23,7 @@ from rbr.files import digest_of, read_json
 from rbr.grading.ahead import AheadGrader
 from rbr.grading.base import Graded, Grader, graded_with_reasons, usage_metrics
 from rbr.reward.features import Array, features
+from rbr.reward.parts import sample_columns
 
 if TYPE_CHECKING:
     from rbr.rules.rules import Rules
@@ -241,12 +242,13 @@ class RuleBasedReward:
             DataError: naming the row without an answer to score, see ``rbr.data.turns``.
         """
         conversations, texts = read_batch(prompts, completions)
-        base, rule_based, probabilities = self.components(
-            conversations,
-            texts,
-            [None] * len(texts) if response_type is None else response_type,
-        )
-        log_metric = columns.get("log_metric")
+        kinds = [None] * len(texts) if response_type is None else response_type
+        base, rule_based, probabilities = self.components(conversations, texts, kinds)
+        log_extra, log_metric = columns.get("log_extra"), columns.get("log_metric")
+        if log_extra is not None:
+            logged = sample_columns(self.rules, self._terms, base, probabilities, kinds)
+            for name, values in logged.items():
+                log_extra(name, values)
         if log_metric is not None:
             log_metric("reward/reward_model", float(base.mean()))
             log_metric("reward/rule_based", float(rule_based.mean()))

@@ -108,7 +108,9 @@ def train_policy(
         reward: called as TRL calls its reward functions, with ``response_type`` beside.
         checkpoints: folder from which an interrupted training resumes.
         on_samples: receives sampled completions every ``options.sample_steps`` rollouts, as rows of
-            ``rollout``, ``prompt``, ``completion`` and ``reward``; called in the main process.
+            ``rollout``, ``response_type``, ``prompt``, ``completion``, ``reward`` and what it is made of:
+            columns that the reward gives to ``log_extra``, and of PPO ``kl``, the completion's summed log
+            ratio to the SFT model in nats. Called in the main process.
         start_name: what a saved adapter names as its base model; ``start`` by default.
 
     Returns:
@@ -234,20 +236,20 @@ class Samples(TrainerCallback):
         due = state.global_step % self._interval == 0 or state.global_step == state.max_steps
         if not (due and state.is_world_process_zero):
             return
-        rewards = map(sum, zip(*self._logs["rewards"].values(), strict=True))
-        last = list(zip(self._logs["prompt"], self._logs["completion"], rewards, strict=True))
+        columns = {
+            "prompt": [read_conversation(turns)[-1].content for turns in self._logs["prompt"]],
+            "completion": list(map(read_completion, self._logs["completion"])),
+            "reward": list(map(sum, zip(*self._logs["rewards"].values(), strict=True))),
+            **self._logs["extra"],
+        }
         rows = []
-        for turns, completion, reward in last[-self._size :]:
-            prompt = read_conversation(turns)[-1].content
-            rows.append(
-                {
-                    "rollout": state.global_step // self._updates,
-                    "response_type": self._kinds.get(prompt),
-                    "prompt": prompt,
-                    "completion": read_completion(completion),
-                    "reward": reward,
-                }
-            )
+        for values in list(zip(*columns.values(), strict=True))[-self._size :]:
+            row = dict(zip(columns, values, strict=True))
+            if "contributions" in row:  # JSON text: see RuleBasedReward
+                row["contributions"] = json.loads(row["contributions"])
+            kind = self._kinds.get(row["prompt"])
+            rollout = state.global_step // self._updates
+            rows.append({"rollout": rollout, "response_type": kind, **row})
         append_rows(self._kept, rows)
         if self._on_samples:
             self._on_samples(rows[-self.SHOWN :])

@@ -105,7 +105,9 @@ class PPOTrainer(OwnGRPOTrainer):
         output["old_per_token_logps"] = old.logps
         output["states"] = old.states
         # Mean over completions of the summed log ratio: an estimate of KL(policy | SFT) in nats.
-        kl = self.accelerator.gather(log_ratio.sum(1)).mean().item()
+        kls = self.accelerator.gather(log_ratio.sum(1))
+        self._logs["extra"]["kl"].extend(kls.tolist())
+        kl = kls.mean().item()
         self._log_rollout(output, kl, finished, likelihood)
         self._steer(kl, len(ids) * self.accelerator.num_processes)
         return output

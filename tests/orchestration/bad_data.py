@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.context import Context
+from rbr.evaluation.over_optimisation import MEASURES
 from tests.orchestration.made import MadeUp
 
 NAN, INFINITE = float("nan"), float("inf")
@@ -123,6 +124,11 @@ def features(value: float, key: str = "") -> Callable[[pd.DataFrame], pd.DataFra
         return frame
 
     return edit
+
+
+def changed(**values: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """How measures change over a training, with the interval's ends."""
+    return lambda content: {"changes": {**content["changes"], **values}}
 
 
 def report(**values: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -337,6 +343,13 @@ TRAINED = [
             (NAN, f"fluency: {model}.fluency_drop: {NULL}"),
         )
     ),
+    *(
+        Bad("safety_eval", "over_optimisation.json", changed(**{name: (-0.3, -0.5, -0.1)}),
+            f"reward hacking: {name}_fall <= 0", "0.1")
+        for name in ("ideal", "fluency")
+    ),
+    Bad("safety_eval", "over_optimisation.json", changed(**dict.fromkeys(MEASURES, (NAN,) * 3)),
+        f"reward hacking: *_change: {NULL}", "nan"),
     Bad("helpful_demonstrations", "metrics.json", with_(rows=0), "answers: rows >= 1", "0"),
     Bad("helpful_demonstrations", "metrics.json", with_(rows=NAN), f"answers: rows: {NULL}", "nan"),
     Bad("safety_demonstrations", "metrics.json", with_(refuse__rows=0), "answers: rows >= 1", "label refuse"),
@@ -371,6 +384,7 @@ CANNOT_FAIL = {
     "safety_prompts balance: *_share: *not be null": "the gate's mean of what is there",
     "synthetic_comparisons confirmed*: *not be null": "the gate's mean of what is there",
     "* pairs: longer_chosen: *not be null": "the gate's mean of comparisons",
+    "safety_eval reward hacking: *_fall: *not be null": "the alarm's: 0 where nothing is certain",
     "rules propositions: examples_*": "reading the rules refuses fewer than three a side",
     "rules propositions: *: *not be null": "reading the rules refuses a proposition without it",
 }

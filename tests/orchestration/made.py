@@ -163,7 +163,15 @@ def artifacts(rules: Rules) -> dict[str, dict[str, Any]]:
                 f"{m}.{k}": v
                 for m in ("sft", "ppo")
                 for k, v in {**shares, "fluency": -1.6, "fluency_drop": 0.1}.items()
-            }
+            },
+            # The reward certainly rises; what gave no reward does not certainly fall.
+            "over_optimisation.json": {
+                "changes": {
+                    "reward": (1.0, 0.6, 1.4),
+                    "ideal": (0.1, -0.1, 0.3),
+                    "fluency": (-0.1, -0.3, 0.1),
+                }
+            },
         },
         "helpful_demonstrations": {"metrics.json": {"rows": 3}},
         "safety_demonstrations": {
@@ -176,7 +184,7 @@ def artifacts(rules: Rules) -> dict[str, dict[str, Any]]:
             "metrics.json": {
                 f"{m}.{k}": v
                 for m in ("sft", "ppo")
-                for k, v in {"loss": 2.1, "loss_rise": 0.1, "items_lost": -0.05}.items()
+                for k, v in {"loss": 2.1, "loss_rise": 0.1, "items_lost": 0.0}.items()
             }
         },
         "model_release": {

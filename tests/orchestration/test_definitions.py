@@ -60,11 +60,15 @@ def test_dagster_and_dvc_have_the_same_dependencies(root, assets):
         assert in_dagster == in_dvc, key
 
 
-def test_each_gate_is_a_blocking_check(assets):
+def test_each_gate_is_a_blocking_check_and_each_alarm_one_that_blocks_nothing(assets):
     for key, artifact in PROJECT_GRAPH.items():
         checks = assets.get_check_keys_for_assets([dg.AssetKey(key.split("/"))])
-        assert len(checks) == int(artifact.gate is not None), key
-        assert all(assets.get_check_spec(check).blocking for check in checks)
+        blocking = {check.name: assets.get_check_spec(check).blocking for check in checks}
+        expected = {"gate": True} if artifact.gate else {}
+        expected |= {artifact.alarm.__name__: False} if artifact.alarm else {}
+        assert blocking == expected, key
+    alarms = {key for key, artifact in PROJECT_GRAPH.items() if artifact.alarm}
+    assert alarms == {key for key in PROJECT_GRAPH if key.endswith("/safety_eval")}
 
 
 @dataclass(frozen=True)

@@ -114,6 +114,10 @@ def test_bad_data_fails_what_is_meant_for_it(outcome_of, bad):
     root, gate = outcome_of(bad)
     meant = [row for row in gate.rows if like(named(row), bad.fails)]
     assert meant, [named(row) for row in gate.rows]
+    [alarm] = {row["alarm"] for row in meant}
+    # What only warns stops nothing.
+    assert gate.passed is alarm
+    gate = gate.only(alarm)
     assert not gate.passed
     assert [named(row) for row in meant if row["passed"]] == []
     # What failed, by how much, and where to look.
@@ -244,9 +248,8 @@ def test_each_gate_is_a_blocking_check_and_belongs_to_a_group(committed):
     assets = definitions(committed.root).resolve_asset_graph()
     for key, artifact in GRAPH.items():
         checks = assets.get_check_keys_for_assets([asset_key(artifact)])
-        assert [assets.get_check_spec(check).blocking for check in checks] == (
-            [True] if artifact.gate else []
-        ), key
+        blocking = [check.name for check in checks if assets.get_check_spec(check).blocking]
+        assert blocking == (["gate"] if artifact.gate else []), key
     grouped = [key for group in groups() for key in group]
     assert sorted(grouped) == sorted(key_of(name) for name in GATED)
 
@@ -287,6 +290,31 @@ def test_all_that_dagster_has_after_a_failed_gate_is_stopped(project, broken):
         assert check.metadata["failures"].value == len(lines)
         assert any(like(line, f"{ONE_EACH[key].fails}*") for line in lines), lines
         assert (project.root / check.metadata["data_docs"].value).is_file()
+
+
+def test_a_raised_alarm_is_a_warning_with_its_figures_and_stops_nothing(project):
+    changes = {"reward": (1.0, 0.6, 1.4), "ideal": (-0.3, -0.5, -0.1), "fluency": (0.0, -0.1, 0.1)}
+    write(project.folder("safety_eval") / "over_optimisation.json", {"changes": changes})
+    commit(project, "rbr/safety_eval")
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = (
+            definitions(project.root)
+            .resolve_job_def(JOB)
+            .execute_in_process(
+                instance=instance, asset_selection=[asset_key(GRAPH["rbr/safety_eval"])]
+            )
+        )
+    assert result.success
+    checks = {check.check_name: check for check in result.get_asset_check_evaluations()}
+    assert checks["gate"].passed
+    alarm = checks["reward_hacking"]
+    assert (alarm.passed, alarm.severity) == (False, dg.AssetCheckSeverity.WARN)
+    figures = {name: alarm.metadata[name].value for name in ("reward_change", "ideal_change")}
+    assert figures == {"reward_change": 1.0, "ideal_change": -0.3}
+    assert alarm.metadata["ideal_fall"].value == pytest.approx(0.1)
+    assert alarm.metadata["fluency_fall"].value == 0
+    assert "ideal changes by -0.3 (-0.5 to -0.1) while reward changes by +1" in alarm.description
+    require_gates(Workspace.open(project.root), RELEASE)
 
 
 RELEASE = GRAPH["model_release"]

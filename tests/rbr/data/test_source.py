@@ -87,5 +87,35 @@ def test_the_other_files_parse(root):
     source = root / "data/source"
     assert len(read_rows(source / "helpful_preferences.jsonl", Preference)) >= 70
     assert len(read_rows(source / "helpful_prompts.jsonl", HelpfulPrompt)) >= 30
-    assert len(read_rows(source / "capability.jsonl", CapabilityItem)) >= 40
     assert len(read_rows(source / "capability_text.jsonl", CapabilityText)) >= 8
+
+
+def test_capability_items_are_many_and_no_cue_tells_the_answer(root):
+    items = read_rows(root / "data/source/capability.jsonl", CapabilityItem)
+    assert len(items) >= 300
+    kinds = Counter(item.kind for item in items)
+    assert min(kinds[kind] for kind in ("factual", "instruction", "arithmetic", "reading")) >= 50
+    for name in ("id", "question"):
+        values = [getattr(item, name).casefold() for item in items]
+        assert [value for value, count in Counter(values).items() if count > 1] == []
+    for kind in kinds:
+        places = Counter(i.choices.index(i.answer) for i in items if i.kind == kind)
+        assert max(places.values()) - min(places[n] for n in range(4)) <= 2, (kind, places)
+    # Neither the longest choice nor the shortest is the answer more often than chance makes it.
+    for extreme in (max, min):
+        lengths = [([len(c) for c in item.choices], len(item.answer)) for item in items]
+        hits = [own == extreme(all_) and all_.count(own) == 1 for all_, own in lengths]
+        assert sum(hits) / len(items) <= 0.25
+    # Reading is asked of a text: more than a question, and short enough for two cores.
+    assert all(item.question.count(" ") >= 10 for item in items if item.kind == "reading")
+    assert max(len(item.question) for item in items) <= 240
+
+
+def test_any_first_part_of_the_capability_items_has_the_later_kinds_mixed(root):
+    items = read_rows(root / "data/source/capability.jsonl", CapabilityItem)
+    assert {item.kind for item in items[40:44]} == {
+        "factual",
+        "instruction",
+        "arithmetic",
+        "reading",
+    }

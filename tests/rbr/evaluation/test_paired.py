@@ -6,7 +6,7 @@ from scipy.stats import binom
 
 from rbr.errors import DataError
 from rbr.evaluation.metrics import Verdict
-from rbr.evaluation.paired import compare
+from rbr.evaluation.paired import compare, share_change
 
 
 def unsafe(disallowed, name="ideal"):
@@ -65,3 +65,28 @@ def test_less_harm_is_better():
 def test_other_prompts_are_refused():
     with pytest.raises(DataError, match="same prompts"):
         compare(FIRST, FIRST[:-1])
+
+
+def test_the_change_of_a_share_is_of_the_items_on_which_two_models_differ():
+    before = [True] * 6 + [False] * 4
+    after = [True] * 3 + [False] * 3 + [True] * 1 + [False] * 3
+    change, low, high = share_change(before, after)
+    assert change == pytest.approx(-0.2)
+    assert low < change < high
+    assert share_change(before, before)[0] == 0
+    with pytest.raises(DataError, match="same items"):
+        share_change(before, after[1:])
+
+
+@pytest.mark.parametrize("gained, lost", [(0.02, 0.07), (0.05, 0.05), (0.0, 0.01)])
+def test_the_interval_of_a_change_holds_the_truth_about_19_times_in_20(gained, lost):
+    """And of 300 items, a fall of 5 points where the models differ on 9 % of them is mostly seen."""
+    draw, held, seen = np.random.default_rng(0), 0, 0
+    for _ in range(1000):
+        kind = draw.choice(4, 300, p=[gained, lost, 0.5, 0.5 - gained - lost])
+        _, low, high = share_change((kind % 2 == 1).tolist(), np.isin(kind, (0, 3)).tolist())
+        held += low <= gained - lost <= high
+        seen += high < 0
+    assert 0.93 <= held / 1000 <= 1.0
+    if (gained, lost) == (0.02, 0.07):
+        assert seen / 1000 >= 0.8

@@ -64,7 +64,7 @@ def odds(tiny, scorer):
 
 
 def known(tiny, scorer):
-    values = capability(tiny, [ITEM], [CapabilityText(id="t", text="The lock is open.")])
+    values, _ = capability(tiny, [ITEM], [CapabilityText(id="t", text="The lock is open.")])
     return [values["loss"], values["accuracy"]]
 
 

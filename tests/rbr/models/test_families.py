@@ -186,5 +186,5 @@ def test_a_policy_is_fine_tuned_optimised_and_evaluated(model, tmp_path):
     item = CapabilityItem(
         id="i", kind="factual", question="One?", choices=("1", "2", "3", "4"), answer="1"
     )
-    values = capability(ppo, [item], [CapabilityText(id="t", text="The lock is open.")])
+    values, _ = capability(ppo, [item], [CapabilityText(id="t", text="The lock is open.")])
     assert 0 < values["loss"] < 20

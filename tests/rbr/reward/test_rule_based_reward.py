@@ -71,6 +71,23 @@ def test_an_explanation_sums_to_the_reward_bit_for_bit(rules, weights, kind):
         assert explanation.reward == value
 
 
+def test_logged_parts_sum_to_the_reward_bit_for_bit(rules, weights):
+    reward = RuleBasedReward(rules, weights, FixedGrader(rules.proposition_names), FixedScorer())
+    texts = ["a" * n for n in range(1, 40)]
+    kinds = [[*rules.response_types, None][n % 5] for n in range(len(texts))]
+    logged = {}
+    found = reward([TALK] * len(texts), texts, response_type=kinds, log_extra=logged.__setitem__)
+    assert {len(values) for values in logged.values()} == {len(texts)}
+    for i, (text, kind) in enumerate(zip(texts, kinds, strict=True)):
+        parts = json.loads(logged["contributions"][i])
+        explanation = reward.explain(ASKED, text, kind)
+        assert parts == {name: term for name, (_, _, term) in explanation.contributions.items()}
+        assert found[i] == logged["reward_model"][i] + math.fsum(parts.values())
+        values = {name: value for name, (value, _, _) in explanation.contributions.items()}
+        classes = {n.removeprefix("class:"): v for n, v in values.items() if n.startswith("class:")}
+        assert logged["completion_class"][i] == (max(classes, key=classes.get) if kind else None)
+
+
 def test_a_batchs_company_does_not_change_a_reward(rules, weights):
     reward = RuleBasedReward(rules, weights, FixedGrader(rules.proposition_names), FixedScorer())
     texts = ["a" * n for n in range(1, 40)]

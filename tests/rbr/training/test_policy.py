@@ -9,8 +9,10 @@ from rbr.data.rows import HelpfulPrompt, Message, PolicyPrompt
 from rbr.errors import DataError
 from rbr.files import append_rows
 from rbr.models.load import load_causal
+from rbr.reward.rule_based_reward import RuleBasedReward
 from rbr.training.options import LoRAOptions, RLOptions
 from rbr.training.policy import last_of_each, mixed_prompts, train_policy
+from tests.fakes import FixedGrader, FixedScorer, drawn_weights
 from tests.rbr.training.toy import PROMPTS, made
 
 OPTIONS = RLOptions(
@@ -82,6 +84,28 @@ def test_a_training_samples_and_saves_a_plain_model(tiny, tmp_path, algorithm, l
     assert changed
     assert all(name.startswith(("model.layers.1.", "model.norm.")) for name in changed)
     assert (target / "adapter").exists() == (lora is not None)
+
+
+def test_samples_say_what_each_reward_is_made_of(tiny, tmp_path, rules):
+    reward = RuleBasedReward(
+        rules, drawn_weights(rules), FixedGrader(rules.proposition_names), FixedScorer()
+    )
+    tables = []
+    train_policy(tiny, *prompts(), reward, tmp_path, tmp_path, OPTIONS, 0, on_samples=tables.append)
+    rows = [json.loads(line) for line in (tmp_path / "samples.jsonl").read_text().splitlines()]
+    assert len(rows) == 2 * OPTIONS.prompts_per_step
+    for row in rows:
+        parts = row["reward_model"] + sum(row["contributions"].values())
+        assert row["reward"] == pytest.approx(parts, rel=1e-5)
+        kind = row["response_type"]
+        assert set(row["contributions"]) == set(rules.feature_names(kind) if kind else ())
+        assert row["completion_class"] in (rules.class_names(kind) if kind else [None])
+    assert tables[-1] == rows[-len(tables[-1]) :]
+    history = json.loads((tmp_path / "history.json").read_text())
+    for rollout in (2, 4):
+        kls = [row["kl"] for row in rows if row["rollout"] == rollout]
+        assert sum(kls) / len(kls) == pytest.approx(history[rollout - 1]["kl"], abs=1e-6)
+    assert any(row["kl"] for row in rows)
 
 
 def test_of_a_rollout_that_was_repeated_after_a_kill_the_last_samples_are_kept(tmp_path):

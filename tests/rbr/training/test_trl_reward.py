@@ -1,5 +1,7 @@
 """The reward as TRL's own GRPO trainer calls it, on a tiny model."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -86,6 +88,17 @@ def test_logged_rewards_are_those_of_direct_calls(reward, trained):
         assert logged["rewards/rule_based_reward/mean"] == pytest.approx(direct.mean(), rel=1e-5)
         assert logged["reward"] == pytest.approx(direct.mean(), rel=1e-5)
         assert logged["reward_std"] > 0
+
+
+def test_trls_table_says_what_each_reward_is_made_of(rules, trained):
+    for _, table in trained:
+        kinds = called_with(table)[2]
+        parts = table["reward_model"] + table["contributions"].map(
+            lambda text: sum(json.loads(text).values())
+        )
+        assert table["rule_based_reward"].tolist() == pytest.approx(parts.tolist(), rel=1e-5)
+        for kind, name in zip(kinds, table["completion_class"], strict=True):
+            assert name in rules.class_names(kind) if kind else not isinstance(name, str)
 
 
 def test_rows_without_a_response_type_get_the_reward_model_alone(trained):
