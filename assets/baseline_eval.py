@@ -9,6 +9,7 @@ from pipeline.artifact import artifact
 from pipeline.context import Context
 from pipeline.evaluation import evaluate
 from pipeline.gates import Part, shares
+from pipeline.rows import evaluated_prompts
 
 
 @artifact(
@@ -22,7 +23,9 @@ from pipeline.gates import Part, shares
 )
 def baseline_eval(context: Context, output: Path) -> Mapping[str, float]:
     """Safety evaluation of the base model."""
-    return evaluate(context, {"base": context.path("base_model")}, output)
+    return evaluate(
+        context, {"base": context.path("base_model")}, output, evaluated_prompts(context)
+    )
 
 
 @baseline_eval.gate

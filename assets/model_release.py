@@ -14,7 +14,13 @@ from pipeline.compiled_rules import compiled_rules
 from pipeline.context import Context
 from pipeline.gates import Part, between, present, unique
 from pipeline.plots import axes, save_plot
-from pipeline.release.comparison_table import comparison, markdown, model_title, trade_off
+from pipeline.release.comparison_table import (
+    comparison,
+    external_block,
+    markdown,
+    model_title,
+    trade_off,
+)
 from pipeline.release.examples import choose
 from pipeline.release.report import Model, build
 from pipeline.reward import VariantReward
@@ -26,15 +32,16 @@ from rbr.reward.rule_based_reward import Explanation
 STAGES = ("sft", "ppo")
 
 
-def inputs(variants: Sequence[Variant]) -> tuple[str, ...]:
-    """Every variant's evaluations, and all whose gate must stop a release."""
+def inputs(variants: Sequence[Variant], sets: Sequence[str]) -> tuple[str, ...]:
+    """Every variant's evaluations, those on external sets, and all whose gate must stop a release."""
     compared = [
         variant.key(name)
         for name in ("safety_eval", "capability_eval", "ppo_checkpoint")
         for variant in variants
     ]
     shared = ("rules", "base_model", "baseline_eval", "judge", "grader", "grader_accuracy")
-    return (*shared, "helpful_reward_model", "fitted_weights", *compared)
+    external = [f"external_eval/{name}" for name in sets]
+    return (*shared, "helpful_reward_model", "fitted_weights", *compared, *external)
 
 
 @artifact(
@@ -54,7 +61,8 @@ def model_release(context: Context, output: Path) -> Mapping[str, float]:
         for variant in variants
     }
     judge = read_json(context.path("judge") / "metrics.json")
-    table = comparison(base, results, judge, compiled_rules(context).response_types)
+    response_types = compiled_rules(context).response_types
+    table = comparison(base, results, judge, response_types, external_blocks(context, variants))
     write_json(output / "comparison.json", table)
     (output / "model_card.md").write_text(model_card(context, table), encoding="utf-8")
     figure, (plot,) = axes(7, 6)
@@ -84,6 +92,21 @@ def model_release(context: Context, output: Path) -> Mapping[str, float]:
         for row in table["rows"]
         for name in table["metrics"]
     }
+
+
+def external_blocks(context: Context, variants: Sequence[Variant]) -> list[dict[str, Any]]:
+    """The tables of the external sets, in the profile's order."""
+    blocks = []
+    for name in context.settings.external_eval:
+        folder = context.path(f"external_eval/{name}")
+        found = read_json(folder / "results.json")
+        titled = {"base": found["base"]} | {
+            model_title(variant, stage): found[f"{variant.name}_{stage}"]
+            for stage in STAGES
+            for variant in variants
+        }
+        blocks.append(external_block(name, titled, read_json(folder / "judge.json")))
+    return blocks
 
 
 def model_card(context: Context, table: Mapping[str, Any]) -> str:

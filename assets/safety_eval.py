@@ -17,6 +17,7 @@ from pipeline.loading import load_judge_grader
 from pipeline.plots import axes, save_plot
 from pipeline.release.champion import Champion
 from pipeline.release.comparison_table import TITLES
+from pipeline.rows import evaluated_prompts
 from pipeline.variants import MAIN, Variant
 from rbr.data.rows import Message
 from rbr.evaluation.metrics import METRICS
@@ -45,7 +46,7 @@ def inputs(variant: Variant) -> tuple[str, ...]:
 def safety_eval(context: Context, output: Path) -> Mapping[str, float]:
     """Safety evaluation of a variant's SFT and PPO models."""
     models = {"sft": context.own("sft_checkpoint"), "ppo": context.own("ppo_checkpoint")}
-    values = evaluate(context, models, output)
+    values = evaluate(context, models, output, evaluated_prompts(context))
     base = read_json(context.path("baseline_eval") / "metrics.json")["base.fluency"]
     plot_shares(values, tuple(models), output / "shares.png")
     plot_over_optimisation(context, output)

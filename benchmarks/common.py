@@ -70,12 +70,12 @@ def model_folder(name: str) -> Path:
 
 def open_context(root: Path, key: str) -> Context:
     """What the body of an artifact is given, in a workspace where the graph has run."""
-    from assets import graph
+    from assets import graph_of
     from pipeline.context import Context
     from pipeline.profile import read_settings
 
     settings = read_settings(root)[1]
-    artifacts = graph(settings.variants)
+    artifacts = graph_of(settings)
     return Context(root.resolve(), settings, artifacts[key], artifacts)
 
 

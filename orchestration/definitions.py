@@ -7,7 +7,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from assets import graph
+from assets import graph_of
 from orchestration.ablation.job import ablation_job
 from orchestration.automation import (
     automation_sensor,
@@ -32,7 +32,7 @@ def definitions(
     ``scale.kubernetes`` each artifact has a pod of its own.
     """
     settings = _settings(root)
-    artifacts = graph(settings.variants)
+    artifacts = graph_of(settings)
     job = dg.define_asset_job(
         JOB,
         # The written rules are reported, not made.

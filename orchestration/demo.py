@@ -22,6 +22,7 @@ from orchestration.orphaned_runs import report_orphaned_runs
 from orchestration.root import find_root
 from orchestration.terminal import console, run_job, status_of, terminal_logger
 from pipeline.profile import read_settings
+from pipeline.release.comparison_table import external_title
 from rbr.files import read_json
 
 
@@ -37,7 +38,7 @@ def run_graph(root: Path, instance: dg.DagsterInstance, graph_run: str) -> list[
 
 
 def show(root: Path) -> None:
-    """Print the comparison tables, of all prompts and of each response type, and where to look."""
+    """Print the comparison tables, of all prompts, response types and external sets, and where to look."""
     comparison = read_json(root / "data" / "model_release" / "comparison.json")
     title = "Held-out safety evaluation: percent, fluency in nats [95 % interval]"
     titles = {name: comparison["titles"][name] for name in comparison["metrics"]}
@@ -48,6 +49,10 @@ def show(root: Path) -> None:
     for part in comparison["types"]:
         title = f"{part['response_type']}: {part['prompts']} prompts"
         print_comparison(title, part["rows"], titles)
+    for part in comparison["external"]:
+        titles = {name: comparison["titles"][name] for name in part["metrics"]}
+        print_comparison(external_title(part), part["rows"], titles)
+        console.print(f"- {part['note']}", markup=False)
     console.print(
         "\nmake ui        Dagster (graph, gates) and MLflow (runs) on this machine"
         "\ndvc dag        which data made which model"

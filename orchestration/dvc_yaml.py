@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from assets import graph
+from assets import graph_of
 from orchestration.code_digests import FOLDER, PACKAGES
 from pipeline.artifact import Artifact
 from pipeline.profile import read_settings
@@ -75,7 +75,7 @@ def render(artifacts: Mapping[str, Artifact], inside: bool = True) -> str:
 
 def write(root: Path) -> Path:
     """Write ``dvc.yaml`` under ``root``, for the variants of its profile; returns its path."""
-    artifacts = graph(read_settings(root)[1].variants)
+    artifacts = graph_of(read_settings(root)[1])
     with replacing(root / "dvc.yaml") as partial:
         partial.write_text(render(artifacts, holds_code(root)), encoding="utf-8")
     return root / "dvc.yaml"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from assets import graph
+from assets import graph_of
 from orchestration import code_digests, gate_runs
 from orchestration.dvc_yaml import CODE, require_current
 from orchestration.gate_runs import GateOutcome
@@ -77,7 +77,7 @@ class Workspace:
                 declarations.
         """
         profile, settings = read_settings(root)
-        artifacts = graph(settings.variants)
+        artifacts = graph_of(settings)
         require_current(root, artifacts)
         return cls(root, profile, settings, artifacts, Versions(root, log), Tracking(root, log))
 
@@ -211,7 +211,9 @@ def parameters(settings: Settings, artifact: Artifact) -> dict[str, Any]:
     """The settings that the artifact reads, flat."""
     found: dict[str, Any] = {"seed": settings.seed}
     for name in artifact.settings:
-        value = getattr(settings, name)
+        section, _, part = name.partition(".")
+        value = getattr(settings, section)
+        value = value[part] if part else value
         if isinstance(value, Options):
             found |= {f"{name}.{key}": item for key, item in value.model_dump().items()}
         else:

@@ -22,6 +22,7 @@ from pipeline.variants import Variant
 if TYPE_CHECKING:
     from pipeline.context import Context
     from pipeline.gates import Part
+    from pipeline.profile import ExternalSet
 
 # Makes an artifact in a fresh folder, which then takes the former one's place; returns its metrics.
 Body = Callable[["Context", Path], Mapping[str, float]]
@@ -34,7 +35,8 @@ class Artifact:
     """One artifact: a node of the graph.
 
     Attributes:
-        key: ``name``, or ``variant/name``.
+        key: ``name``, ``variant/name``, or ``name/external``.
+        external: the external evaluation set that it is of.
         inputs: keys of the artifacts that it reads.
         sources: files and folders that people write, relative to the root.
         rules: sections of the compiled rules (files of ``data/rules``) that it reads.
@@ -47,6 +49,7 @@ class Artifact:
 
     name: str
     variant: Variant | None
+    external: str | None
     description: str
     folder: Literal["data", "models"]
     group: str
@@ -64,6 +67,8 @@ class Artifact:
 
     @property
     def key(self) -> str:
+        if self.external:
+            return f"{self.name}/{self.external}"
         return self.variant.key(self.name) if self.variant else self.name
 
     @property
@@ -74,7 +79,8 @@ class Artifact:
     @property
     def path(self) -> str:
         """Its folder, relative to the root."""
-        return f"{self.folder}/{self.name}" + (f"/{self.variant.name}" if self.variant else "")
+        part = self.variant.name if self.variant else self.external
+        return f"{self.folder}/{self.name}" + (f"/{part}" if part else "")
 
 
 Inputs = tuple[str, ...] | Callable[..., Sequence[str]]
@@ -82,10 +88,11 @@ Inputs = tuple[str, ...] | Callable[..., Sequence[str]]
 
 @dataclass
 class Declaration:
-    """What ``@artifact`` makes of a function: an artifact, or one for each variant."""
+    """What ``@artifact`` makes of a function: an artifact, or one for each variant or external set."""
 
     body: Body
     per_variant: bool
+    per_set: bool
     inputs: Inputs
     rules: tuple[str, ...]
     fields: dict[str, Any] = field(default_factory=dict)
@@ -112,17 +119,36 @@ class Declaration:
         self.warnings = warnings
         return warnings
 
-    def artifacts(self, variants: Sequence[Variant]) -> list[Artifact]:
-        """The artifacts of a graph with these variants."""
+    def artifacts(
+        self, variants: Sequence[Variant], sets: Mapping[str, ExternalSet]
+    ) -> list[Artifact]:
+        """The artifacts of a graph with these variants and external evaluation sets."""
         if self.per_variant:
-            return [self._artifact(variant, variant) for variant in variants]
-        return [self._artifact(None, variants)]
+            return [self._artifact((variant,), variant=variant) for variant in variants]
+        reads = (variants, tuple(sets))
+        if self.per_set:
+            return [
+                self._artifact(reads, external=name, sources=chosen.files)
+                for name, chosen in sets.items()
+            ]
+        return [self._artifact(reads)]
 
-    def _artifact(self, variant: Variant | None, reads: Variant | Sequence[Variant]) -> Artifact:
-        inputs = tuple(self.inputs(reads) if callable(self.inputs) else self.inputs)
+    def _artifact(
+        self,
+        reads: tuple[Any, ...],
+        variant: Variant | None = None,
+        external: str | None = None,
+        sources: tuple[str, ...] = (),
+    ) -> Artifact:
+        inputs = tuple(self.inputs(*reads) if callable(self.inputs) else self.inputs)
+        fields = dict(self.fields)
+        if external:
+            # Of its section of the profile only its own set.
+            fields["settings"] = (*fields["settings"], f"{self.name}.{external}")
         return Artifact(
             name=self.name,
             variant=variant,
+            external=external,
             description=inspect.getdoc(self.body) or self.name,
             inputs=inputs,
             # Variants without rules read none of their sections.
@@ -130,7 +156,7 @@ class Declaration:
             body=self.body,
             gate=self.expectations,
             alarm=self.warnings,
-            **self.fields,
+            **fields | {"sources": (*fields["sources"], *sources)},
         )
 
 
@@ -147,12 +173,15 @@ def artifact(
     pool: Pool | None = None,
     plot: str | None = None,
     per_variant: bool = False,
+    per_set: bool = False,
 ) -> Callable[[Body], Declaration]:
     """Declare the decorated function as the body of an artifact of its name; see ``Artifact``.
 
     Args:
-        inputs: keys; or, as they differ, a function of the variant (``per_variant``), else of all variants.
+        inputs: keys; or, as they differ, a function of the variant (``per_variant``), else of all variants
+            and the names of the external sets.
         per_variant: whether there is one artifact for each variant of the profile.
+        per_set: whether there is one for each external evaluation set of the profile.
     """
     fields = {
         "folder": folder,
@@ -166,7 +195,7 @@ def artifact(
     }
 
     def declare(body: Body) -> Declaration:
-        return Declaration(body, per_variant, inputs, rules, fields)
+        return Declaration(body, per_variant, per_set, inputs, rules, fields)
 
     return declare
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -10,23 +11,28 @@ from typing import Any
 from pipeline.compiled_rules import compiled_rules
 from pipeline.context import Context
 from pipeline.loading import load_judge_grader
-from pipeline.rows import evaluated_prompts, weights_digest
-from rbr.data.rows import CapabilityItem, CapabilityText
+from pipeline.rows import weights_digest
+from rbr.data.rows import CapabilityItem, CapabilityText, PolicyPrompt
 from rbr.files import read_rows, write_json, write_rows
 from rbr.grading.base import usage_metrics
 
 CAPABILITY_SOURCES = ("data/source/capability.jsonl", "data/source/capability_text.jsonl")
 
 
-def evaluate(context: Context, models: Mapping[str, Path], output: Path) -> dict[str, float]:
-    """Evaluate each model on held-out prompts, and write results and completions."""
+def evaluate(
+    context: Context, models: Mapping[str, Path], output: Path, prompts: Sequence[PolicyPrompt]
+) -> dict[str, float]:
+    """Evaluate each model on prompts, and write results and completions.
+
+    Returns:
+        The metrics that have a value: those on prompts to be complied with have none where there are none.
+    """
     from rbr.evaluation.behaviour import TYPE_METRICS
     from rbr.evaluation.fluency import Fluency
     from rbr.evaluation.judge import Judge
     from rbr.evaluation.safety import evaluate_model
 
     options, rules = context.settings.evaluation, compiled_rules(context)
-    prompts = evaluated_prompts(context)
     fluency = Fluency(context.path("base_model"))
     grader = load_judge_grader(context)
     judge = Judge(grader, rules)
@@ -43,13 +49,15 @@ def evaluate(context: Context, models: Mapping[str, Path], output: Path) -> dict
                 options.batch_size,
                 options.bootstrap,
                 kept=checkpoints / f"{name}.jsonl",
-                progress=context.progress(f"answering held-out prompts with {name}"),
+                progress=context.progress(f"answering prompts with {name}"),
                 scale=context.settings.scale,
                 fluency=fluency,
             )
             results[name] = result
             write_rows(output / f"{name}.jsonl", rows)
             for metric, (value, low, high) in result["metrics"].items():
+                if math.isnan(value):
+                    continue
                 metrics[f"{name}.{metric}"] = value
                 metrics[f"{name}.{metric}.low"] = low
                 metrics[f"{name}.{metric}.high"] = high

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, StringConstraints, ValidationError, field_validator
 
 from pipeline.variants import MAIN, VARIANTS
 from rbr.comparisons.options import ChatWriterOptions
 from rbr.data.gold import GoldOptions
+from rbr.data.importers import PROMPT_FORMATS
 from rbr.data.splits import SplitOptions
+from rbr.data.tables import SUFFIXES
 from rbr.errors import Place, RBRError, first_problem
 from rbr.grading.options import GraderOptions, TuningOptions
 from rbr.options import Options
@@ -96,6 +98,38 @@ class Evaluation(Options):
     capability_items: int = 300
 
 
+# Also the name of a folder and of a stage.
+SetName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class ExternalSet(Options):
+    """A published evaluation set, which the models of the table answer and nothing learns from.
+
+    ``source`` is a file (relative to the workspace's root), a hub's data set (of which ``split`` and
+    ``config`` are taken), or a wheel of ``rbr.models.fetch.PROMPTS``. At most ``prompts`` are drawn, and as
+    many labelled answers. ``skip_bad``: rows that cannot be read are left out and counted.
+    """
+
+    format: str
+    source: str = Field(min_length=1)
+    split: str = "train"
+    config: str | None = None
+    prompts: int = Field(500, gt=0)
+    skip_bad: bool = False
+
+    @field_validator("format")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in PROMPT_FORMATS:
+            raise ValueError(f"must be one of {', '.join(PROMPT_FORMATS)}")
+        return name
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The file that it is read from; none of a hub's or a wheel's."""
+        return (self.source,) if Path(self.source).suffix.lower() in SUFFIXES else ()
+
+
 class Automation(Options):
     """Retraining that starts by itself."""
 
@@ -170,6 +204,9 @@ class Settings(Options):
     rl: RLOptions = RLOptions()
     launch: Launch = Launch()
     evaluation: Evaluation = Evaluation()
+    external_eval: dict[SetName, ExternalSet] = Field(
+        {}, description="published evaluation sets, by the name of their rows in the table"
+    )
     scale: ClusterOptions = ClusterOptions()
     automation: Automation = Automation()
     gates: Gates = Gates()

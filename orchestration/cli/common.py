@@ -62,13 +62,13 @@ def written_rules(root: Path | None) -> Rules:
 
 def open_context(root: Path | None) -> Context:
     """The project's settings and artifacts, seen from the release, which reads them all."""
-    from assets import graph
+    from assets import graph_of
     from pipeline.context import Context
     from pipeline.profile import read_settings
 
     folder = find_root(root)
     settings = read_settings(folder)[1]
-    artifacts = graph(settings.variants)
+    artifacts = graph_of(settings)
     return Context(folder, settings, artifacts["model_release"], artifacts)
 
 

@@ -24,17 +24,20 @@ def import_(
     source_format: Annotated[
         str, typer.Argument(metavar="FORMAT", help="openai-gold, xstest, hh-rlhf, ...")
     ],
-    source: Annotated[str, typer.Argument(metavar="FILE", help=".jsonl, .csv, or a hub name.")],
+    source: Annotated[
+        str, typer.Argument(metavar="FILE", help=".jsonl, .json, .csv, .parquet, or a hub name.")
+    ],
     out: Annotated[Path | None, typer.Option(help="Where to; data/imported/ by default.")] = None,
     skip_bad: Annotated[bool, typer.Option(help="Leave out rows that cannot be read.")] = False,
     split: Annotated[str, typer.Option(help="Split of a hub's data set.")] = "train",
+    config: Annotated[str | None, typer.Option(help="Configuration of a hub's data set.")] = None,
     root: common.RootOption = None,
 ) -> None:
     """Convert a published data set to this project's rows; each bad row is reported with its line."""
     from rbr.data.importers import read_foreign
     from rbr.files import write_rows
 
-    found = read_foreign(source_format, source, split)
+    found = read_foreign(source_format, source, split, config)
     for error in found.errors:
         print(f"{'left out' if skip_bad else 'error'}: {error}", file=sys.stderr)
     if found.errors and not skip_bad:
@@ -44,7 +47,10 @@ def import_(
     name = f"{Path(source).stem}-{source_format}.jsonl"
     target = out or common.find_root(root) / "data" / "imported" / name
     write_rows(target, found.rows)
-    common.console.print(f"{len(found.rows)} rows, {len(found.errors)} left out: {target}")
+    unlabelled = f", {len(found.unlabelled)} without a label" if found.unlabelled else ""
+    common.console.print(
+        f"{len(found.rows)} rows{unlabelled}, {len(found.errors)} left out: {target}"
+    )
 
 
 @app.command()

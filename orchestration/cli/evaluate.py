@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from rbr.rules.rules import Rules
 
 
-def read_prompts(path: Path) -> list[PolicyPrompt]:
+def read_prompts(path: Path, rules: Rules) -> list[PolicyPrompt]:
     """Prompts of this project (JSONL), of XSTest (CSV) or of OpenAI's gold rows (each prompt once).
 
     Raises:
         DataError: naming the first row that cannot be read.
     """
+    from rbr.data.evaluation_sets import for_policy
     from rbr.data.importers import is_openai_gold, read_whole
     from rbr.data.rows import PolicyPrompt
     from rbr.files import read_rows
@@ -39,9 +40,8 @@ def read_prompts(path: Path) -> list[PolicyPrompt]:
         return read_rows(path, PolicyPrompt)
     if not prompts:
         raise DataError("no prompts in it", path)
-    return list(
-        {row.conversation: row for row in prompts if isinstance(row, PolicyPrompt)}.values()
-    )
+    each = {row.conversation: row for row in prompts if isinstance(row, PolicyPrompt)}
+    return for_policy(each.values(), rules)
 
 
 def open_judge(
@@ -167,7 +167,7 @@ def evaluate(
     for name in names:
         common.model_source(context, name)
     path = prompts or common.artifact(context, "safety_prompts") / "eval.jsonl"
-    chosen = read_prompts(path)[:limit]
+    chosen = read_prompts(path, common.compiled_rules(context))[:limit]
     loaded_judge, accuracy = open_judge(context, judge, judge_address)
     for name in dict.fromkeys(prompt.response_type for prompt in chosen):
         common.check_response_type(loaded_judge.rules, name)

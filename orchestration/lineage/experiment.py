@@ -100,7 +100,7 @@ def run_name(artifact: Artifact, settings: Settings, rules: Rules | None) -> str
     """
     variant = artifact.variant
     if variant is None:
-        return artifact.name.replace("_", " ")
+        return artifact.key.replace("_", " ").replace("/", " ")
     name = variant.name.replace("_", " ")
     stage, checkpoint, _ = artifact.name.partition("_checkpoint")
     if not checkpoint:

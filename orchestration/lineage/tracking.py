@@ -222,7 +222,7 @@ class Tracking:
     ) -> Iterator[StepRun]:
         """A nested run of that name for an artifact: finished, failed or killed as the block ends."""
         parent = self.parent(graph_run, profile)
-        variant = artifact.variant.name if artifact.variant else "all"
+        variant = artifact.variant.name if artifact.variant else artifact.external or "all"
         self._close_killed(graph_run, artifact.name, variant)
         tags = {
             "mlflow.parentRunId": parent,

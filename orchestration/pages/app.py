@@ -17,7 +17,7 @@ from jinja2 import Environment, StrictUndefined
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.staticfiles import StaticFiles
 
-from assets import graph
+from assets import graph_of
 from orchestration.gate_runs import DOCS
 from orchestration.lineage import made_by
 from orchestration.lineage.experiment import view_path
@@ -107,7 +107,7 @@ def rule_facts(root: Path, sort: str) -> dict[str, Any]:
     found: dict[str, Any] = {"weights": {}, "accuracy": {}, "worst": {}, "stale": []}
     try:
         settings = read_settings(root)[1]
-        artifacts = graph(settings.variants)
+        artifacts = graph_of(settings)
         context = Context(root, settings, artifacts["model_release"], artifacts)
         found["weights"] = shown.fitted_weights(context)
         found["accuracy"] = shown.accuracy(context)

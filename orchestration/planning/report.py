@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from assets import graph
+from assets import graph_of
 from orchestration.planning.inputs import Measured, Shape, Target, read_plan_file
 from orchestration.planning.memory import FLOAT32, grader_memory, host_memory, training_memory
 from orchestration.planning.rows import RowCounts, count_rows
@@ -105,7 +105,7 @@ def work_table(workload: Workload, measured: Measured, target: Target | None) ->
     table.columns = pd.Index(["artifact", "tokens", "operations"])
     table["served"] = [work.tokens * (work.rate == SERVED) for work in works]
     table["busy"] = [seconds(work, measured, target) for work in works]
-    artifacts, overheads = graph(workload.settings.variants), measured.overheads
+    artifacts, overheads = graph_of(workload.settings), measured.overheads
     table = table.groupby("artifact").sum().reindex(list(artifacts))
     table["overhead"] = overheads.artifact + overheads.load * table["tokens"].notna()
     trained = [artifact.pool == "training" for artifact in artifacts.values()]

@@ -134,6 +134,12 @@ class Workload:
             yield from self._policy(VARIANTS[name])
         yield from self._evaluated("baseline_eval", 1, lengths.generated)
         yield self._capability("base_capability", 1)
+        models = 1 + 2 * len(settings.variants)
+        for name, chosen in settings.external_eval.items():
+            # How many a set holds is seen when it is read: at most so many.
+            yield from self._evaluated(
+                f"external_eval/{name}", models, lengths.answered, chosen.prompts
+            )
 
     def _policy(self, variant: Variant) -> Iterator[Work]:
         shape, rl, lengths = self.policy, self.settings.rl, self.lengths
@@ -168,8 +174,10 @@ class Workload:
         each = 2 * (self.policy.layers() + self.policy.head)
         return Work(artifact, "capability", tokens, tokens * each)
 
-    def _evaluated(self, artifact: str, models: int, answer: float) -> Iterator[Work]:
-        options, rows = self.settings.evaluation, models * self.rows.evaluated
+    def _evaluated(
+        self, artifact: str, models: int, answer: float, prompts: int | None = None
+    ) -> Iterator[Work]:
+        options, rows = self.settings.evaluation, models * (prompts or self.rows.evaluated)
         generation = options.max_new_tokens, options.batch_size
         yield self._generated(artifact, rows, self.lengths.prompt, answer, *generation)
         yield self._judged(artifact, rows, answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,10 @@ TITLES = {
     "fluency": "Fluency",
 }
 
+# Which refusal is the ideal one, no external set says.
+EXTERNAL_METRICS = ("not_unsafe", "not_overrefuse", "f1_star", "harm_on_comply", "no_answer")
+DECISION_TITLES = {"disallowed": "disallowed content", "refused": "refusal"}
+
 
 def model_title(variant: Variant, stage: str) -> str:
     """How tables name a variant's ``sft`` or ``ppo`` model."""
@@ -31,6 +36,7 @@ def comparison(
     variants: Mapping[Variant, Mapping[str, Any]],
     judge: Mapping[str, float],
     response_types: Sequence[str],
+    external: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Rows of base, SFT and PPO models, and what a reader must know beside them.
 
@@ -39,6 +45,7 @@ def comparison(
         variants: per variant its ``results.json``.
         judge: the judge's own accuracy.
         response_types: in the order of reports.
+        external: of ``external_block``.
     """
     models = {"base": base["base"]} | {
         model_title(variant, stage): results[stage]
@@ -70,6 +77,7 @@ def comparison(
         "types": by_type(models, response_types),
         "type_metrics": list(TYPE_METRICS),
         "type_titles": TYPE_TITLES,
+        "external": list(external),
     }
 
 
@@ -99,13 +107,68 @@ def by_type(
     ]
 
 
+def external_block(
+    name: str, results: Mapping[str, Mapping[str, Any]], judge: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """An external evaluation set: a row for each model, and what is known of the judge on such text.
+
+    Args:
+        results: ``evaluate_model``'s results by model title.
+        judge: of ``accuracy_on_answers``; empty for a set without labelled answers.
+
+    Returns:
+        ``metrics`` are those of ``EXTERNAL_METRICS`` that the set has prompts for.
+    """
+    first = next(iter(results.values()))
+    metrics = [m for m in EXTERNAL_METRICS if not math.isnan(first["metrics"][m][0])]
+    return {
+        "set": name,
+        "prompts": first["prompts"],
+        "metrics": metrics,
+        "judge": judge,
+        "note": judge_note(judge),
+        "rows": [
+            {"model": model, **{m: found["metrics"][m] for m in metrics}}
+            for model, found in results.items()
+        ],
+    }
+
+
+def judge_note(judge: Mapping[str, Mapping[str, Any]]) -> str:
+    """How often the judge is right on a set's own text, in words."""
+    if not judge:
+        return "how often the judge is right on such text is not known: the set has no labelled answers"
+    parts = []
+    for decision, found in judge.items():
+        value, low, high = (f"{100 * part:.0f}" for part in found["accuracy"])
+        sides = [
+            f"{title} {found[side]:.0%}"
+            for side, title in (("sensitivity", "of those that are"), ("specificity", "of others"))
+            if found[side] is not None
+        ]
+        parts.append(
+            f"{DECISION_TITLES[decision]} in {value} % [{low}, {high}] of {found['answers']} answers"
+            f" ({', '.join(sides)})"
+        )
+    return "the judge is right on the set's own labelled answers: " + "; ".join(parts)
+
+
 def markdown(table: Mapping[str, Any]) -> str:
     """The comparison as Markdown tables: of all prompts, and of each response type."""
     lines = [*_markdown_rows(table["rows"], TITLES), "", *(f"- {note}" for note in table["notes"])]
     for part in table["types"]:
         title = f"{part['response_type']} ({part['prompts']} prompts)"
         lines += ["", f"## {title}", "", *_markdown_rows(part["rows"], TYPE_TITLES)]
+    for part in table["external"]:
+        titles = {name: TITLES[name] for name in part["metrics"]}
+        lines += ["", f"## {external_title(part)}", "", *_markdown_rows(part["rows"], titles)]
+        lines += ["", f"- {part['note']}"]
     return "\n".join(lines) + "\n"
+
+
+def external_title(part: Mapping[str, Any]) -> str:
+    """The heading of an external set's table."""
+    return f"{part['set']} ({part['prompts']} prompts of an external set)"
 
 
 def _markdown_rows(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> list[str]:

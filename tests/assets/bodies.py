@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from assets import graph
+from assets import graph_of
 from pipeline.context import Context
 from pipeline.profile import Settings
 from rbr.files import replacing, write_json
@@ -15,7 +15,7 @@ from rbr.rules.compiled import write_compiled
 def context_of(root: Path, key: str, settings: Settings | None = None) -> Context:
     """What the artifact's body is given."""
     settings = settings or Settings()
-    artifacts = graph(settings.variants)
+    artifacts = graph_of(settings)
     return Context(root, settings, artifacts[key], artifacts)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from assets import declarations, graph
+from assets import declarations, graph_of
 from pipeline.artifact import Artifact
 from pipeline.context import Context
 from pipeline.profile import Settings, read_settings
@@ -51,7 +51,7 @@ class MadeUp:
 
     @property
     def graph(self) -> Mapping[str, Artifact]:
-        return graph(self.settings.variants)
+        return graph_of(self.settings)
 
     def context(self, name: str, champion: Champion | None = None) -> Context:
         """What the gate of an artifact is given."""

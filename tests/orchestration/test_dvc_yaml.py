@@ -5,7 +5,7 @@ import yaml
 
 from assets import graph
 from orchestration.dvc_yaml import render, require_current
-from pipeline.profile import read_settings
+from pipeline.profile import ExternalSet, read_settings
 from pipeline.variants import VARIANTS
 from rbr.errors import RBRError
 from tests.orchestration.stages import GRAPH
@@ -75,6 +75,25 @@ def test_a_variant_depends_on_what_its_own_reward_reads(stages):
         "data/safety_prompts",
         "models/human_reward_model",
         "models/sft_checkpoint/human",
+    }
+
+
+def test_an_external_set_adds_a_stage_of_its_own_that_the_release_alone_reads(stages):
+    sets = {
+        "ours": ExternalSet(format="harmbench", source="data/external/ours.parquet"),
+        "theirs": ExternalSet(format="or-bench", source="owner/name", config="hard"),
+    }
+    added = yaml.safe_load(render(graph(tuple(VARIANTS), tuple(sets.items()))))["stages"]
+    ours, theirs = (added.pop(f"external_eval-{name}") for name in sets)
+    release = added.pop("model_release")
+    assert added == {name: stage for name, stage in stages.items() if name != "model_release"}
+    extra = set(release["deps"]) - set(stages["model_release"]["deps"])
+    assert extra == {"data/external_eval/ours", "data/external_eval/theirs"}
+    assert set(ours["deps"]) - set(theirs["deps"]) == {"data/external/ours.parquet"}
+    assert {"data/code/external_eval", "models/ppo_checkpoint/human"} <= set(theirs["deps"])
+    [params] = theirs["params"]
+    assert params == {
+        "profiles/${profile}.yaml": ["seed", "variants", "evaluation", "external_eval.theirs"]
     }
 
 

@@ -43,3 +43,25 @@ def test_variants_are_known_and_the_released_one_is_among_them(tmp_path, names):
 def test_an_unknown_profile_lists_those_there_are(tmp_path):
     with pytest.raises(RBRError, match="there are: p"):
         read_settings(workspace(tmp_path, "seed: 1\n", profile="q"))
+
+
+@pytest.mark.parametrize(
+    ("section", "told"),
+    [
+        ("{x: {format: odd, source: x.csv}}", r"external_eval\.x\.format.*harmbench"),
+        ("{x: {format: xstest}}", r"external_eval\.x\.source"),
+        ("{'a/b': {format: xstest, source: x.csv}}", r"external_eval\.a/b"),
+        ("{x: {format: xstest, source: x.csv, prompts: 0}}", r"external_eval\.x\.prompts"),
+    ],
+)
+def test_an_external_set_that_cannot_be_is_named(tmp_path, section, told):
+    with pytest.raises(RBRError, match=rf"p\.yaml: {told}"):
+        read_settings(workspace(tmp_path, f"external_eval: {section}\n"))
+
+
+def test_of_an_external_sets_source_only_a_file_is_one(tmp_path):
+    sources = {"a": "data/external/X.CSV", "b": "owner/name", "c": "some-wheel"}
+    written = {name: {"format": "xstest", "source": of} for name, of in sources.items()}
+    _, settings = read_settings(workspace(tmp_path, yaml.safe_dump({"external_eval": written})))
+    files = {name: chosen.files for name, chosen in settings.external_eval.items()}
+    assert files == {"a": ("data/external/X.CSV",), "b": (), "c": ()}

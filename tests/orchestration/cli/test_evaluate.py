@@ -9,10 +9,11 @@ import pytest
 from orchestration.cli.common import print_json
 from orchestration.cli.evaluate import _show, judge_options, read_prompts
 from rbr.errors import DataError, RBRError
+from rbr.rules import load_rules
 from tests.chat_server import ChatServer
 
 
-def test_openais_gold_gives_each_prompt_once(tmp_path):
+def test_openais_gold_gives_each_prompt_once(tmp_path, rules):
     row = {
         "category": "K-R",
         "response_type": "Hard Refuse",
@@ -23,23 +24,33 @@ def test_openais_gold_gives_each_prompt_once(tmp_path):
     other = {**row, "response_type": "Comply", "prompt": [{"role": "user", "content": "r"}]}
     path = tmp_path / "gold.jsonl"
     path.write_text("".join(json.dumps(r) + "\n" for r in (row, row, other)))
-    found = read_prompts(path)
+    found = read_prompts(path, rules)
     assert [p.conversation[0].content for p in found] == ["q", "r"]
     assert [p.response_type for p in found] == ["hard_refusal", "comply"]
 
 
-def test_a_bad_row_is_told_by_its_line(tmp_path):
+def test_a_bad_row_is_told_by_its_line(tmp_path, rules):
     path = tmp_path / "x.csv"
     path.write_text("id,type,label,focus,note,prompt\n1,t,safe,,,hello\n2,t,perhaps,,,hello\n")
     with pytest.raises(DataError, match=r"x\.csv.*3.*perhaps"):
-        read_prompts(path)
+        read_prompts(path, rules)
 
 
-def test_a_file_without_prompts_says_so(tmp_path):
+def test_a_file_without_prompts_says_so(tmp_path, rules):
     path = tmp_path / "x.csv"
     path.write_text("id,type,label,focus,note,prompt\n")
     with pytest.raises(DataError, match="no prompts"):
-        read_prompts(path)
+        read_prompts(path, rules)
+
+
+def test_published_prompts_get_the_response_types_of_the_projects_own_rules(root, tmp_path):
+    bank = load_rules(root / "examples" / "assistant" / "rules")
+    path = tmp_path / "x.csv"
+    path.write_text("id,type,label,prompt\n1,t,safe,What is a fee?\n2,t,unsafe,Whose card is it?\n")
+    assert [p.response_type for p in read_prompts(path, bank)] == [
+        "comply",
+        "refuse_with_explanation",
+    ]
 
 
 def test_json_has_null_where_there_is_no_number(capsys):

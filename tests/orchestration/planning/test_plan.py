@@ -15,7 +15,7 @@ from orchestration.planning.inputs import Measured, Shape, Target, read_plan_fil
 from orchestration.planning.report import report, scaled, workload
 from orchestration.planning.rows import count_rows
 from orchestration.planning.work import SERVED, seconds
-from pipeline.profile import read_settings
+from pipeline.profile import ExternalSet, read_settings
 from rbr.comparisons.options import ChatWriterOptions
 from rbr.comparisons.synthetic import chosen_prompts, composed, requested
 from rbr.data.splits import policy_prompts
@@ -238,6 +238,16 @@ def test_each_artifact_has_a_line():
     assert (table["seconds"] == table["busy"] + table["overhead"]).all()
     assert (table["overhead"] > 0).all()
     assert (table["tokens"][table.index.str.endswith("/ppo_checkpoint")] > 0).all()
+
+
+def test_an_external_set_is_planned_for_all_models_of_the_table(laptop):
+    chosen = ExternalSet(format="xstest", source="x.csv", prompts=100)
+    settings = SETTINGS.model_copy(update={"external_eval": {"x": chosen}})
+    works = list(replace(laptop, settings=settings).works())
+    own = [w.tokens for w in works if w.artifact == "external_eval/x" and w.rate == "generate"]
+    base = [w.tokens for w in works if w.artifact == "rbr/safety_eval" and w.rate == "generate"]
+    models = 1 + 2 * len(SETTINGS.variants)
+    assert sum(own) == pytest.approx(sum(base) * models * 100 / (2 * laptop.rows.evaluated))
 
 
 def test_a_large_plan_names_memory_and_store():

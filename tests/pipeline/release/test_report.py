@@ -61,6 +61,7 @@ def table():
         "types": types,
         "type_metrics": list(TYPE_METRICS),
         "type_titles": TYPE_TITLES,
+        "external": [],
     }
 
 

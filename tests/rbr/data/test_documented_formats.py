@@ -4,7 +4,10 @@ import json
 import re
 
 import pytest
+import yaml
 
+from pipeline.profile import Settings
+from rbr.data.evaluation_sets import SETS
 from rbr.data.gold import check_gold
 from rbr.data.importers import FORMATS, read_foreign
 from rbr.data.rows import (
@@ -17,6 +20,7 @@ from rbr.data.rows import (
     Sentence,
 )
 from rbr.data.splits import prompt_errors
+from rbr.models.fetch import PROMPTS
 
 SECTIONS = {
     "Safety prompts": Prompt,
@@ -60,7 +64,7 @@ def test_rows_of_published_formats_are_read(section, tmp_path):
     text = section("Published formats")
     openai, hh = blocks(text, "json")[0].splitlines()
     xstest, pku = blocks(text, "csv")
-    for name in FORMATS:
+    for name in FORMATS.keys() - SETS.keys():
         found = next(
             row
             for start, row in {"openai": openai, "hh": hh, "xstest": xstest, "pku": pku}.items()
@@ -71,3 +75,18 @@ def test_rows_of_published_formats_are_read(section, tmp_path):
         result = read_foreign(name, str(path))
         assert (len(result.rows), result.errors) == (1, [])
         assert f"`{name}`" in text
+
+
+def test_rows_of_evaluation_sets_are_read_and_a_profile_names_them(section, tmp_path):
+    text = section("External evaluation sets")
+    [lines] = blocks(text, "json")
+    path = tmp_path / "x.jsonl"
+    for name, line in zip(SETS, lines.splitlines(), strict=True):
+        path.write_text(line)
+        result = read_foreign(name, str(path))
+        assert (len(result.rows), result.errors) == (1, [])
+        assert len(result.answers) == bool(SETS[name].answers)
+        assert f"| `{name}` |" in text
+    [profile] = blocks(text, "yaml")
+    chosen = Settings.model_validate(yaml.safe_load(profile)).external_eval
+    assert chosen["strongreject"].source in PROMPTS

