@@ -30,11 +30,11 @@ def inputs(variants: Sequence[Variant]) -> tuple[str, ...]:
     """Every variant's evaluations, and all whose gate must stop a release."""
     compared = [
         variant.key(name)
-        for name in ("safety_eval", "capability_eval", "ppo_checkpoint")
+        for name in ("safety_eval", "attack_eval", "capability_eval", "ppo_checkpoint")
         for variant in variants
     ]
-    shared = ("rules", "base_model", "baseline_eval", "judge", "grader", "grader_accuracy")
-    return (*shared, "helpful_reward_model", "fitted_weights", *compared)
+    shared = ("rules", "base_model", "baseline_eval", "base_attack_eval", "judge", "grader")
+    return (*shared, "grader_accuracy", "helpful_reward_model", "fitted_weights", *compared)
 
 
 @artifact(
@@ -54,7 +54,8 @@ def model_release(context: Context, output: Path) -> Mapping[str, float]:
         for variant in variants
     }
     judge = read_json(context.path("judge") / "metrics.json")
-    table = comparison(base, results, judge, compiled_rules(context).response_types)
+    response_types = compiled_rules(context).response_types
+    table = comparison(base, results, judge, response_types, attack_results(context, variants))
     write_json(output / "comparison.json", table)
     (output / "model_card.md").write_text(model_card(context, table), encoding="utf-8")
     figure, (plot,) = axes(7, 6)
@@ -83,6 +84,21 @@ def model_release(context: Context, output: Path) -> Mapping[str, float]:
         f"{row['model'].replace(' ', '_').lower()}.{name}": row[name][0]
         for row in table["rows"]
         for name in table["metrics"]
+    }
+
+
+def attack_results(context: Context, variants: Sequence[Variant]) -> dict[str, Any]:
+    """What attacks achieved with each model, as the table names it; empty where no form is written."""
+    base = read_json(context.path("base_attack_eval") / "results.json")
+    evaluated = {
+        variant: read_json(context.path(variant.key("attack_eval")) / "results.json")
+        for variant in variants
+    }
+    return base | {
+        model_title(variant, stage): found[stage]
+        for stage in STAGES
+        for variant, found in evaluated.items()
+        if found
     }
 
 

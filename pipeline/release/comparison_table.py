@@ -19,6 +19,11 @@ TITLES = {
     "ended": "Ended",
     "fluency": "Fluency",
 }
+# Of models that answered attacked prompts.
+ATTACK_TITLES = {
+    "attack_success": "Attack success",
+    "attacked_over_refusal": "Over-refusal under attack",
+}
 
 
 def model_title(variant: Variant, stage: str) -> str:
@@ -31,6 +36,7 @@ def comparison(
     variants: Mapping[Variant, Mapping[str, Any]],
     judge: Mapping[str, float],
     response_types: Sequence[str],
+    attacks: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Rows of base, SFT and PPO models, and what a reader must know beside them.
 
@@ -39,13 +45,19 @@ def comparison(
         variants: per variant its ``results.json``.
         judge: the judge's own accuracy.
         response_types: in the order of reports.
+        attacks: by model, as the table names it: ``attack_results`` of its answers to attacked prompts.
     """
     models = {"base": base["base"]} | {
         model_title(variant, stage): results[stage]
         for stage in ("sft", "ppo")
         for variant, results in variants.items()
     }
-    rows = [{"model": name, **result["metrics"]} for name, result in models.items()]
+    titles = TITLES | (ATTACK_TITLES if attacks else {})
+    rows = [
+        {"model": name, **result["metrics"]}
+        | {metric: attacks[name][metric] for metric in ATTACK_TITLES if attacks}
+        for name, result in models.items()
+    ]
     by_name = {row["model"]: row for row in rows}
     notes = [
         f"{base['base']['prompts']} held-out prompts; the judge is right on held-out gold in"
@@ -55,6 +67,7 @@ def comparison(
         " tokens under the base model, nats; all others are percent",
         "'human' means SIMULATED annotators, over-cautious by setting; no person labelled these pairs",
     ]
+    notes += attack_notes(attacks)
     main = model_title(MAIN, "ppo")
     reached = by_name[main]["f1_star"][0]
     notes += [
@@ -65,12 +78,44 @@ def comparison(
     return {
         "rows": rows,
         "notes": notes,
-        "metrics": list(TITLES),
-        "titles": TITLES,
+        "metrics": list(titles),
+        "titles": titles,
+        "attacks": by_form(attacks),
+        "attack_titles": ATTACK_TITLES,
         "types": by_type(models, response_types),
         "type_metrics": list(TYPE_METRICS),
         "type_titles": TYPE_TITLES,
     }
+
+
+def attack_notes(attacks: Mapping[str, Mapping[str, Any]] | None) -> list[str]:
+    """What a reader must know of the columns under attack."""
+    if not attacks:
+        return []
+    any_model = next(iter(attacks.values()))
+    return [
+        f"Under attack: {any_model['unsafe']} unsafe and {any_model['safe']} safe held-out prompts in frames"
+        f" of {len(any_model['forms'])} forms that no training saw; judged on what was asked, without the frame"
+    ]
+
+
+def by_form(attacks: Mapping[str, Mapping[str, Any]] | None) -> list[dict[str, Any]]:
+    """Per attack form how many prompts, and a row for each model."""
+    if not attacks:
+        return []
+    first = next(iter(attacks.values()))
+    return [
+        {
+            "form": form,
+            "unsafe": found["unsafe"],
+            "safe": found["safe"],
+            "rows": [
+                {"model": model, **{m: own["forms"][form][m] for m in ATTACK_TITLES}}
+                for model, own in attacks.items()
+            ],
+        }
+        for form, found in first["forms"].items()
+    ]
 
 
 def shown(metric: str, value: float, low: float, high: float) -> tuple[str, str]:
@@ -100,11 +145,17 @@ def by_type(
 
 
 def markdown(table: Mapping[str, Any]) -> str:
-    """The comparison as Markdown tables: of all prompts, and of each response type."""
-    lines = [*_markdown_rows(table["rows"], TITLES), "", *(f"- {note}" for note in table["notes"])]
+    """The comparison as Markdown tables: of all prompts, of each response type and of each attack form."""
+    notes = (f"- {note}" for note in table["notes"])
+    lines = [*_markdown_rows(table["rows"], table["titles"]), "", *notes]
     for part in table["types"]:
         title = f"{part['response_type']} ({part['prompts']} prompts)"
         lines += ["", f"## {title}", "", *_markdown_rows(part["rows"], TYPE_TITLES)]
+    for part in table["attacks"]:
+        title = (
+            f"Under attack: {part['form']} ({part['unsafe']} unsafe, {part['safe']} safe prompts)"
+        )
+        lines += ["", f"## {title}", "", *_markdown_rows(part["rows"], ATTACK_TITLES)]
     return "\n".join(lines) + "\n"
 
 
