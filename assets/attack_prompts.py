@@ -11,7 +11,7 @@ from pipeline import rows
 from pipeline.artifact import artifact
 from pipeline.attacks import KINDS, every_form
 from pipeline.context import Context
-from pipeline.gates import Part, between, present, unique
+from pipeline.gates import Part, between, present
 from rbr.data.attacks import attack_templates, heldout_attacks
 from rbr.files import read_json, write_rows
 
@@ -62,7 +62,7 @@ def expectations(context: Context) -> list[Part]:
     shared = [{"what": what, "shared": len(one & other)} for what, one, other in pairs]
     why = "what training saw would not be held out"
     return [
-        Part("prompts", frame, [*unique("id"), *present("form")]),
+        Part("prompts", frame, present("form")),
         Part("forms", forms, every_form("prompts")),
         Part("leaks", pd.DataFrame(shared), [between("shared", 0, 0, why)]),
     ]

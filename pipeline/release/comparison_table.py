@@ -67,7 +67,8 @@ def comparison(
         " tokens under the base model, nats; all others are percent",
         "'human' means SIMULATED annotators, over-cautious by setting; no person labelled these pairs",
     ]
-    notes += attack_notes(attacks)
+    if attacks:
+        notes.append(attack_note(next(iter(attacks.values()))))
     main = model_title(MAIN, "ppo")
     reached = by_name[main]["f1_star"][0]
     notes += [
@@ -80,29 +81,23 @@ def comparison(
         "notes": notes,
         "metrics": list(titles),
         "titles": titles,
-        "attacks": by_form(attacks),
-        "attack_titles": ATTACK_TITLES,
         "types": by_type(models, response_types),
         "type_metrics": list(TYPE_METRICS),
         "type_titles": TYPE_TITLES,
+        **({"attacks": by_form(attacks), "attack_titles": ATTACK_TITLES} if attacks else {}),
     }
 
 
-def attack_notes(attacks: Mapping[str, Mapping[str, Any]] | None) -> list[str]:
-    """What a reader must know of the columns under attack."""
-    if not attacks:
-        return []
-    any_model = next(iter(attacks.values()))
-    return [
-        f"Under attack: {any_model['unsafe']} unsafe and {any_model['safe']} safe held-out prompts in frames"
-        f" of {len(any_model['forms'])} forms that no training saw; judged on what was asked, without the frame"
-    ]
+def attack_note(results: Mapping[str, Any]) -> str:
+    """What a reader must know of the columns under attack; ``results``: any model's."""
+    return (
+        f"Under attack: {results['unsafe']} unsafe and {results['safe']} safe held-out prompts in frames of"
+        f" {len(results['forms'])} forms that no training saw; judged on what was asked, without the frame"
+    )
 
 
-def by_form(attacks: Mapping[str, Mapping[str, Any]] | None) -> list[dict[str, Any]]:
+def by_form(attacks: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Per attack form how many prompts, and a row for each model."""
-    if not attacks:
-        return []
     first = next(iter(attacks.values()))
     return [
         {
@@ -151,7 +146,7 @@ def markdown(table: Mapping[str, Any]) -> str:
     for part in table["types"]:
         title = f"{part['response_type']} ({part['prompts']} prompts)"
         lines += ["", f"## {title}", "", *_markdown_rows(part["rows"], TYPE_TITLES)]
-    for part in table["attacks"]:
+    for part in table.get("attacks", ()):
         title = (
             f"Under attack: {part['form']} ({part['unsafe']} unsafe, {part['safe']} safe prompts)"
         )
