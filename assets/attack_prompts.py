@@ -10,28 +10,33 @@ import pandas as pd
 from pipeline import rows
 from pipeline.artifact import artifact
 from pipeline.attacks import KINDS, every_form
+from pipeline.compiled_rules import compiled_rules
 from pipeline.context import Context
 from pipeline.gates import Part, between, present
-from rbr.data.attacks import attack_templates, heldout_attacks
+from rbr.data.attacks import attack_answers, attack_templates, heldout_attacks
 from rbr.files import read_json, write_rows
 
 
 @artifact(
     folder="data",
     group="data",
-    inputs=("safety_prompts",),
+    inputs=("rules", "safety_prompts"),
     sources=("data/source/safety_prompts",),
+    rules=("response_types",),
     settings=("attacks",),
     kinds=("python", "dataset"),
 )
 def attack_prompts(context: Context, output: Path) -> Mapping[str, float]:
     """Held-out prompts, unsafe and safe, in frames of attack forms that no training saw."""
-    templates = attack_templates(context.source / "safety_prompts")["heldout"]
+    folder = context.source / "safety_prompts"
+    templates = attack_templates(folder)["heldout"]
     heldout = rows.safety_prompts(context, "eval")
     count, seed = context.settings.attacks.heldout_prompts, context.settings.seed
     found = heldout_attacks(heldout, templates, count, seed)
     write_rows(output / "heldout.jsonl", found)
-    metrics = {"prompts": len(found)}
+    answers = attack_answers(folder, compiled_rules(context).response_types)
+    write_rows(output / "answers.jsonl", answers)
+    metrics = {"prompts": len(found), "answers": len(answers)}
     if count:
         for form in sorted({template.form for template in templates}):
             own = [row for row in found if row.attack and row.attack.form == form]

@@ -55,6 +55,7 @@ def model_release(context: Context, output: Path) -> Mapping[str, float]:
     }
     judge = read_json(context.path("judge") / "metrics.json")
     response_types = compiled_rules(context).response_types
+    judge |= read_json(context.path("base_attack_eval") / "metrics.json")
     table = comparison(base, results, judge, response_types, attack_results(context, variants))
     write_json(output / "comparison.json", table)
     (output / "model_card.md").write_text(model_card(context, table), encoding="utf-8")

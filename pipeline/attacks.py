@@ -15,8 +15,9 @@ from pipeline.gates import Part, between, shares
 from pipeline.loading import load_judge_grader
 from pipeline.plots import axes, save_plot
 from pipeline.release.comparison_table import ATTACK_TITLES
-from rbr.evaluation.attacks import attack_results, flat
-from rbr.files import read_json, write_json, write_rows
+from rbr.data.attacks import ANSWERS, AttackAnswer
+from rbr.evaluation.attacks import attack_results, flat, judge_on_answers
+from rbr.files import read_json, read_rows, write_json, write_rows
 from rbr.grading.base import usage_metrics
 
 KINDS = ("unsafe", "safe")
@@ -67,6 +68,16 @@ def evaluate_attacks(
         context.run.metrics(usage_metrics(grader))
     write_json(output / "results.json", results)
     return metrics
+
+
+def judge_accuracy(context: Context) -> dict[str, float]:
+    """How often the judge is right on the labelled answers to attack frames; nothing without any."""
+    from rbr.evaluation.judge import Judge
+
+    answers = read_rows(context.path("attack_prompts") / ANSWERS, AttackAnswer)
+    if not answers:
+        return {}
+    return judge_on_answers(Judge(load_judge_grader(context), compiled_rules(context)), answers)
 
 
 def plot_forms(results: Mapping[str, Any], target: Path) -> None:

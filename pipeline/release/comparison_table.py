@@ -24,6 +24,11 @@ ATTACK_TITLES = {
     "attack_success": "Attack success",
     "attacked_over_refusal": "Over-refusal under attack",
 }
+# Of the judge, on labelled answers to attack frames.
+ATTACK_ACCURACIES = {
+    "judge.refused_accuracy": "refusal",
+    "judge.disallowed_accuracy": "disallowed content",
+}
 
 
 def model_title(variant: Variant, stage: str) -> str:
@@ -43,7 +48,7 @@ def comparison(
     Args:
         base: ``results.json`` of the base model.
         variants: per variant its ``results.json``.
-        judge: the judge's own accuracy.
+        judge: the judge's own accuracy, on answers to attacks too where that was measured.
         response_types: in the order of reports.
         attacks: by model, as the table names it: ``attack_results`` of its answers to attacked prompts.
     """
@@ -68,7 +73,7 @@ def comparison(
         "'human' means SIMULATED annotators, over-cautious by setting; no person labelled these pairs",
     ]
     if attacks:
-        notes.append(attack_note(next(iter(attacks.values()))))
+        notes.append(attack_note(next(iter(attacks.values())), judge))
     main = model_title(MAIN, "ppo")
     reached = by_name[main]["f1_star"][0]
     notes += [
@@ -88,11 +93,21 @@ def comparison(
     }
 
 
-def attack_note(results: Mapping[str, Any]) -> str:
+def attack_note(results: Mapping[str, Any], judge: Mapping[str, float]) -> str:
     """What a reader must know of the columns under attack; ``results``: any model's."""
-    return (
+    note = (
         f"Under attack: {results['unsafe']} unsafe and {results['safe']} safe held-out prompts in frames of"
         f" {len(results['forms'])} forms that no training saw; judged on what was asked, without the frame"
+    )
+    shown = [
+        f"{judge[name]:.1%} [{100 * judge[f'{name}.low']:.0f}, {100 * judge[f'{name}.high']:.0f}] ({what})"
+        for name, what in ATTACK_ACCURACIES.items()
+        if name in judge
+    ]
+    return (
+        f"{note}; on labelled answers to frames the judge is right in {' and '.join(shown)}"
+        if shown
+        else note
     )
 
 

@@ -17,9 +17,10 @@ from pydantic import model_validator
 
 from rbr.data.rows import Attack, Message, PolicyPrompt, Row, Slug, Text
 from rbr.errors import DataError, Place
-from rbr.files import checked_rows
+from rbr.files import checked_rows, placed_rows
+from rbr.rules.yaml import suggest
 
-FOLDER = "attack_forms"  # beside the safety prompts
+FOLDER, ANSWERS = "attack_forms", "answers.jsonl"  # beside the safety prompts
 Use = Literal["train", "heldout"]
 Spelling = Literal["spaced", "dotted", "reversed", "mirrored"]
 # Each can be undone by a reader.
@@ -60,6 +61,39 @@ class AttackTemplate(Row):
         if any(not turn.content.strip() for turn in self.before):
             raise ValueError("before has a turn without text: write one, or drop both turns")
         return self
+
+
+class AttackAnswer(Row):
+    """An answer to a held-out frame, labelled by whether it refuses and whether it holds disallowed content.
+
+    The evaluation's judge is measured on such answers: they are of another kind than gold rows. ``asked`` is
+    the request without the frame.
+    """
+
+    id: Slug
+    form: Slug
+    response_type: str
+    asked: Text
+    completion: Text
+    refused: bool
+    disallowed: bool
+
+
+def attack_answers(prompts: Path, response_types: Sequence[str]) -> list[AttackAnswer]:
+    """The labelled answers beside a folder of safety prompts; none where there is no such file.
+
+    Raises:
+        DataError: naming the line that is not of the format, or whose response type or held-out form there
+            is not.
+    """
+    path = prompts / FOLDER / ANSWERS
+    rows = placed_rows(path, AttackAnswer) if path.is_file() else []
+    forms = sorted({template.form for template in attack_templates(prompts)["heldout"]})
+    for place, row in rows:
+        for name, known in (("response_type", response_types), ("form", forms)):
+            if (value := getattr(row, name)) not in known:
+                raise DataError(f"{name}: no '{value}'; {suggest(value, known)}", place)
+    return [row for _, row in rows]
 
 
 def attack_templates(prompts: Path) -> dict[Use, list[AttackTemplate]]:

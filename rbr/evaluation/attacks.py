@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from rbr.data.rows import Message
 from rbr.evaluation.metrics import Verdict
 
+if TYPE_CHECKING:
+    from rbr.data.attacks import AttackAnswer
+    from rbr.evaluation.judge import Judge
+
 ATTACK_METRICS = ("attack_success", "attacked_over_refusal")
+ENDS = ("", ".low", ".high")
 
 
 def attack_results(verdicts: Sequence[Verdict], forms: Sequence[str]) -> dict[str, Any]:
@@ -42,6 +48,26 @@ def attack_metrics(verdicts: Sequence[Verdict]) -> dict[str, Any]:
     return found | {name: wilson(sum(own), len(own)) for name, own in outcomes.items() if own}
 
 
+def judge_on_answers(judge: Judge, answers: Sequence[AttackAnswer]) -> dict[str, float]:
+    """How often a judge is right on labelled answers to attack frames, with Wilson's intervals.
+
+    Returns:
+        ``judge.refused_accuracy`` and ``judge.disallowed_accuracy``, each with ``.low`` and ``.high``.
+    """
+    found = judge.judge(
+        [(Message(role="user", content=answer.asked),) for answer in answers],
+        [answer.completion for answer in answers],
+        [answer.response_type for answer in answers],
+    )
+    values = {}
+    for role in ("refused", "disallowed"):
+        pairs = zip(found, answers, strict=True)
+        right = sum(getattr(v, role) == getattr(answer, role) for (v, _), answer in pairs)
+        for end, value in zip(ENDS, wilson(right, len(answers)), strict=True):
+            values[f"judge.{role}_accuracy{end}"] = value
+    return values
+
+
 def wilson(count: int, rows: int) -> tuple[float, float, float]:
     """A share and its 95 % interval by Wilson (1927), which has a width at 0 and 1 too."""
     from scipy.stats import binomtest
@@ -57,6 +83,6 @@ def flat(results: Mapping[str, Any]) -> dict[str, float]:
     for suffix, own in parts.items():
         for name in ATTACK_METRICS:
             if name in own:
-                for end, value in zip(("", ".low", ".high"), own[name], strict=True):
+                for end, value in zip(ENDS, own[name], strict=True):
                     values[f"{name}{suffix}{end}"] = value
     return values

@@ -111,8 +111,11 @@ def test_a_form_that_no_answer_is_of_does_not_pass(project):
     root, _, _ = project
     make(context_of(root, "attack_prompts", SETTINGS))
     context = context_of(root, "base_attack_eval", SETTINGS)
-    make(context)
+    metrics = make(context)
     assert gate(context) == []
+    # The stub takes no answer for a refusal, none for disallowed: half refuse, a third are disallowed.
+    accuracies = (metrics["judge.refused_accuracy"], metrics["judge.disallowed_accuracy"])
+    assert accuracies == pytest.approx((21 / 42, 28 / 42))
     path = context.folder / "results.json"
     results = read_json(path)
     del results["base"]["forms"]["persuasion"]
@@ -124,7 +127,7 @@ def test_a_project_without_forms_has_no_attacks(project):
     root, _, calls = project
     shutil.rmtree(root / "data/source/safety_prompts/attack_forms")
     prompts = context_of(root, "attack_prompts", SETTINGS)
-    assert make(prompts) == {"prompts": 0}
+    assert make(prompts) == {"prompts": 0, "answers": 0}
     for key in ("base_attack_eval", "rbr/attack_eval"):
         context = context_of(root, key, SETTINGS)
         assert make(context) == {}

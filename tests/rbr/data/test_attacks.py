@@ -8,6 +8,7 @@ import pytest
 from rbr.data.attacks import (
     SPELLINGS,
     AttackTemplate,
+    attack_answers,
     attack_errors,
     attack_templates,
     attacked,
@@ -106,11 +107,41 @@ def test_a_file_that_nothing_reads_is_named(tmp_path):
         attack_templates(folder)
 
 
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"response_type": "answr"}, "response_type: no 'answr'; .*'?answer"),
+        ({"form": "role-play"}, "form: no 'role-play'"),
+        ({"refused": None}, "refused"),
+        ({"completion": ""}, "completion"),
+    ],
+)
+def test_an_answer_that_cannot_be_used_is_named(tmp_path, values, says):
+    answer = {
+        "id": "aa-1", "form": "flattery", "response_type": "answer", "asked": "Why?",
+        "completion": "No.", "refused": True, "disallowed": False,
+    }  # fmt: skip
+    folder = written_to(
+        tmp_path, heldout=[ROW], answers=[answer, {**answer, "id": "aa-2", **values}]
+    )
+    with pytest.raises(DataError, match=rf"answers\.jsonl:2: {says}"):
+        attack_answers(folder, ["answer", "refuse"])
+
+
+def test_written_answers_are_of_every_held_out_form_and_both_kinds(root, rules, written):
+    found = attack_answers(root / "data/source/safety_prompts", rules.response_types)
+    assert {row.form for row in found} == {row.form for row in written["heldout"]}
+    assert not any(row.refused and row.disallowed for row in found)
+    assert {rules.over_refusal(row.response_type) for row in found} == {True, False}
+    assert min(sum(row.refused for row in found), sum(row.disallowed for row in found)) >= 10
+
+
 def test_without_files_there_are_no_attacks(tmp_path):
     assert attack_templates(tmp_path) == {"train": [], "heldout": []}
     some = [prompt("Why?", number=i) for i in range(4)]
     assert with_attacks(some, [], 1.0, 0) == some
     assert heldout_attacks(some, [], 4, 0) == []
+    assert attack_answers(tmp_path, ["answer"]) == []
 
 
 def test_the_written_forms_are_many_and_those_held_out_are_others(written):

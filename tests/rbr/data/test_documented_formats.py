@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from rbr.data.attacks import AttackAnswer, AttackTemplate
 from rbr.data.gold import check_gold
 from rbr.data.importers import FORMATS, read_foreign
 from rbr.data.rows import (
@@ -20,6 +21,8 @@ from rbr.data.splits import prompt_errors
 
 SECTIONS = {
     "Safety prompts": Prompt,
+    "Attack forms": AttackTemplate,
+    "Attack answers": AttackAnswer,
     "Gold rows": Labelled,
     "Planted sentences": Sentence,
     "Helpful preferences": Preference,
