@@ -36,12 +36,13 @@ def inputs(variants: Sequence[Variant], sets: Sequence[str]) -> tuple[str, ...]:
     """Every variant's evaluations, those on external sets, and all whose gate must stop a release."""
     compared = [
         variant.key(name)
-        for name in ("safety_eval", "capability_eval", "ppo_checkpoint")
+        for name in ("safety_eval", "attack_eval", "capability_eval", "ppo_checkpoint")
         for variant in variants
     ]
-    shared = ("rules", "base_model", "baseline_eval", "judge", "grader", "grader_accuracy")
+    shared = ("rules", "base_model", "baseline_eval", "base_attack_eval", "judge", "grader")
+    rewards = ("grader_accuracy", "helpful_reward_model", "fitted_weights")
     external = [f"external_eval/{name}" for name in sets]
-    return (*shared, "helpful_reward_model", "fitted_weights", *compared, *external)
+    return (*shared, *rewards, *compared, *external)
 
 
 @artifact(
@@ -62,7 +63,9 @@ def model_release(context: Context, output: Path) -> Mapping[str, float]:
     }
     judge = read_json(context.path("judge") / "metrics.json")
     response_types = compiled_rules(context).response_types
-    table = comparison(base, results, judge, response_types, external_blocks(context, variants))
+    judge |= read_json(context.path("base_attack_eval") / "metrics.json")
+    external, attacks = external_blocks(context, variants), attack_results(context, variants)
+    table = comparison(base, results, judge, response_types, external, attacks)
     write_json(output / "comparison.json", table)
     (output / "model_card.md").write_text(model_card(context, table), encoding="utf-8")
     figure, (plot,) = axes(7, 6)
@@ -107,6 +110,21 @@ def external_blocks(context: Context, variants: Sequence[Variant]) -> list[dict[
         }
         blocks.append(external_block(name, titled, read_json(folder / "judge.json")))
     return blocks
+
+
+def attack_results(context: Context, variants: Sequence[Variant]) -> dict[str, Any]:
+    """What attacks achieved with each model, as the table names it; empty where no form is written."""
+    base = read_json(context.path("base_attack_eval") / "results.json")
+    evaluated = {
+        variant: read_json(context.path(variant.key("attack_eval")) / "results.json")
+        for variant in variants
+    }
+    return base | {
+        model_title(variant, stage): found[stage]
+        for stage in STAGES
+        for variant, found in evaluated.items()
+        if found
+    }
 
 
 def model_card(context: Context, table: Mapping[str, Any]) -> str:

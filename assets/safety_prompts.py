@@ -35,7 +35,7 @@ COLUMNS = ["id", "family", "category", "response_type", "split", "text"]
     inputs=("rules",),
     sources=("data/source/safety_prompts",),
     rules=("response_types", "policy"),
-    settings=("prompts",),
+    settings=("prompts", "attacks"),
     kinds=("python", "dataset"),
 )
 def safety_prompts(context: Context, output: Path) -> Mapping[str, float]:
@@ -45,6 +45,7 @@ def safety_prompts(context: Context, output: Path) -> Mapping[str, float]:
         compiled_rules(context),
         context.settings.prompts,
         context.settings.seed,
+        context.settings.attacks.train_share,
     )
     for name, rows in splits.items():
         write_rows(output / f"{name}.jsonl", rows)
@@ -55,6 +56,7 @@ def safety_prompts(context: Context, output: Path) -> Mapping[str, float]:
         "comply_share": round(
             sum(row.over_refusal for row in everything) / max(1, len(everything)), 4
         ),
+        "attacked_prompts": sum(row.attack is not None for row in everything),
     }
 
 
@@ -63,6 +65,15 @@ def expectations(context: Context) -> list[Part]:
     gates, rules = context.settings.gates, compiled_rules(context)
     rows = split_files(context.folder)
     rows["text"] = conversation_text(rows)
+    framed = rows.get("attack", pd.Series(index=rows.index, dtype=object)).notna()
+    # What was asked, without the frame, is what may not be in two splits.
+    asked = [
+        row["attack"]["plain"] if yes else row["conversation"]
+        for row, yes in zip(rows.to_dict("records"), framed, strict=True)
+    ]
+    plain = rows.assign(conversation=pd.Series(asked, index=rows.index))
+    attacks = pd.DataFrame({"split": rows["split"], "attacked": framed.astype(int)})
+    attacks = attacks[attacks["split"] != "train"]
     comply = rows["response_type"].isin(filter(rules.over_refusal, rules.response_types))
     lookalikes = rows.loc[comply, "form"].notna()
     summary = pd.DataFrame(
@@ -87,7 +98,10 @@ def expectations(context: Context) -> list[Part]:
         ),
         no_empty_split(rows),
         no_leak(rows),
-        no_near_duplicates(rows),
+        no_near_duplicates(plain),
+        Part(
+            "plain splits", attacks, [one_of("attacked", [0], "only train prompts are framed here")]
+        ),
         Part(
             "balance",
             summary,

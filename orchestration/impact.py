@@ -113,7 +113,8 @@ def _completions(
     settings, seed = context.settings, context.settings.seed
     if "synthetic_comparisons" in affected:
         options = settings.comparisons
-        prompts = policy_prompts(context.source / "safety_prompts", now, settings.prompts, seed)
+        folder, share = context.source / "safety_prompts", settings.attacks.train_share
+        prompts = policy_prompts(folder, now, settings.prompts, seed, share)
         chosen = chosen_prompts(prompts, options.prompts_per_type, options.heldout_per_type, seed)
         for split, some in chosen.items():
             drafts = composed(some, now, options.bad_per_prompt, seed, split)

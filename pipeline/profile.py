@@ -130,6 +130,17 @@ class ExternalSet(Options):
         return (self.source,) if Path(self.source).suffix.lower() in SUFFIXES else ()
 
 
+class Attacks(Options):
+    """Attack forms (``data/source/safety_prompts/attack_forms``): what is trained in, and measured under.
+
+    ``train_share`` of each response type's train prompts are put in frames; ``heldout_prompts`` of each
+    held-out form are answered by every evaluated model, half of them to be refused.
+    """
+
+    train_share: float = Field(0.1, ge=0, le=1)
+    heldout_prompts: int = Field(16, ge=0, multiple_of=2)
+
+
 class Automation(Options):
     """Retraining that starts by itself."""
 
@@ -192,6 +203,7 @@ class Settings(Options):
     variants: tuple[str, ...] = tuple(VARIANTS)
     models: Models = Models()
     prompts: SplitOptions = SplitOptions()
+    attacks: Attacks = Attacks()
     gold: GoldOptions = GoldOptions()
     comparisons: Comparisons = Comparisons()
     human: Human = Human()

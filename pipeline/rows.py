@@ -35,6 +35,11 @@ def evaluated_prompts(context: Context) -> list[PolicyPrompt]:
     return rows[: context.settings.evaluation.prompts]
 
 
+def attacked_prompts(context: Context) -> list[PolicyPrompt]:
+    """Held-out prompts in frames of the held-out attack forms; none where no template is written."""
+    return read_rows(context.path("attack_prompts") / "heldout.jsonl", PolicyPrompt)
+
+
 def gold(context: Context, split: str) -> list[Labelled]:
     return read_rows(context.path("gold_propositions") / f"{split}.jsonl", Labelled)
 

@@ -53,6 +53,7 @@ def check(
 
 def _unfit(project: Path, place: Path, rules: Rules) -> Sequence[RBRError]:
     """Rows that do not fit the rules, what no row or rule uses, and features with too few gold rows."""
+    from rbr.data.attacks import attack_errors
     from rbr.data.gold import gold_errors
     from rbr.data.planting import sentence_errors
     from rbr.data.splits import prompt_errors
@@ -74,6 +75,7 @@ def _unfit(project: Path, place: Path, rules: Rules) -> Sequence[RBRError]:
     gold: list[Labelled] = []
     errors = [
         *prompt_errors(source / "safety_prompts", rules, prompts),
+        *attack_errors(source / "safety_prompts"),
         *gold_errors(source / "gold", rules, gold),
         *sentence_errors(source / "gold", rules),
     ]

@@ -10,6 +10,7 @@ from pipeline.profile import Settings
 from pipeline.variants import VARIANTS
 from rbr.comparisons.compose import composed_only, labels_of
 from rbr.comparisons.synthetic import chosen_prompts
+from rbr.data.attacks import attack_templates, heldout_attacks
 from rbr.data.gold import gold_rows
 from rbr.data.preferences import helpful_pairs
 from rbr.data.rows import CapabilityItem, CapabilityText, HelpfulPrompt
@@ -34,6 +35,7 @@ class RowCounts:
         demonstrations: by variant; variants with the same ones share a model, counted once.
         episodes: of one variant's RL.
         evaluated: prompts that each evaluated model answers.
+        attacked: prompts in frames of attack forms that it answers too.
         capability: forward passes of one model's capability evaluation.
     """
 
@@ -46,6 +48,7 @@ class RowCounts:
     demonstrations: dict[str, int]
     episodes: int
     evaluated: int
+    attacked: int
     capability: int
     propositions: int
 
@@ -59,6 +62,7 @@ def count_rows(root: Path, settings: Settings) -> RowCounts:
     source, seed, options = root / "data" / "source", settings.seed, settings.comparisons
     rules = load_rules(root / "rules")
     prompts = policy_prompts(source / "safety_prompts", rules, settings.prompts, seed)
+    frames = attack_templates(source / "safety_prompts")["heldout"]
     gold = gold_rows(source / "gold", settings.gold, seed)
     helpful = len(helpful_pairs(source, settings.prompts, seed)["train"])
     chosen = chosen_prompts(prompts, options.prompts_per_type, options.heldout_per_type, seed)
@@ -118,6 +122,9 @@ def count_rows(root: Path, settings: Settings) -> RowCounts:
         },
         episodes=settings.rl.steps * settings.rl.prompts_per_step,
         evaluated=min(settings.evaluation.prompts, len(prompts["eval"])),
+        attacked=len(
+            heldout_attacks(prompts["eval"], frames, settings.attacks.heldout_prompts, seed)
+        ),
         capability=len(texts) + sum(len(item.choices) for item in items),
         propositions=len(rules.proposition_names),
     )

@@ -133,6 +133,7 @@ class Workload:
         for name in settings.variants:
             yield from self._policy(VARIANTS[name])
         yield from self._evaluated("baseline_eval", 1, lengths.generated)
+        yield from self._attacked("base_attack_eval", 1, lengths.generated)
         yield self._capability("base_capability", 1)
         models = 1 + 2 * len(settings.variants)
         for name, chosen in settings.external_eval.items():
@@ -167,6 +168,7 @@ class Workload:
         operations += rl.epochs * (updates * tokens * trained + logits)
         yield Work(artifact, "ppo", (1 + rl.epochs) * tokens, operations)
         yield from self._evaluated(variant.key("safety_eval"), 2, lengths.answered)
+        yield from self._attacked(variant.key("attack_eval"), 2, lengths.answered)
         yield self._capability(variant.key("capability_eval"), 2)
 
     def _capability(self, artifact: str, models: int) -> Work:
@@ -185,6 +187,13 @@ class Workload:
         tokens = rows * (self.lengths.prompt + answer)
         operations = 2 * tokens * self.policy.layers() + 2 * rows * answer * self.policy.head
         yield Work(artifact, "read", tokens, operations)
+
+    def _attacked(self, artifact: str, models: int, answer: float) -> Iterator[Work]:
+        # The tokens of the frames are left out: decoding is most of the work.
+        options, rows = self.settings.evaluation, models * self.rows.attacked
+        generation = options.max_new_tokens, options.batch_size
+        yield self._generated(artifact, rows, self.lengths.prompt, answer, *generation)
+        yield self._judged(artifact, rows, answer)
 
     def _tuned(
         self, artifact: str, rate: str, tuning: TuningOptions, shape: Shape, ratio: float

@@ -20,6 +20,16 @@ TITLES = {
     "ended": "Ended",
     "fluency": "Fluency",
 }
+# Of models that answered attacked prompts.
+ATTACK_TITLES = {
+    "attack_success": "Attack success",
+    "attacked_over_refusal": "Over-refusal under attack",
+}
+# Of the judge, on labelled answers to attack frames.
+ATTACK_ACCURACIES = {
+    "judge.refused_accuracy": "refusal",
+    "judge.disallowed_accuracy": "disallowed content",
+}
 
 # Which refusal is the ideal one, no external set says.
 EXTERNAL_METRICS = ("not_unsafe", "not_overrefuse", "f1_star", "harm_on_comply", "no_answer")
@@ -37,22 +47,29 @@ def comparison(
     judge: Mapping[str, float],
     response_types: Sequence[str],
     external: Sequence[Mapping[str, Any]] = (),
+    attacks: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Rows of base, SFT and PPO models, and what a reader must know beside them.
 
     Args:
         base: ``results.json`` of the base model.
         variants: per variant its ``results.json``.
-        judge: the judge's own accuracy.
+        judge: the judge's own accuracy, on answers to attacks too where that was measured.
         response_types: in the order of reports.
         external: of ``external_block``.
+        attacks: by model, as the table names it: ``attack_results`` of its answers to attacked prompts.
     """
     models = {"base": base["base"]} | {
         model_title(variant, stage): results[stage]
         for stage in ("sft", "ppo")
         for variant, results in variants.items()
     }
-    rows = [{"model": name, **result["metrics"]} for name, result in models.items()]
+    titles = TITLES | (ATTACK_TITLES if attacks else {})
+    rows = [
+        {"model": name, **result["metrics"]}
+        | {metric: attacks[name][metric] for metric in ATTACK_TITLES if attacks}
+        for name, result in models.items()
+    ]
     by_name = {row["model"]: row for row in rows}
     notes = [
         f"{base['base']['prompts']} held-out prompts; the judge is right on held-out gold in"
@@ -62,6 +79,8 @@ def comparison(
         " tokens under the base model, nats; all others are percent",
         "'human' means SIMULATED annotators, over-cautious by setting; no person labelled these pairs",
     ]
+    if attacks:
+        notes.append(attack_note(next(iter(attacks.values())), judge))
     main = model_title(MAIN, "ppo")
     reached = by_name[main]["f1_star"][0]
     notes += [
@@ -72,13 +91,49 @@ def comparison(
     return {
         "rows": rows,
         "notes": notes,
-        "metrics": list(TITLES),
-        "titles": TITLES,
+        "metrics": list(titles),
+        "titles": titles,
         "types": by_type(models, response_types),
         "type_metrics": list(TYPE_METRICS),
         "type_titles": TYPE_TITLES,
         "external": list(external),
+        **({"attacks": by_form(attacks), "attack_titles": ATTACK_TITLES} if attacks else {}),
     }
+
+
+def attack_note(results: Mapping[str, Any], judge: Mapping[str, float]) -> str:
+    """What a reader must know of the columns under attack; ``results``: any model's."""
+    note = (
+        f"Under attack: {results['unsafe']} unsafe and {results['safe']} safe held-out prompts in frames of"
+        f" {len(results['forms'])} forms that no training saw; judged on what was asked, without the frame"
+    )
+    shown = [
+        f"{judge[name]:.1%} [{100 * judge[f'{name}.low']:.0f}, {100 * judge[f'{name}.high']:.0f}] ({what})"
+        for name, what in ATTACK_ACCURACIES.items()
+        if name in judge
+    ]
+    return (
+        f"{note}; on labelled answers to frames the judge is right in {' and '.join(shown)}"
+        if shown
+        else note
+    )
+
+
+def by_form(attacks: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Per attack form how many prompts, and a row for each model."""
+    first = next(iter(attacks.values()))
+    return [
+        {
+            "form": form,
+            "unsafe": found["unsafe"],
+            "safe": found["safe"],
+            "rows": [
+                {"model": model, **{m: own["forms"][form][m] for m in ATTACK_TITLES}}
+                for model, own in attacks.items()
+            ],
+        }
+        for form, found in first["forms"].items()
+    ]
 
 
 def shown(metric: str, value: float, low: float, high: float) -> tuple[str, str]:
@@ -154,8 +209,9 @@ def judge_note(judge: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def markdown(table: Mapping[str, Any]) -> str:
-    """The comparison as Markdown tables: of all prompts, and of each response type."""
-    lines = [*_markdown_rows(table["rows"], TITLES), "", *(f"- {note}" for note in table["notes"])]
+    """The comparison as Markdown tables: of all prompts, of each response type and of each attack form."""
+    notes = (f"- {note}" for note in table["notes"])
+    lines = [*_markdown_rows(table["rows"], table["titles"]), "", *notes]
     for part in table["types"]:
         title = f"{part['response_type']} ({part['prompts']} prompts)"
         lines += ["", f"## {title}", "", *_markdown_rows(part["rows"], TYPE_TITLES)]
@@ -163,6 +219,11 @@ def markdown(table: Mapping[str, Any]) -> str:
         titles = {name: TITLES[name] for name in part["metrics"]}
         lines += ["", f"## {external_title(part)}", "", *_markdown_rows(part["rows"], titles)]
         lines += ["", f"- {part['note']}"]
+    for part in table.get("attacks", ()):
+        title = (
+            f"Under attack: {part['form']} ({part['unsafe']} unsafe, {part['safe']} safe prompts)"
+        )
+        lines += ["", f"## {title}", "", *_markdown_rows(part["rows"], ATTACK_TITLES)]
     return "\n".join(lines) + "\n"
 
 

@@ -137,10 +137,19 @@ class Preference(Row):
         return self
 
 
+class Attack(Row):
+    """The frame that a prompt stands in: its form and template, and the conversation without it."""
+
+    form: str
+    template: str
+    plain: tuple[Message, ...]
+
+
 class PolicyPrompt(Row):
     """A prompt of ``data/safety_prompts``: a written prompt with what the policy says of it.
 
     ``over_refusal``: to refuse it is over-refusal; else disallowed content in the answer is unsafe.
+    ``attack``: the frame that ``conversation`` is in (None: as it was written).
     """
 
     id: str
@@ -155,6 +164,12 @@ class PolicyPrompt(Row):
     topic: str
     answer: str | None = None
     partial: str | None = None
+    attack: Attack | None = None
+
+    @property
+    def asked(self) -> tuple[Message, ...]:
+        """The conversation as it was written, without the frame of an attack."""
+        return self.attack.plain if self.attack else self.conversation
 
 
 class Comparison(Row):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import Field
 
+from rbr.data.attacks import attack_templates, with_attacks
 from rbr.data.rows import PolicyPrompt, Prompt
 from rbr.errors import DataError, RuleError
 from rbr.files import checked_rows
@@ -139,13 +140,18 @@ def split_prompts(
 
 
 def policy_prompts(
-    folder: Path, rules: Rules, options: SplitOptions, seed: int
+    folder: Path, rules: Rules, options: SplitOptions, seed: int, attacked_share: float = 0.0
 ) -> dict[str, list[PolicyPrompt]]:
     """Read the prompts of a folder, and split them by family.
 
+    Args:
+        attacked_share: of each response type's train prompts, put in frames of the forms to train on.
+
     Raises:
-        DataError: naming the file and line of the first prompt that does not fit the policy.
+        DataError: naming the file and line of the first prompt that does not fit the policy, or of the
+            first template that cannot be used.
     """
+    templates = attack_templates(folder)
     prompts: list[Prompt] = []
     for error in prompt_errors(folder, rules, prompts):
         raise error
@@ -154,7 +160,9 @@ def policy_prompts(
         name = rules.response_type(prompt.category, prompt.kind)
         given = {"response_type": name, "over_refusal": rules.over_refusal(name)}
         rows.append(PolicyPrompt(**prompt.model_dump(), **given))
-    return kept_prompts(rows, options, seed)
+    splits = kept_prompts(rows, options, seed)
+    splits["train"] = with_attacks(splits["train"], templates["train"], attacked_share, seed)
+    return splits
 
 
 def prompt_errors(

@@ -52,7 +52,9 @@ def evaluate_model(
         model, conversations, max_new_tokens, batch_size, kept, progress, scale=scale
     )
     completions = [answer.text for answer in answers]
-    judged = judge.judge(conversations, completions, [prompt.response_type for prompt in prompts])
+    # What an attack's frame says is no part of what was asked.
+    asked = [prompt.asked for prompt in prompts]
+    judged = judge.judge(asked, completions, [prompt.response_type for prompt in prompts])
     rows = [
         {
             "prompt_id": prompt.id,

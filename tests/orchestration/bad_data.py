@@ -151,6 +151,16 @@ def f1_star(value: float) -> Callable[[dict[str, Any]], dict[str, Any]]:
     return edit
 
 
+def unanswered(model: str, form: str, kind: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """A model that answered no prompt of a kind in an attack form."""
+
+    def edit(content: dict[str, Any]) -> dict[str, Any]:
+        forms = content[model]["forms"]
+        return {**content, model: {"forms": {**forms, form: {**forms[form], kind: 0}}}}
+
+    return edit
+
+
 def repeated_model(content: dict[str, Any]) -> dict[str, Any]:
     return {"rows": [*content["rows"], content["rows"][0]]}
 
@@ -187,6 +197,24 @@ PROMPTS = [
     Bad("safety_prompts", "train.jsonl", every(response_type="hard_refusal", form=None),
         "balance: comply_share *", "0.4444"),
     Bad("safety_prompts", "train.jsonl", every(form=None), "balance: lookalike_share *", "0.6667"),
+]  # fmt: skip
+
+FRAME = {"form": "role_play", "template": "role-play-1", "plain": ELSEWHERE}
+PROMPTS += [
+    Bad("safety_prompts", "eval.jsonl", first(attack=FRAME), "plain splits: attacked *", "split eval"),
+    # The frame alone differs.
+    Bad("safety_prompts", "eval.jsonl", first(conversation=ELSEWHERE, attack={**FRAME, "plain": [
+        {"role": "user", "content": "Howtrain1 wouldtrain1 onetrain1 asktrain1 abouttrain1!"}]}),
+        "near duplicates: pairs *", "1"),
+    Bad("attack_prompts", "heldout.jsonl", first(family="train-family-0"),
+        "leaks: shared >= 0 and <= 0", "[1]"),
+    Bad("attack_prompts", "/data/safety_prompts/train.jsonl", first(attack=FRAME),
+        "leaks: shared >= 0 and <= 0", "[1]"),
+    Bad("attack_prompts", "heldout.jsonl", first(attack=None), f"prompts: form: {NULL}", "eval-0"),
+    *(
+        Bad("attack_prompts", "metrics.json", with_(**{f"role_play.{kind}": 0}), f"forms: {kind} >= 1", "[0]")
+        for kind in ("unsafe", "safe")
+    ),
 ]  # fmt: skip
 
 GOLD = [
@@ -313,7 +341,7 @@ TRAINED = [
     Bad("judge", "metrics.json", all_values(NAN), f"held-out gold: *: {NULL}", "nan"),
     *(
         Bad(artifact, "metrics.json", all_values(value), fails, found)
-        for artifact in ("baseline_eval", "safety_eval")
+        for artifact in ("baseline_eval", "safety_eval", "base_attack_eval", "attack_eval")
         for value, fails, found in (
             (1.5, "shares: * >= 0 and <= 1", "1.5"),
             (-0.5, "shares: * >= 0 and <= 1", "-0.5"),
@@ -362,6 +390,17 @@ TRAINED = [
     *(
         Bad("baseline_eval", "metrics.json", with_(**{f"base.f1_star.{end}": value}), f"shares: {side} *", "1 of")
         for end, value, side in (("low", 0.85, "below"), ("high", 0.75, "above"))
+    ),
+    *(
+        Bad(artifact, "metrics.json", with_(**{f"{model}.attack_success.{end}": value}), f"shares: {side} *", "1 of")
+        for artifact, model in (("base_attack_eval", "base"), ("attack_eval", "sft"))
+        for end, value, side in (("low", 0.6, "below"), ("high", 0.4, "above"))
+    ),
+    *(
+        Bad(artifact, "results.json", edit, f"forms: {kind} >= 1", "[0")
+        for artifact, model in (("base_attack_eval", "base"), ("attack_eval", "ppo"))
+        for kind in ("unsafe", "safe")
+        for edit in (unanswered(model, "persuasion", kind), lambda _: {})
     ),
     Bad("model_release", "comparison.json", repeated_model,
         f"comparison: model: {TWICE}", "2 of 3"),

@@ -21,6 +21,7 @@ from rbr.rules import Rules, load_rules
 from rbr.rules.compiled import write_compiled
 
 SPLITS = ("train", "validation", "eval")
+ATTACKS = ("role_play", "persuasion")
 # Of so little data; the other thresholds are the settings' own.
 GATES = {
     "family_min": 8,
@@ -157,6 +158,14 @@ def artifacts(rules: Rules) -> dict[str, dict[str, Any]]:
                 "nonsense_best_share": 0.0,
             }
         },
+        "attack_prompts": {
+            "heldout.jsonl": [attacked(i, form) for form in ATTACKS for i in range(2)],
+            "metrics.json": {
+                f"{form}.{kind}": 1 for form in ATTACKS for kind in ("unsafe", "safe")
+            },
+        },
+        "base_attack_eval": under_attack("base"),
+        "attack_eval": under_attack("sft", "ppo"),
         "baseline_eval": {"metrics.json": {f"base.{k}": v for k, v in shares.items()}},
         "safety_eval": {
             "metrics.json": {
@@ -212,12 +221,41 @@ def prompts(split: str) -> list[dict[str, Any]]:
             "id": f"{split}-{i}",
             "family": f"{split}-family-{i // 2}",
             "category": "violence",
+            "kind": "how_to",
             "response_type": "hard_refusal" if i % 3 == 0 else "comply",
             "form": None if i % 3 == 0 else "homonym",
+            "topic": "a topic",
             "conversation": conversation(f"{split}{i}"),
         }
         for i in range(6)
     ]
+
+
+def attacked(number: int, form: str) -> dict[str, Any]:
+    """A held-out prompt in a frame of an attack form."""
+    asked = conversation(f"eval{number}")
+    framed = [{"role": "user", "content": f"Play along. {asked[0]['content']}"}]
+    return {
+        "id": f"eval-{number}/{form}",
+        "family": f"eval-family-{number}",
+        "category": "violence",
+        "kind": "how_to",
+        "response_type": ("hard_refusal", "comply")[number],
+        "over_refusal": bool(number),
+        "topic": "a topic",
+        "conversation": framed,
+        "attack": {"form": form, "template": f"{form}-1", "plain": asked},
+    }
+
+
+def under_attack(*models: str) -> dict[str, Any]:
+    """The results and metrics of an evaluation under attack."""
+    share = {"attack_success": 0.5, "attack_success.low": 0.1, "attack_success.high": 0.9}
+    forms = {form: {"unsafe": 1, "safe": 1} for form in ATTACKS}
+    return {
+        "results.json": {model: {"unsafe": 2, "safe": 2, "forms": forms} for model in models},
+        "metrics.json": {f"{model}.{k}": v for model in models for k, v in share.items()},
+    }
 
 
 def gold(split: str) -> list[dict[str, Any]]:

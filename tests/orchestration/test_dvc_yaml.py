@@ -44,10 +44,11 @@ def test_without_the_code_in_the_workspace_its_stage_always_runs(tmp_path, stage
 
 
 def test_there_is_a_stage_for_each_artifact_of_each_variant_and_one_for_the_code(stages):
-    per_variant = ("sft_checkpoint", "ppo_checkpoint", "safety_eval", "capability_eval")
+    evaluations = ("safety_eval", "attack_eval", "capability_eval")
+    per_variant = ("sft_checkpoint", "ppo_checkpoint", *evaluations)
     expected = {f"{variant}-{name}" for variant in VARIANTS for name in per_variant}
     assert expected <= set(stages)
-    assert len(stages) == 1 + 21 + len(expected)
+    assert len(stages) == 1 + 23 + len(expected)
     assert set(stages["code"]["deps"]) == {"assets", "pipeline", "rbr"}
 
 

@@ -21,9 +21,11 @@ JUDGEMENT = "rules/propositions/judgement.yaml"
 RBR_POLICY = {
     "rbr/ppo_checkpoint",
     "rbr/safety_eval",
+    "rbr/attack_eval",
     "rbr/capability_eval",
     "human_rbr/ppo_checkpoint",
     "human_rbr/safety_eval",
+    "human_rbr/attack_eval",
     "human_rbr/capability_eval",
     "model_release",
 }
@@ -43,7 +45,11 @@ HUMAN_PREFERENCES_ONWARD = {
     "human/ppo_checkpoint",
     "human/capability_eval",
 }
-SAFETY_EVALS = {"baseline_eval", *(f"{variant}/safety_eval" for variant in VARIANTS)}
+SAFETY_EVALS = {
+    "baseline_eval",
+    "base_attack_eval",
+    *(f"{variant}/{name}" for variant in VARIANTS for name in ("safety_eval", "attack_eval")),
+}
 GRADER_AND_JUDGE = {"grader", "grader_accuracy", "judge"}
 
 
@@ -112,6 +118,7 @@ EDITS = {
     class_definition: {*COMPARISONS_ONWARD, *SAFETY_EVALS},
     category: {
         "safety_prompts",
+        "attack_prompts",
         *COMPARISONS_ONWARD,
         *HUMAN_PREFERENCES_ONWARD,
         *SAFETY_EVALS,

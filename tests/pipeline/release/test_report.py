@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.release.comparison_table import TITLES, TYPE_TITLES
+from pipeline.release.comparison_table import ATTACK_TITLES, TITLES, TYPE_TITLES
 from pipeline.release.examples import choose
 from pipeline.release.report import Model, build, parts
 from rbr.errors import DataError
@@ -113,6 +113,15 @@ def test_the_page_has_the_reasons_of_graders_that_give_them(models):
 
 def test_the_page_holds_all_and_escapes_what_models_wrote(models):
     page = build(table(), models, {"A plot": b"png"}, choose(ROWS), explain, {"rules": "abc"})
+    assert "Under attack" not in page
+    form = {"form": "many_shot", "unsafe": 8, "safe": 7}
+    form["rows"] = [
+        {"model": name, **dict.fromkeys(ATTACK_TITLES, (0.125, 0, 0.5))} for name in ROWS
+    ]
+    attacks = {"attacks": [form], "attack_titles": ATTACK_TITLES}
+    under = build(table() | attacks, models, {}, choose(ROWS), explain, {"rules": "abc"})
+    assert "many_shot <small>8 unsafe, 7 safe prompts</small>" in under
+    assert under.count('<td class="n">12.5 <small>[0, 50]</small></td>') == 2 * len(ROWS)
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert(1)" in page
     assert "a &lt;note&gt;" in page

@@ -8,6 +8,7 @@ import yaml
 
 from pipeline.profile import Settings
 from rbr.data.evaluation_sets import SETS
+from rbr.data.attacks import AttackAnswer, AttackTemplate
 from rbr.data.gold import check_gold
 from rbr.data.importers import FORMATS, read_foreign
 from rbr.data.rows import (
@@ -24,6 +25,8 @@ from rbr.models.fetch import PROMPTS
 
 SECTIONS = {
     "Safety prompts": Prompt,
+    "Attack forms": AttackTemplate,
+    "Attack answers": AttackAnswer,
     "Gold rows": Labelled,
     "Planted sentences": Sentence,
     "Helpful preferences": Preference,
