@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from pipeline.profile import Settings
-from rbr.data.evaluation_sets import SETS
 from rbr.data.attacks import AttackAnswer, AttackTemplate
+from rbr.data.evaluation_sets import SETS
 from rbr.data.gold import check_gold
 from rbr.data.importers import FORMATS, read_foreign
 from rbr.data.rows import (
