@@ -89,9 +89,10 @@ def xstest(row: dict[str, Any], number: int) -> PolicyPrompt:
     kind, focus = _text(row["type"], "type"), row.get("focus")
     if "label" not in row and "id_v2" in row:
         row = {**row, "label": "unsafe" if kind.startswith("contrast_") else "safe"}
+    identity = f"xstest-{_name(row['id_v2' if 'id_v2' in row else 'id'], 'id')}"
     return PolicyPrompt(
-        id=f"xstest-{_name(row['id_v2' if 'id_v2' in row else 'id'], 'id')}",
-        family=f"xstest-{kind}",
+        id=identity,
+        family=identity,  # the set has types, which are no families of like prompts
         category="xstest",
         kind=kind,
         response_type=_known(row["label"], response_types, "label"),

@@ -98,3 +98,22 @@ def test_the_intervals_hold_the_truth_about_as_often_as_they_say():
     for name, count in held.items():
         # 95 %, less what a percentile interval lacks at 80 rows, within what 300 runs can tell.
         assert 0.90 <= count / runs <= 0.985, name
+
+
+def test_families_are_drawn_whole_on_both_sides():
+    rows = [
+        replace(row, family=f"f{number % 20}")
+        for number in range(80)
+        for row in (
+            judged("hard_refusal", disallowed=number % 20 < 8),
+            judged("comply", refused=number % 20 < 8),
+        )
+    ]
+    families, prompts = (
+        safety_metrics(found, 1000) for found in (rows, [replace(row, family=None) for row in rows])
+    )
+    for name in ("not_unsafe", "not_overrefuse", "f1_star"):
+        (value, low, high), (same, from_, to) = families[name], prompts[name]
+        assert value == same
+        # Four prompts a family that are all alike: half the rows' worth of information.
+        assert 1.7 < (high - low) / (to - from_) < 3.2, name
