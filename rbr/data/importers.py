@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -21,6 +21,7 @@ from rbr.data.rows import Labelled, Message, PolicyPrompt, Preference, Row
 from rbr.errors import DataError, Place, first_problem
 from rbr.files import MAX_LINE, iter_json_lines, parse_json_lines, reading, text_problem
 
+RowT = TypeVar("RowT", bound=Row)
 OPENAI_RESPONSE_TYPES = {
     "Comply": "comply",
     "Hard Refuse": "hard_refusal",
@@ -197,6 +198,19 @@ def _hub(name: str, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
     yield from enumerate(found, 1)
 
 
+def foreign_rows(source: str, split: str) -> Iterator[tuple[int, Any]]:
+    """Rows of a ``.jsonl`` or ``.csv`` file, or of a hub's data set, with their numbers.
+
+    A DataError is the value of a bad one.
+    """
+    path = Path(source)
+    if path.suffix.lower() == ".csv":
+        return _csv_rows(path)
+    if path.suffix.lower() == ".jsonl" or path.exists():
+        return parse_json_lines(path)
+    return _hub(source, split)
+
+
 def read_foreign(source_format: str, source: str, split: str = "train") -> Imported:
     """Read a file, or a data set by its hub name, in a published format.
 
@@ -210,17 +224,11 @@ def read_foreign(source_format: str, source: str, split: str = "train") -> Impor
     if source_format not in FORMATS:
         raise DataError(f"no format '{source_format}'; there are: {', '.join(FORMATS)}")
     path = Path(source)
-    if path.suffix.lower() == ".csv":
-        rows = _csv_rows(path)
-    elif path.suffix.lower() == ".jsonl" or path.exists():
-        rows = parse_json_lines(path)
-    else:
-        rows = _hub(source, split)
     result = Imported()
     seen: dict[Any, tuple[Any, int]] = {}
-    for number, fields in rows:
+    for number, fields in foreign_rows(source, split):
         try:
-            row = _convert(source_format, fields, number)
+            row = converted(FORMATS[source_format], source_format, fields, number)
             prompt, label = _labelled(row)
             former, line = seen.setdefault(prompt, (label, number))
             if former != label:
@@ -242,16 +250,18 @@ def _labelled(row: Row) -> tuple[Any, Any]:
     return talk, row.response_type
 
 
-def _convert(source_format: str, fields: Any, number: int) -> Row:
+def converted(
+    convert: Callable[[dict[str, Any], int], RowT], name: str, fields: Any, number: int
+) -> RowT:
     """A row of ours; a DataError without a place, or the one that took the row's place."""
     if isinstance(fields, DataError):
         raise fields
     if not isinstance(fields, dict):
         raise DataError("must be an object")
     try:
-        return FORMATS[source_format](fields, number)
+        return convert(fields, number)
     except KeyError as error:
-        message = f"no field {error} in this row; is it of format '{source_format}'?"
+        message = f"no field {error} in this row; is it of format '{name}'?"
         raise DataError(message) from error
     except ValidationError as error:
         raise DataError(first_problem(error, "row")) from error

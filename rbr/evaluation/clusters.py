@@ -38,7 +38,8 @@ def resampled(sums: Array, count: int, seed: int = 0) -> Array:
         # Counts, not rows: a matrix product then sums them.
         chosen = random.integers(0, clusters, (rows, clusters))
         chosen += np.arange(rows)[:, None] * clusters
-        return np.bincount(chosen.ravel(), minlength=rows * clusters).reshape(rows, clusters)
+        counts = np.bincount(chosen.ravel(), minlength=rows * clusters)
+        return counts.reshape(rows, clusters).astype(float)
 
     return np.concatenate([drawn(rows) @ sums for rows in _portions(count, clusters)])
 

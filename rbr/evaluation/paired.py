@@ -45,8 +45,8 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """``better``, ``worse``, or ``tie`` if the interval includes 0."""
-        if self.low <= 0 <= self.high:
+        """``better``, ``worse``, or ``tie`` if the interval does not leave 0 out."""
+        if not (self.low > 0 or self.high < 0):
             return "tie"
         return "better" if (self.low > 0) != self.less_is_better else "worse"
 
@@ -77,13 +77,17 @@ def compare(
     result = {}
     for name in METRICS:
         gaps = samples[0][name] - samples[1][name]
+        low, high = interval(gaps, counts[name])
+        only_first, only_second = _alone(first, second, name)
         result[name] = Difference(
             float(points[0][name][0] - points[1][name][0]),
-            *interval(gaps, counts[name]),
-            *_alone(first, second, name),
-            p_value=p_values[name],
-            less_is_better=name in LESS_IS_BETTER,
-            detectable=detectable(_deviation(gaps)),
+            low,
+            high,
+            only_first,
+            only_second,
+            p_values[name],
+            name in LESS_IS_BETTER,
+            detectable(_deviation(gaps)),
         )
     return result
 
