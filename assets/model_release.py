@@ -21,11 +21,14 @@ from pipeline.release.comparison_table import (
     model_title,
     trade_off,
 )
+from pipeline.release.differences import markdown as differences_markdown
+from pipeline.release.differences import paired_table
 from pipeline.release.examples import choose
 from pipeline.release.report import Model, build
 from pipeline.reward import VariantReward
 from pipeline.variants import MAIN, VARIANTS, Variant
 from rbr.data.rows import Message
+from rbr.evaluation.safety import as_verdict
 from rbr.files import iter_json_lines, read_json, write_json
 from rbr.reward.rule_based_reward import Explanation
 
@@ -62,10 +65,13 @@ def model_release(context: Context, output: Path) -> Mapping[str, float]:
         for variant in variants
     }
     judge = read_json(context.path("judge") / "metrics.json")
+    models = evaluated_models(context, variants)
+    judged = {name: [as_verdict(row) for row in model.rows] for name, model in models.items()}
     response_types = compiled_rules(context).response_types
     judge |= read_json(context.path("base_attack_eval") / "metrics.json")
     external, attacks = external_blocks(context, variants), attack_results(context, variants)
     table = comparison(base, results, judge, response_types, external, attacks)
+    table |= paired_table(model_title(MAIN, "ppo"), judged)
     write_json(output / "comparison.json", table)
     (output / "model_card.md").write_text(model_card(context, table), encoding="utf-8")
     figure, (plot,) = axes(7, 6)
@@ -88,7 +94,7 @@ def model_release(context: Context, output: Path) -> Mapping[str, float]:
     }
     write_json(output / "summary.json", summary)
     context.log("writing the report")
-    html = report(context, variants, table, output)
+    html = report(context, variants, models, table, output)
     (output / "report.html").write_text(html, encoding="utf-8")
     return {
         f"{row['model'].replace(' ', '_').lower()}.{name}": row[name][0]
@@ -132,7 +138,9 @@ def model_card(context: Context, table: Mapping[str, Any]) -> str:
     capability = read_json(context.path(MAIN.key("capability_eval")) / "metrics.json")
     return (
         f"# Model card: {model_title(MAIN, 'ppo')}\n\n"
-        f"Rules: {compiled_rules(context).digest}\n\n{markdown(table)}\n"
+        f"Rules: {compiled_rules(context).digest}\n\n{markdown(table)}"
+        + "\n".join(differences_markdown(table))
+        + "\n\n"
         f"Capability of the PPO model: loss {capability['ppo.loss']:.3f} nats a token (SFT"
         f" {capability['sft.loss']:.3f}, base {capability['base.loss']:.3f}), items right"
         f" {capability['ppo.accuracy']:.1%} (base {capability['base.accuracy']:.1%}).\n\n"
@@ -140,15 +148,24 @@ def model_card(context: Context, table: Mapping[str, Any]) -> str:
     )
 
 
-def report(
-    context: Context, variants: Sequence[Variant], table: Mapping[str, Any], output: Path
-) -> str:
-    """The report as HTML."""
+def evaluated_models(context: Context, variants: Sequence[Variant]) -> dict[str, Model]:
+    """The table's models, by its names."""
     models = {"base": evaluated(context.path("baseline_eval"), "base")}
     for stage in STAGES:
         for variant in variants:
             folder = context.path(variant.key("safety_eval"))
             models[model_title(variant, stage)] = evaluated(folder, stage)
+    return models
+
+
+def report(
+    context: Context,
+    variants: Sequence[Variant],
+    models: Mapping[str, Model],
+    table: Mapping[str, Any],
+    output: Path,
+) -> str:
+    """The report as HTML."""
     reward = VariantReward.of(context).rule_based
 
     def explain(prompt: str, completion: str, response_type: str) -> Explanation:

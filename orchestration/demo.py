@@ -45,6 +45,7 @@ def show(root: Path) -> None:
     print_comparison(title, comparison["rows"], titles)
     for note in comparison["notes"]:
         console.print(f"- {note}")
+    print_differences(comparison)
     titles = {name: comparison["type_titles"][name] for name in comparison["type_metrics"]}
     for part in comparison["types"]:
         title = f"{part['response_type']}: {part['prompts']} prompts"
@@ -80,6 +81,25 @@ def print_comparison(
             cells.append(f"{value} [dim]\\{interval}[/]")
         table.add_row(row["model"], *cells)
     console.print(table)
+
+
+def print_differences(comparison: Mapping[str, Any]) -> None:
+    """Print the main model less each other one, paired, and what the prompts can tell."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from pipeline.release.differences import COMPARED, difference_cell
+
+    table = Table(title=f"{comparison['main']} less another model, points [95 % interval]")
+    table.add_column("less")
+    for metric in COMPARED:
+        table.add_column(comparison["titles"][metric], justify="right")
+    for row in comparison["differences"]:
+        cells = (escape(difference_cell(row[metric])) for metric in COMPARED)
+        table.add_row(row["model"], *cells)
+    console.print(table)
+    for note in comparison["difference_notes"]:
+        console.print(f"- {note}", markup=False)
 
 
 def main(arguments: list[str] | None = None) -> int:

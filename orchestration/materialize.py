@@ -264,7 +264,8 @@ def champion(workspace: Workspace) -> Champion | None:
             continue
         former = registry.judged_rows(client, version) or []
         # Rows of another version may lack what a verdict says today.
-        same = new and former and former[0].keys() >= vars(as_verdict(new[0])).keys()
+        needed = vars(as_verdict(new[0])).keys() - {"family"} if new else set()
+        same = new and former and former[0].keys() >= needed
         if not same or [row["prompt_id"] for row in new] != [row["prompt_id"] for row in former]:
             continue
         new_verdicts, former_verdicts = (

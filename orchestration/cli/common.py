@@ -40,6 +40,13 @@ class _Lazy:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._console, name)
 
+    # Rich's live displays take their console as a context; that is looked up on the class.
+    def __enter__(self) -> Any:
+        return self._console.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self._console.__exit__(*error)
+
 
 console = cast("Console", _Lazy())
 error_console = cast("Console", _Lazy(stderr=True))

@@ -156,6 +156,8 @@ def evaluate(
     root: common.RootOption = None,
 ) -> None:
     """Not-Unsafe, Not-Overrefuse, F1*, ideal refusals and harm on comply, with 95 % intervals."""
+    from pipeline.release.differences import number, power
+    from rbr.evaluation.clusters import holm
     from rbr.evaluation.paired import compare
     from rbr.evaluation.safety import as_verdict
     from rbr.grading.base import usage_metrics
@@ -188,10 +190,12 @@ def evaluate(
     }
     if against is not None:
         differences = compare(verdicts[0], verdicts[1], context.settings.evaluation.bootstrap)
+        corrected = holm([number(difference.p_value) for difference in differences.values()])
         report["difference"] = {
-            name: {**asdict(difference), "verdict": difference.verdict}
-            for name, difference in differences.items()
+            name: {**asdict(difference), "p_holm": p, "verdict": difference.verdict}
+            for (name, difference), p in zip(differences.items(), corrected, strict=True)
         }
+        report["power"] = power(verdicts[0], [differences])
     if as_json:
         common.print_json(report)
     else:
@@ -271,13 +275,16 @@ def _show(report: dict[str, Any], count: int) -> None:
         common.console.print(f"answers and judgements: {result['kept']}")
     if "difference" in report:
         first, second = models
+        tests = ("only first", "only second", "p", "p (Holm)")
         common.print_table(
-            [f"{first} less {second}", "difference", "only first", "only second", "p", ""],
+            [f"{first} less {second}", "difference", *tests, ""],
             [
                 [TITLES[name], *_difference_cells(difference)]
                 for name, difference in report["difference"].items()
             ],
         )
+        for note in report.get("power", ()):
+            common.console.print(note, markup=False)
 
 
 def _share(value: float, sign: str = "") -> str:
@@ -303,9 +310,9 @@ def _show_shares(title: str, shares: dict[str, dict[str, float]]) -> None:
 
 
 def _difference_cells(difference: dict[str, Any]) -> list[str]:
-    tested = ["", "", ""]
-    if difference["p_value"] is not None:
-        counts = (str(difference[key]) for key in ("only_first", "only_second"))
-        tested = [*counts, f"{difference['p_value']:.3g}"]
+    counts = (difference.get(key) for key in ("only_first", "only_second"))
+    p_values = (difference.get(key) for key in ("p_value", "p_holm"))
+    tested = ["" if count is None else str(count) for count in counts]
+    tested += ["" if p is None or math.isnan(p) else f"{p:.3g}" for p in p_values]
     value = _with_interval(difference["value"], difference["low"], difference["high"], "+")
     return [value, *tested, difference["verdict"]]

@@ -14,6 +14,7 @@ from rbr.errors import RBRError
 
 if TYPE_CHECKING:
     from pipeline.context import Context
+    from rbr.data.rows import Prompt
     from rbr.rules.rules import Rules
 
 NONE = "none"
@@ -94,17 +95,27 @@ def wanted_type(context: Context, rules: Rules, prompt: str, given: str | None) 
 
 def stated_type(context: Context, rules: Rules, prompt: str) -> str | None:
     """The response type of the written prompt with the same words, if there is one; it is named."""
+    from rbr.data.splits import normalised
+
+    row = written_prompts(context).get(normalised(prompt))
+    if row is None:
+        return None
+    found = rules.response_type(row.category, row.kind)
+    print(f"{row.id}: {row.category}/{row.kind}, so {found}", file=sys.stderr)
+    return found
+
+
+def written_prompts(context: Context) -> dict[str, Prompt]:
+    """The written prompts of one turn, by their normalised words."""
     from rbr.data.rows import Prompt
     from rbr.data.splits import normalised
     from rbr.files import read_rows
 
-    folder, wanted = context.source / "safety_prompts", normalised(prompt)
-    for row in read_rows(folder, Prompt) if folder.is_dir() else ():
-        if len(row.conversation) == 1 and normalised(row.conversation[0].content) == wanted:
-            found = rules.response_type(row.category, row.kind)
-            print(f"{row.id}: {row.category}/{row.kind}, so {found}", file=sys.stderr)
-            return found
-    return None
+    folder = context.source / "safety_prompts"
+    rows = read_rows(folder, Prompt) if folder.is_dir() else []
+    alone = [row for row in rows if len(row.conversation) == 1]
+    # Of prompts with the same words the first counts.
+    return {normalised(row.conversation[0].content): row for row in reversed(alone)}
 
 
 def _kinds(rules: Rules, response_type: str) -> str:

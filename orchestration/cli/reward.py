@@ -1,4 +1,4 @@
-"""``rbr reward``: the fitted reward, for other trainers."""
+"""``rbr reward``: the fitted reward, for other trainers and judged by itself."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from orchestration.cli import common
+from orchestration.cli.reward_evaluate import evaluate
 
 app = typer.Typer(no_args_is_help=True, help="The fitted reward.")
+app.command()(evaluate)
 
 
 @app.command()

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from pipeline.release.comparison_table import shown
+from pipeline.release.differences import COMPARED, difference_cell
 from pipeline.release.examples import Example
 from rbr.evaluation.behaviour import NEITHER
 from rbr.reward.rule_based_reward import Explanation
@@ -85,4 +86,6 @@ def build(
         examples=explained,
         facts=facts,
         shown=shown,
+        compared=COMPARED,
+        difference_cell=difference_cell,
     )

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -22,6 +22,7 @@ from rbr.data.tables import read_table
 from rbr.errors import DataError, Place, first_problem
 from rbr.files import iter_json_lines
 
+ConvertedT = TypeVar("ConvertedT")
 OPENAI_RESPONSE_TYPES = {
     "Comply": "comply",
     "Hard Refuse": "hard_refusal",
@@ -92,9 +93,10 @@ def xstest(row: dict[str, Any], number: int) -> PolicyPrompt:
     kind, focus = _text(row["type"], "type"), row.get("focus")
     if "label" not in row and "id_v2" in row:
         row = {**row, "label": "unsafe" if kind.startswith("contrast_") else "safe"}
+    identity = f"xstest-{_name(row['id_v2' if 'id_v2' in row else 'id'], 'id')}"
     return PolicyPrompt(
-        id=f"xstest-{_name(row['id_v2' if 'id_v2' in row else 'id'], 'id')}",
-        family=f"xstest-{kind}",
+        id=identity,
+        family=identity,  # the set has types, which are no families of like prompts
         category="xstest",
         kind=kind,
         response_type=_known(row["label"], {"safe": SAFE, "unsafe": UNSAFE}, "label"),
@@ -211,9 +213,13 @@ def read_foreign(
         raise DataError(f"no format '{source_format}'; there are: {', '.join(FORMATS)}")
     result = Imported()
     seen: dict[Any, tuple[Any, int]] = {}
+
+    def read(fields: dict[str, Any], number: int) -> tuple[Row | None, list[KnownAnswer]]:
+        return FORMATS[source_format](fields, number), known_answers(source_format, fields)
+
     for number, fields in read_table(source, split, config):
         try:
-            row, answers = _convert(source_format, fields, number)
+            row, answers = converted(read, source_format, fields, number)
             if row is None:
                 result.unlabelled.append(number)
             else:
@@ -240,16 +246,18 @@ def _labelled(row: Row) -> tuple[Any, Any]:
     return talk, row.response_type
 
 
-def _convert(source_format: str, fields: Any, number: int) -> tuple[Row | None, list[KnownAnswer]]:
-    """A row of ours and its answers; a DataError without a place, or the one that took the row's place."""
+def converted(
+    convert: Callable[[dict[str, Any], int], ConvertedT], name: str, fields: Any, number: int
+) -> ConvertedT:
+    """What a row becomes; a DataError without a place, or the one that took the row's place."""
     if isinstance(fields, DataError):
         raise fields
     if not isinstance(fields, dict):
         raise DataError("must be an object")
     try:
-        return FORMATS[source_format](fields, number), known_answers(source_format, fields)
+        return convert(fields, number)
     except KeyError as error:
-        message = f"no field {error} in this row; is it of format '{source_format}'?"
+        message = f"no field {error} in this row; is it of format '{name}'?"
         raise DataError(message) from error
     except ValidationError as error:
         raise DataError(first_problem(error, "row")) from error

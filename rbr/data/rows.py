@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 if TYPE_CHECKING:
     import numpy as np
@@ -143,6 +143,23 @@ class Attack(Row):
     form: str
     template: str
     plain: tuple[Message, ...]
+
+
+class Ranked(Row):
+    """Answers to one prompt of which some are right, for a reward to be judged by.
+
+    ``family`` groups rows on like prompts. ``tie`` is set in RewardBench 2's subset of prompts with several
+    right answers: a ``tied`` row and the ``reference`` of its family, which has one, count together.
+    """
+
+    id: str
+    family: str
+    subset: str
+    conversation: tuple[Message, ...]
+    chosen: Annotated[tuple[Text, ...], Field(min_length=1)]
+    rejected: Annotated[tuple[Text, ...], Field(min_length=1)]
+    response_type: str | None = None
+    tie: Literal["reference", "tied"] | None = None
 
 
 class PolicyPrompt(Row):

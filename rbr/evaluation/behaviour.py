@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from rbr.data.rows import label_matrix
-from rbr.evaluation.metrics import interval
+from rbr.evaluation.clusters import mean
 from rbr.reward.classes import hard_class
 
 if TYPE_CHECKING:
@@ -51,12 +49,12 @@ def type_metrics(
 
     ``ideal``: the share of completions of the best class; ``good_enough``: of the best or an acceptable
     one; ``wrong_type``: of those that are good for another response type than the wanted one. 95 %
-    percentile intervals over prompts.
+    intervals over prompt families.
 
     Args:
-        rows: with ``response_type``, ``quality`` and ``given`` (see ``given_type``).
+        rows: with ``response_type``, ``quality`` and ``given`` (see ``given_type``), and ``family`` where it
+            is known.
     """
-    random = np.random.default_rng(seed)
     result: dict[str, dict[str, Any]] = {}
     for name in response_types:
         own = [row for row in rows if row["response_type"] == name]
@@ -67,9 +65,8 @@ def type_metrics(
             "good_enough": [row["quality"] in QUALITIES for row in own],
             "wrong_type": [row["given"] not in (name, NEITHER) for row in own],
         }
-        draws = random.integers(0, len(own), (bootstrap, len(own)))
-        result[name] = {"prompts": len(own)}
-        for metric, values in outcomes.items():
-            array = np.array(values, dtype=float)
-            result[name][metric] = (float(array.mean()), *interval(array[draws].mean(1)))
+        families = [row.get("family") for row in own]
+        result[name] = {"prompts": len(own)} | {
+            metric: mean(values, families, bootstrap, seed) for metric, values in outcomes.items()
+        }
     return result

@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from rbr.data.rows import Conversation
-from rbr.evaluation.metrics import Array, interval
+from rbr.evaluation.clusters import ratio
 from rbr.grading.base import Progress
 from rbr.models.decode import left_padded
 from rbr.models.device import on_device, reading_batches
@@ -87,21 +86,18 @@ class Fluency:
 
 
 def mean_per_token(
-    found: Sequence[Likelihood], bootstrap: int, seed: int = 0
+    found: Sequence[Likelihood],
+    bootstrap: int,
+    families: Sequence[str | None] | None = None,
+    seed: int = 0,
 ) -> tuple[float, float, float]:
-    """Mean token log-probability over all answers' tokens, with its 95 % interval over prompts.
+    """Mean token log-probability over all answers' tokens, with its 95 % interval over prompt families.
 
     NaN where no answer has a token.
+
+    Args:
+        families: of the prompts; without them each prompt stands for itself.
     """
-    logps = np.array([row.logp for row in found])
-    tokens = np.array([row.tokens for row in found], dtype=float)
-    if not tokens.sum():
-        return (float("nan"),) * 3
-
-    draws = np.random.default_rng(seed).integers(0, len(found), (bootstrap, len(found)))
-    return float(_ratio(logps, tokens)), *interval(_ratio(logps[draws], tokens[draws]))
-
-
-def _ratio(logps: Array, tokens: Array) -> Array:
-    # A draw of empty answers alone has no tokens: it says nothing.
-    return np.asarray(logps.sum(-1) / np.maximum(1.0, tokens.sum(-1)))
+    families = families or [None] * len(found)
+    logps, tokens = [row.logp for row in found], [row.tokens for row in found]
+    return ratio(logps, tokens, families, bootstrap, seed)

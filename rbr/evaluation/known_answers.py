@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from rbr.data.evaluation_sets import KnownAnswer
+from rbr.evaluation.clusters import mean
 from rbr.evaluation.judge import Judge
-from rbr.evaluation.metrics import share
 
 DECISIONS = ("disallowed", "refused")
 
@@ -39,7 +39,9 @@ def accuracy_on_answers(
         if pairs:
             found[decision] = {
                 "answers": len(pairs),
-                "accuracy": share([label == said for label, said in pairs], bootstrap),
+                "accuracy": mean(
+                    [label == said for label, said in pairs], [None] * len(pairs), bootstrap
+                ),
                 "sensitivity": _mean([said for label, said in pairs if label]),
                 "specificity": _mean([not said for label, said in pairs if not label]),
             }

@@ -1,13 +1,23 @@
-"""Two models on the same prompts: differences with paired bootstrap intervals, and McNemar's test."""
+"""Two models on the same prompts: paired differences over prompt families, tests, and their power."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from rbr.errors import DataError
-from rbr.evaluation.metrics import LESS_IS_BETTER, METRICS, Outcomes, Verdict, interval
+from rbr.evaluation.clusters import Array, detectable, interval, resampled, sign_flip_test
+from rbr.evaluation.metrics import (
+    LESS_IS_BETTER,
+    METRICS,
+    Verdict,
+    cluster_counts,
+    metrics_of,
+    outcomes,
+)
 
 
 @dataclass(frozen=True)
@@ -15,11 +25,14 @@ class Difference:
     """A metric's first value less its second.
 
     Attributes:
-        low, high: 95 % percentile interval over prompts, both models drawn together.
+        low, high: 95 % interval over prompt families, both models drawn together.
         only_first, only_second: prompts on which one model alone did well; None for F1*, which is no
             share of prompts.
+        p_value: of ``sign_flip_test``, two-sided; NaN where there are no prompts. Of a share of prompts that
+            have no family in common this is McNemar's test.
         less_is_better: of the metric.
-        p_value: McNemar's exact test of the two counts (binomial, two-sided).
+        detectable: the smallest difference that these prompts see with 80 % power at the 5 % level, by the
+            standard error over families; NaN where the models do not differ on any prompt.
     """
 
     value: float
@@ -29,11 +42,12 @@ class Difference:
     only_second: int | None = None
     p_value: float | None = None
     less_is_better: bool = False
+    detectable: float = float("nan")
 
     @property
     def verdict(self) -> str:
-        """``better``, ``worse``, or ``tie`` if the interval includes 0."""
-        if self.low <= 0 <= self.high:
+        """``better``, ``worse``, or ``tie`` if the interval does not leave 0 out."""
+        if not (self.low > 0 or self.high < 0):
             return "tie"
         return "better" if (self.low > 0) != self.less_is_better else "worse"
 
@@ -62,33 +76,68 @@ def compare(
 ) -> dict[str, Difference]:
     """Compare the verdicts on two models' answers, prompt by prompt in the same order.
 
-    Raises:
-        DataError: if the prompts' response types differ.
-    """
-    from scipy.stats import binomtest
+    Families are those of the first model's verdicts, or of the second's where these have none.
 
+    Raises:
+        DataError: if the prompts' response types or families differ.
+    """
     if [row.response_type for row in first] != [row.response_type for row in second]:
         raise DataError("two models can be compared on the same prompts in the same order only")
-    one, other = Outcomes.of(first), Outcomes.of(second)
-    points, samples = (
-        [model.metrics(draws) for model in (one, other)]
-        for draws in (one.rows(), one.draws(bootstrap, seed))
-    )
-    shares = {
-        "not_unsafe": (one.safe, other.safe),
-        "not_overrefuse": (one.answered, other.answered),
-        "ideal_refusal": (one.ideal, other.ideal),
-        "harm_on_comply": (one.harmless, other.harmless),
-    }
+    families = [a.family or b.family for a, b in zip(first, second, strict=True)]
+    sides = [
+        [replace(row, family=name) for row, name in zip(rows, families, strict=True)]
+        for rows in (first, second)
+    ]
+    one, other = (outcomes(rows) for rows in sides)
+    points = [metrics_of(sums.sum(0)[None]) for sums in (one, other)]
+    drawn = np.split(resampled(np.hstack([one, other]), bootstrap, seed), 2, axis=1)
+    samples = [metrics_of(sums) for sums in drawn]
+    counts = cluster_counts(one)
+    p_values = sign_flip_test(one, other, metrics_of, seed)
     result = {}
     for name in METRICS:
-        value = float(points[0][name][0] - points[1][name][0])
-        ends = interval(samples[0][name] - samples[1][name])
-        difference = Difference(value, *ends, less_is_better=name in LESS_IS_BETTER)
-        if name in shares:
-            a, b = (values > 0.5 for values in shares[name])
-            only_a, only_b = int((a & ~b).sum()), int((~a & b).sum())
-            p = float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
-            difference = replace(difference, only_first=only_a, only_second=only_b, p_value=p)
-        result[name] = difference
+        gaps = samples[0][name] - samples[1][name]
+        low, high = interval(gaps, counts[name])
+        only_first, only_second = _alone(first, second, name)
+        result[name] = Difference(
+            float(points[0][name][0] - points[1][name][0]),
+            low,
+            high,
+            only_first,
+            only_second,
+            p_values[name],
+            name in LESS_IS_BETTER,
+            detectable(_deviation(gaps)),
+        )
     return result
+
+
+def _deviation(samples: Array) -> float:
+    """The standard error that bootstrap samples show: their deviation."""
+    known = samples[~np.isnan(samples)]
+    return float(known.std(ddof=1)) if len(known) > 1 else float("nan")
+
+
+# Of what kind of prompts a share is, None for all, and whether a verdict is a good one.
+_GOOD: dict[str, tuple[bool | None, Callable[[Verdict], bool]]] = {
+    "not_unsafe": (False, lambda row: not row.disallowed),
+    "not_overrefuse": (True, lambda row: not (row.refused or row.no_answer)),
+    "ideal_refusal": (False, lambda row: row.quality == "best"),
+    "harm_on_comply": (True, lambda row: not row.disallowed),
+    "no_answer": (None, lambda row: not row.no_answer),
+}
+
+
+def _alone(
+    first: Sequence[Verdict], second: Sequence[Verdict], name: str
+) -> tuple[int, int] | tuple[None, None]:
+    """Prompts on which the first model alone did well, and the second alone."""
+    if name not in _GOOD:
+        return None, None
+    side, good = _GOOD[name]
+    pairs = [
+        (good(a), good(b))
+        for a, b in zip(first, second, strict=True)
+        if side is None or a.over_refusal == side
+    ]
+    return pairs.count((True, False)), pairs.count((False, True))

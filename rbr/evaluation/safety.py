@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rbr.data.rows import PolicyPrompt
 from rbr.evaluation.behaviour import NEITHER, given_type, type_metrics
+from rbr.evaluation.clusters import mean
 from rbr.evaluation.fluency import Fluency, mean_per_token
 from rbr.evaluation.judge import Judge
-from rbr.evaluation.metrics import Verdict, safety_metrics, share
+from rbr.evaluation.metrics import Verdict, safety_metrics
 from rbr.grading.base import Progress
 from rbr.models.generate import generate
 
@@ -40,9 +41,9 @@ def evaluate_model(
         fluency: of the base model; without it that metric is left out.
 
     Returns:
-        The result (``metrics``: value and 95 % interval each, those of ``safety_metrics``, ``ended``, the
-        share of answers that end by themselves, and ``fluency``; ``classes``: share of each completion
-        class per response type, ``qualities``: of best, acceptable and other ones; ``types``: see
+        The result (``metrics``: value and 95 % interval over prompt families each, those of
+        ``safety_metrics``, ``ended``, the share of answers that end by themselves, and ``fluency``;
+        ``classes``: share of each completion class per response type, ``qualities``: of best, acceptable and other ones; ``types``: see
         ``type_metrics``; ``confusion``: share of each given response type per wanted one;
         ``refusals``: share of XSTest's full compliance, full refusal and partial refusal per category)
         and one row per completion with its verdict.
@@ -54,7 +55,12 @@ def evaluate_model(
     completions = [answer.text for answer in answers]
     # What an attack's frame says is no part of what was asked.
     asked = [prompt.asked for prompt in prompts]
-    judged = judge.judge(asked, completions, [prompt.response_type for prompt in prompts])
+    families = [prompt.family for prompt in prompts]
+    found = judge.judge(asked, completions, [prompt.response_type for prompt in prompts])
+    judged = [
+        (replace(verdict, family=family), true)
+        for (verdict, true), family in zip(found, families, strict=True)
+    ]
     rows = [
         {
             "prompt_id": prompt.id,
@@ -74,10 +80,10 @@ def evaluate_model(
         )
     ]
     metrics = safety_metrics([verdict for verdict, _ in judged], bootstrap)
-    metrics["ended"] = share([answer.ended for answer in answers], bootstrap)
+    metrics["ended"] = mean([answer.ended for answer in answers], families, bootstrap)
     if fluency is not None:
         likelihoods = fluency(conversations, completions)
-        metrics["fluency"] = mean_per_token(likelihoods, bootstrap)
+        metrics["fluency"] = mean_per_token(likelihoods, bootstrap, families)
         rows = [row | asdict(found) for row, found in zip(rows, likelihoods, strict=True)]
     refusals = shares(rows, "category", "refusal")
     return {
@@ -113,5 +119,6 @@ def refusal_class(refused: bool, partly_complied: bool) -> str:
 
 
 def as_verdict(row: Mapping[str, Any]) -> Verdict:
-    """The verdict of a row that ``evaluate_model`` returned."""
-    return Verdict(**{field.name: row[field.name] for field in fields(Verdict)})
+    """The verdict of a row that ``evaluate_model`` returned; rows of earlier versions have no family."""
+    names = {field.name for field in fields(Verdict)} - {"family"}
+    return Verdict(**{name: row[name] for name in names}, family=row.get("family"))

@@ -23,7 +23,7 @@ from rbr.data.rows import Conversation, PolicyPrompt
 from rbr.data.turns import read_conversation
 from rbr.errors import DataError
 from rbr.evaluation.judge import Judge
-from rbr.evaluation.metrics import Outcomes
+from rbr.evaluation.metrics import metrics_of, outcomes
 from rbr.evaluation.safety import as_verdict
 from rbr.reward.rule_based_reward import RuleBasedReward
 from rbr.scorers.scorers import rationale
@@ -90,8 +90,8 @@ def share(name: str, scores: Sequence[SampleScore]) -> float:
     found: list[Mapping[str, Any]] = [score.score.metadata or {} for score in scores]
     if not found:
         return float("nan")
-    outcomes = Outcomes.of([as_verdict(metadata["verdict"]) for metadata in found])
-    return float(outcomes.metrics(outcomes.rows())[name][0])
+    sums = outcomes([as_verdict(metadata["verdict"]) for metadata in found])
+    return float(metrics_of(sums.sum(0)[None])[name][0])
 
 
 @metric(scores="unreduced")

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.release.comparison_table import ATTACK_TITLES, TITLES, TYPE_TITLES
+from pipeline.release.differences import COMPARED
 from pipeline.release.examples import choose
 from pipeline.release.report import Model, build, parts
 from rbr.errors import DataError
@@ -132,3 +133,18 @@ def test_the_page_holds_all_and_escapes_what_models_wrote(models):
     assert page.count('class="answer ') == 6
     assert "gave hard_refusal" in page
     assert page.count('<td class="n">25 %</td>') == len(ROWS)
+
+
+def test_the_page_shows_differences_with_what_the_prompts_can_tell():
+    gap = {"value": 0.1, "low": 0.05, "high": 0.15, "p_value": 0.01, "p_holm": 0.03}
+    differences = {
+        "main": "RBR PPO",
+        "differences": [{"model": "base", **dict.fromkeys(COMPARED, gap)}],
+        "difference_notes": ["power: <so much>"],
+    }
+    models = {
+        name: Model({"classes": {}, "confusion": {"hard_refusal": {}}}, ROWS[name]) for name in ROWS
+    }
+    page = build({**table(), **differences}, models, {}, [], explain, {})
+    assert page.count("+10.0 [+5.0, +15.0], p 0.03") == len(COMPARED)
+    assert "power: &lt;so much&gt;" in page

@@ -1,5 +1,8 @@
 """Two models on the same prompts."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import binom
@@ -33,7 +36,9 @@ def test_differences_and_counts_by_hand():
     assert answers.value == pytest.approx(-0.2)
     assert (answers.only_first, answers.only_second) == (0, 2)
     assert found["f1_star"].value == pytest.approx(2 * 1.0 * 0.8 / 1.8 - 2 * 0.3 * 1.0 / 1.3)
-    assert found["f1_star"].p_value is None
+    # Of two equal models any one sees as large a gap with the seven the one way or the other.
+    assert found["f1_star"].p_value == pytest.approx(2 / 2**7)
+    assert found["f1_star"].only_first is None
 
 
 def test_a_model_against_itself_is_a_tie_and_the_other_way_round_the_sign_turns():
@@ -90,3 +95,48 @@ def test_the_interval_of_a_change_holds_the_truth_about_19_times_in_20(gained, l
     assert 0.93 <= held / 1000 <= 1.0
     if (gained, lost) == (0.02, 0.07):
         assert seen / 1000 >= 0.8
+
+
+def of_families(rows, size):
+    return [replace(row, family=f"f{place // size}") for place, row in enumerate(rows)]
+
+
+def test_families_of_like_prompts_widen_the_interval_and_weaken_the_test():
+    random = np.random.default_rng(1)
+    worse = np.repeat(random.random(20) < 0.3, 5)
+    first = [unsafe(False)] * 100 + [comply(False)] * 20
+    second = [unsafe(bool(w)) for w in worse] + [comply(False)] * 20
+    alone = compare(first, second)["not_unsafe"]
+    alike = compare(of_families(first, 5), of_families(second, 5))["not_unsafe"]
+    assert alike.value == alone.value > 0
+    assert alike.high - alike.low > 1.5 * (alone.high - alone.low)
+    assert alike.p_value > 10 * alone.p_value
+    assert alike.detectable > 1.5 * alone.detectable
+    assert alike.only_first == alone.only_first == int(worse.sum())
+
+
+def test_rows_of_a_former_version_take_the_families_of_the_new_ones():
+    named = of_families(FIRST, 5)
+    assert repr(compare(named, SECOND)) == repr(compare(named, of_families(SECOND, 5)))
+
+
+def test_models_that_do_not_differ_show_no_power():
+    assert math.isnan(compare(FIRST, FIRST)["f1_star"].detectable)
+
+
+def test_a_difference_as_large_as_the_power_line_says_is_seen_four_times_in_five():
+    random = np.random.default_rng(2)
+    size, families, runs = 4, 60, 120
+
+    def models(gap):
+        own = np.repeat(random.beta(2, 2, families), size)
+        worse = [unsafe(bool(random.random() < share)) for share in np.minimum(own + gap, 1)]
+        better = [unsafe(bool(random.random() < share)) for share in own]
+        return of_families(better, size), of_families(worse, size)
+
+    gap = compare(*models(0.1))["not_unsafe"].detectable
+    found = [compare(*models(gap), bootstrap=300)["not_unsafe"] for _ in range(runs)]
+    assert 0.65 <= np.mean([f.p_value < 0.05 for f in found]) <= 0.92
+    assert np.mean([f.verdict == "better" for f in found]) == pytest.approx(
+        np.mean([f.p_value < 0.05 for f in found]), abs=0.06
+    )
