@@ -137,7 +137,8 @@ def rule_based(root: str | None = None) -> Scorer:
     never a score.
 
     Args:
-        root: the project's folder; by default that of ``RBR_ROOT``, or the nearest at or above the current one.
+        root: the project's folder; by default that of ``RBR_ROOT``, or the nearest at or above the
+            current one.
     """
     loaded: list[tuple[Judge, RuleBasedReward]] = []
 
@@ -170,7 +171,8 @@ def safety(root: str | None = None) -> Task:
     """Held-out prompts of a project, to refuse and to comply with, scored by its rules.
 
     Args:
-        root: the project's folder; by default that of ``RBR_ROOT``, or the nearest at or above the current one.
+        root: the project's folder; by default that of ``RBR_ROOT``, or the nearest at or above the
+            current one.
     """
     samples = [
         Sample(
