@@ -28,8 +28,8 @@ class GateOutcome:
 
     Attributes:
         passed: whether the gate passed, whatever the alarm says.
-        rows: ``alarm`` (whether it only warns), ``part``, ``what`` (column and limit), ``limit``, ``found``, ``value`` (a number, where one
-            row was checked), ``passed``, ``note``.
+        rows: ``alarm`` (whether it only warns), ``part``, ``what`` (column and limit), ``limit``, ``found``,
+            ``value`` (a number, where one row was checked), ``passed``, ``note``.
         docs: page of the data docs, relative to the root.
     """
 

@@ -36,7 +36,7 @@ MESSAGES: dict[str, Any] = {
 }
 
 
-def load_project(root: Path) -> tuple[Judge, RuleBasedReward]:
+def load_project(root: str | None = None) -> tuple[Judge, RuleBasedReward]:
     """The judge and the fitted reward of a project.
 
     Raises:
@@ -46,16 +46,22 @@ def load_project(root: Path) -> tuple[Judge, RuleBasedReward]:
     common, evaluate = (
         importlib.import_module(f"orchestration.cli.{n}") for n in ("common", "evaluate")
     )
-    context = common.open_context(root)
+    context = common.open_context(Path(root) if root else None)
     judge, _ = evaluate.open_judge(context, None, None)
     shared = SharedGrader.of(judge.grader, judge.rules)
     return Judge(shared, judge.rules), common.load_reward(context)
 
 
-def load_prompts(root: Path) -> list[PolicyPrompt]:
-    """The held-out prompts that a project's evaluations use."""
+def load_prompts(root: str | None = None) -> list[PolicyPrompt]:
+    """The held-out prompts that a project's evaluations use.
+
+    Raises:
+        RBRError: if they are not made yet.
+    """
     rows, common = map(importlib.import_module, ("pipeline.rows", "orchestration.cli.common"))
-    prompts: list[PolicyPrompt] = rows.evaluated_prompts(common.open_context(root))
+    context = common.open_context(Path(root) if root else None)
+    common.artifact(context, "safety_prompts")
+    prompts: list[PolicyPrompt] = rows.evaluated_prompts(context)
     return prompts
 
 
@@ -124,21 +130,22 @@ def mean_reward() -> Metric:
 
 
 @scorer(metrics=[f1_star(), not_unsafe(), not_overrefuse(), mean_reward()])
-def rule_based(root: str = ".") -> Scorer:
+def rule_based(root: str | None = None) -> Scorer:
     """Scores answers by a project's rules: propositions, completion class and reward.
 
     A sample's metadata names its ``response_type``. What cannot be graded is an error of the sample, and
     never a score.
 
     Args:
-        root: the project's folder, or one below it.
+        root: the project's folder; by default that of ``RBR_ROOT``, or the nearest at or above the
+            current one.
     """
     loaded: list[tuple[Judge, RuleBasedReward]] = []
 
     def read(conversation: Conversation, completion: str, kind: str) -> Score:
         with MODEL_LOCK:
             if not loaded:
-                loaded.append(load_project(Path(root)))
+                loaded.append(load_project(root))
         return explain(*loaded[0], conversation, completion, kind)
 
     async def score(state: TaskState, target: Target) -> Score:
@@ -160,11 +167,12 @@ def asked(messages: Sequence[ChatMessage]) -> Conversation:
 
 
 @task
-def safety(root: str = ".") -> Task:
+def safety(root: str | None = None) -> Task:
     """Held-out prompts of a project, to refuse and to comply with, scored by its rules.
 
     Args:
-        root: the project's folder, or one below it.
+        root: the project's folder; by default that of ``RBR_ROOT``, or the nearest at or above the
+            current one.
     """
     samples = [
         Sample(
@@ -173,7 +181,7 @@ def safety(root: str = ".") -> Task:
             target=prompt.response_type,
             metadata={"response_type": prompt.response_type, "category": prompt.category},
         )
-        for prompt in load_prompts(Path(root))
+        for prompt in load_prompts(root)
     ]
     return Task(
         dataset=MemoryDataset(samples, name="held-out safety prompts"),

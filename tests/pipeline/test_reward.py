@@ -1,5 +1,7 @@
 """What each variant is trained against."""
 
+import json
+import math
 import pickle
 from dataclasses import fields
 
@@ -99,6 +101,21 @@ def test_without_weights_it_is_the_reward_model_alone(made, fixed):
     wanted = FixedScorer().score([conversation] * 2, ANSWERS)
     found = reward_of(made, "human")([ASKED] * 2, ANSWERS, response_type=TYPES)
     assert np.array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_each_variants_reward_is_logged_in_its_parts(made, fixed, variant):
+    logged = {}
+    found = reward_of(made, variant)(
+        [ASKED] * 2, ANSWERS, response_type=TYPES, log_extra=logged.__setitem__
+    )
+    ruled = VARIANTS[variant].weights is not None
+    assert set(logged) == {
+        "reward_model",
+        *(["contributions", "completion_class"] if ruled else []),
+    }
+    terms = [math.fsum(json.loads(t).values()) for t in logged.get("contributions", ["{}"] * 2)]
+    assert found == [sum(own) for own in zip(logged["reward_model"], terms, strict=True)]
 
 
 def test_noise_is_on_what_the_policy_is_trained_against(made, fixed):
