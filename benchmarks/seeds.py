@@ -4,15 +4,15 @@
 
 Each seed trains from the workspace's SFT model against its reward, and is evaluated on the same held-out
 prompts as that model and the base model. Curves go to MLflow, a run per seed; models and answers to
-.cache/seeds/, and what is there is not made again. Prints each model's metrics; F1* less the base model's
-with its paired 95 % interval; mean and standard deviation over the seeds; and what PPO gains over SFT, the
-seeds' prompts pooled (each prompt stands once a seed).
+.cache/seeds/, and what is there is not made again. Prints each model's metrics, and of PPO, of PPO less SFT and
+of PPO less base: each metric pooled over the seeds with its 95 % interval over prompt families, the deviation
+between the seeds apart, and for differences the paired test, corrected for the tests of that list (Holm).
 """
 
 from __future__ import annotations
 
 import json
-import statistics
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,9 +23,10 @@ from pipeline.compiled_rules import compiled_rules
 from pipeline.context import Context
 from pipeline.evaluation import evaluate
 from pipeline.profile import read_profile
+from rbr.evaluation.clusters import holm
 from rbr.evaluation.metrics import Verdict
-from rbr.evaluation.paired import compare
 from rbr.evaluation.safety import as_verdict
+from rbr.evaluation.seeds import Pooled, pool
 from rbr.files import iter_json_lines, read_json, replacing
 
 
@@ -58,6 +59,19 @@ def evaluated(context: Context, name: str, model: Path) -> Path:
     return answers
 
 
+def print_pooled(title: str, found: Mapping[str, Pooled]) -> None:
+    """A line for each metric: value, interval, deviation between seeds, and a corrected p-value."""
+    tested = {name: own.p_value for name, own in found.items() if own.p_value is not None}
+    corrected = dict(zip(tested, holm(list(tested.values())), strict=True))
+    print(title)
+    for name, own in found.items():
+        line = f"  {name}: {own.value:.3f} [{own.low:.3f}, {own.high:.3f}] over prompt families"
+        if own.deviation is not None:
+            by_seed = ", ".join(f"{value:.3f}" for value in own.by_seed)
+            line += f"; between seeds sd {own.deviation:.3f} ({by_seed})"
+        print(line + (f"; p {corrected[name]:.2g} (Holm)" if name in corrected else ""))
+
+
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--root", type=Path, default=ROOT)
@@ -78,27 +92,16 @@ def main() -> None:
             ("sft", policy.own("sft_checkpoint")),
         )
     )
-    values: dict[str, list[float]] = {}
-    pooled: list[Verdict] = []
+    seeds = []
     for seed in options.seeds:
         name = f"rbr-{seed}"
         model = policy.root / ".cache" / "seeds" / name
         if not model.exists():
             train(policy, seed, model)
-        answers = evaluated(evaluation, name, model)
-        for key, (value, _, _) in read_json(answers / "results.json")[name]["metrics"].items():
-            values.setdefault(key, []).append(value)
-        own = verdicts(answers / f"{name}.jsonl")
-        pooled += own
-        gain = compare(own, base, bootstrap)["f1_star"]
-        print(f"  F1* less base's: {gain.value:.3f} [{gain.low:.3f}, {gain.high:.3f}], paired")
-    for key, found in values.items():
-        deviation = statistics.stdev(found) if len(found) > 1 else 0.0
-        print(f"{key}: mean {statistics.mean(found):.3f}, sd {deviation:.3f}")
-    gains = compare(pooled, sft * len(options.seeds), bootstrap)
-    for key in ("f1_star", "ideal_refusal"):
-        gain = gains[key]
-        print(f"{key}, PPO less SFT: {gain.value:.3f} [{gain.low:.3f}, {gain.high:.3f}], paired")
+        seeds.append(verdicts(evaluated(evaluation, name, model) / f"{name}.jsonl"))
+    print_pooled(f"PPO, {len(seeds)} seeds", pool(seeds, None, bootstrap))
+    for name, other in (("SFT", sft), ("base", base)):
+        print_pooled(f"PPO less {name}", pool(seeds, other, bootstrap))
 
 
 if __name__ == "__main__":

@@ -76,19 +76,10 @@ def compare(
 ) -> dict[str, Difference]:
     """Compare the verdicts on two models' answers, prompt by prompt in the same order.
 
-    Families are those of the first model's verdicts, or of the second's where these have none.
-
     Raises:
-        DataError: if the prompts' response types or families differ.
+        DataError: if the prompts differ, see ``same_prompts``.
     """
-    if [row.response_type for row in first] != [row.response_type for row in second]:
-        raise DataError("two models can be compared on the same prompts in the same order only")
-    families = [a.family or b.family for a, b in zip(first, second, strict=True)]
-    sides = [
-        [replace(row, family=name) for row, name in zip(rows, families, strict=True)]
-        for rows in (first, second)
-    ]
-    one, other = (outcomes(rows) for rows in sides)
+    one, other = (outcomes(rows) for rows in same_prompts([first, second]))
     points = [metrics_of(sums.sum(0)[None]) for sums in (one, other)]
     drawn = np.split(resampled(np.hstack([one, other]), bootstrap, seed), 2, axis=1)
     samples = [metrics_of(sums) for sums in drawn]
@@ -110,6 +101,28 @@ def compare(
             detectable(_deviation(gaps)),
         )
     return result
+
+
+def same_prompts(models: Sequence[Sequence[Verdict]]) -> list[list[Verdict]]:
+    """Models' verdicts on the same prompts in the same order.
+
+    A prompt's family is that of the first model whose verdict has one: those of earlier versions have none.
+
+    Raises:
+        DataError: if the prompts' numbers, response types or families differ.
+    """
+    if len({len(rows) for rows in models}) == 1:
+        prompts = [
+            ({row.response_type for row in rows}, {row.family for row in rows} - {None})
+            for rows in zip(*models, strict=True)
+        ]
+        if all(len(types) == 1 and len(families) < 2 for types, families in prompts):
+            known = [next(iter(families), None) for _, families in prompts]
+            return [
+                [replace(row, family=family) for row, family in zip(rows, known, strict=True)]
+                for rows in models
+            ]
+    raise DataError("models can be compared on the same prompts in the same order only")
 
 
 def _deviation(samples: Array) -> float:
