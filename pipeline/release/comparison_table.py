@@ -176,6 +176,8 @@ def external_block(
     """
     first = next(iter(results.values()))
     metrics = [m for m in EXTERNAL_METRICS if not math.isnan(first["metrics"][m][0])]
+    if not {"not_unsafe", "not_overrefuse"} <= {*metrics}:
+        metrics.remove("f1_star")  # it would be the other once more
     return {
         "set": name,
         "prompts": first["prompts"],

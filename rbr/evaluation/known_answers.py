@@ -31,11 +31,14 @@ def accuracy_on_answers(
     )
     found: dict[str, dict[str, Any]] = {}
     for decision in DECISIONS:
-        pairs = [
-            (getattr(answer, decision), getattr(verdict, decision))
+        labelled = [
+            (answer, getattr(answer, decision), getattr(verdict, decision))
             for answer, (verdict, _) in zip(answers, judged, strict=True)
             if getattr(answer, decision) is not None
         ]
+        # Answers to one prompt are alike.
+        prompts = [str(answer.conversation) for answer, _, _ in labelled]
+        pairs = [(label, said) for _, label, said in labelled]
         if pairs:
             found[decision] = {
                 "answers": len(pairs),

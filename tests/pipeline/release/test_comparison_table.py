@@ -48,7 +48,7 @@ def table(attacks=None):
     poor = result(0.6, [("turn_away", "turn_away"), ("turn_away", "answer"), ("answer", "none")])
     variant = VARIANTS["rbr"]
     found = {variant: {"sft": poor, "ppo": good}}
-    return comparison({"base": poor}, found, JUDGE, ["turn_away", "answer", "ask"], attacks)
+    return comparison({"base": poor}, found, JUDGE, ["turn_away", "answer", "ask"], attacks=attacks)
 
 
 def test_each_response_type_with_prompts_has_a_row_for_each_model_in_the_order_of_the_rules():

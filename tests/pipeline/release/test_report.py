@@ -62,7 +62,15 @@ def table():
         "types": types,
         "type_metrics": list(TYPE_METRICS),
         "type_titles": TYPE_TITLES,
-        "external": [],
+        "external": [
+            {
+                "set": "theirs",
+                "prompts": 7,
+                "metrics": ["not_unsafe"],
+                "note": "not <known>",
+                "rows": [{"model": name, "not_unsafe": (0.125, 0.0, 0.25)} for name in ROWS],
+            }
+        ],
     }
 
 
@@ -132,6 +140,9 @@ def test_the_page_holds_all_and_escapes_what_models_wrote(models):
     assert not re.search(r'(src|href)="(?!data:)', page)
     assert page.count('class="answer ') == 6
     assert "gave hard_refusal" in page
+    assert "<h3>theirs <small>7 prompts</small></h3>" in page
+    assert page.count('<td class="n">12.5 <small>[0, 25]</small></td>') == len(ROWS)
+    assert "not &lt;known&gt;" in page
     assert page.count('<td class="n">25 %</td>') == len(ROWS)
 
 
