@@ -42,9 +42,7 @@ def accuracy_on_answers(
         if pairs:
             found[decision] = {
                 "answers": len(pairs),
-                "accuracy": mean(
-                    [label == said for label, said in pairs], [None] * len(pairs), bootstrap
-                ),
+                "accuracy": mean([label == said for label, said in pairs], prompts, bootstrap),
                 "sensitivity": _mean([said for label, said in pairs if label]),
                 "specificity": _mean([not said for label, said in pairs if not label]),
             }
