@@ -125,10 +125,8 @@ def attack_errors(
     forms: dict[str, tuple[Use, Place]] = {}
     folder = prompts / FOLDER
     for path in sorted(folder.glob("*.jsonl")):
-        if path.stem not in uses:
-            text = (
-                "read by nothing: templates stand in train.jsonl and heldout.jsonl; move its rows"
-            )
+        if path.stem not in uses and path.name != ANSWERS:
+            text = f"read by nothing: name it train.jsonl, heldout.jsonl or {ANSWERS}"
             yield DataError(text, path)
     for use in uses:
         path = folder / f"{use}.jsonl"
