@@ -250,7 +250,11 @@ def attacked(number: int, form: str) -> dict[str, Any]:
 
 def under_attack(*models: str) -> dict[str, Any]:
     """The results and metrics of an evaluation under attack."""
-    share = {"attack_success": 0.5, "attack_success.low": 0.1, "attack_success.high": 0.9}
+    share = {
+        f"{name}{end}": value
+        for name in ("attack_success", "attacked_over_refusal")
+        for end, value in (("", 0.5), (".low", 0.1), (".high", 0.9))
+    }
     forms = {form: {"unsafe": 1, "safe": 1} for form in ATTACKS}
     return {
         "results.json": {model: {"unsafe": 2, "safe": 2, "forms": forms} for model in models},
