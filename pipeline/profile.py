@@ -89,7 +89,7 @@ class Launch(Options):
 
 
 class Evaluation(Options):
-    """Held-out evaluation; intervals are bootstrap intervals over prompts."""
+    """Held-out evaluation; intervals are bootstrap intervals over prompt families."""
 
     prompts: int = 140
     max_new_tokens: int = 64

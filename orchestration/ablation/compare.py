@@ -10,7 +10,10 @@ import numpy as np
 
 from orchestration.ablation.spec import Ablation, Point
 from pipeline.release.comparison_table import TITLES
+from pipeline.release.differences import power
+from rbr.evaluation.clusters import holm
 from rbr.evaluation.metrics import METRICS, Verdict
+from rbr.evaluation.paired import Difference
 from rbr.evaluation.paired import compare as paired
 
 # Two points read off a plot at +-0.01 each differ for certain from here on.
@@ -65,13 +68,17 @@ def compare(ablation: Ablation, results: Mapping[str, Result], bootstrap: int = 
     reference = results[ablation.reference]
     points = ablation.paper.points if ablation.paper else {}
     base = points.get(ablation.arms[ablation.reference].paper or "")
-    rows = []
-    notes = [f"{len(reference.judged)} held-out prompts; brackets: 95 % intervals"]
+    rows: list[dict[str, Any]] = []
+    compared: list[Mapping[str, Difference]] = []
+    notes = [
+        f"{len(reference.judged)} held-out prompts; brackets: 95 % intervals over prompt families"
+    ]
     for name, arm in ablation.arms.items():
         own = results[name]
-        gaps = {}
+        gaps: Mapping[str, Difference] = {}
         if name != ablation.reference:
             gaps = paired(own.judged, reference.judged, bootstrap)
+            compared.append(gaps)
         directions = {}
         for metric, gap in gaps.items():
             theirs = direction(points.get(arm.paper or ""), base, metric)
@@ -91,6 +98,16 @@ def compare(ablation: Ablation, results: Mapping[str, Result], bootstrap: int = 
             }
         )
         notes += [f"{name}: a gate was told, not stopped at: {text}" for text in own.failed_gates]
+    shown: list[dict[str, Any]] = [
+        row["difference"]["f1_star"] for row in rows if row["difference"]
+    ]
+    for own_gap, p in zip(shown, holm([found["p_value"] for found in shown]), strict=True):
+        own_gap["p_holm"] = p
+    notes.append(
+        f"p: F1*, paired over prompt families, corrected for {len(shown)} arms (Holm); directions are"
+        " by intervals that are not corrected"
+    )
+    notes += power(reference.judged, compared)
     if ablation.paper:
         notes.append(f"the paper: {ablation.paper.expected}")
     else:
@@ -124,7 +141,11 @@ def markdown(ablation: Ablation, comparison: Comparison) -> str:
             cells.append(f"{row['measure']:.3f}")
         cells += ["{:.3f} [{:.3f}, {:.3f}]".format(*row[name]) for name in METRICS]
         gap = row["difference"].get("f1_star")
-        told = "{value:+.3f} [{low:+.3f}, {high:+.3f}]".format(**gap) if gap else "reference"
+        told = (
+            "{value:+.3f} [{low:+.3f}, {high:+.3f}], p {p_holm:.2g}".format(**gap)
+            if gap
+            else "reference"
+        )
         lines.append(line([*cells, told]))
     return "\n".join([*lines, "", *(f"- {note}" for note in comparison.notes)]) + "\n"
 
