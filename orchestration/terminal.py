@@ -103,7 +103,8 @@ def problems_of(result: dg.ExecuteInProcessResult) -> list[str]:
                 found.append(f"{str(event.step_key).replace('__', '/')}: {text}")
         elif event.event_type_value == "ASSET_CHECK_EVALUATION":
             check = event.asset_check_evaluation_data
-            if not check.passed:
+            # An alarm only warns, and its line is in the log.
+            if not check.passed and check.severity == dg.AssetCheckSeverity.ERROR:
                 key = check.asset_key.to_user_string()
                 lines = (check.description or "").splitlines()
                 failed = "; ".join(line.removeprefix("- ") for line in lines)

@@ -17,6 +17,7 @@ from orchestration.dvc_yaml import write as write_dvc_yaml
 from orchestration.gate_runs import GateOutcome
 from orchestration.lineage import registry
 from orchestration.materialize import Workspace, gate_key, make, require_gates, restore
+from orchestration.terminal import problems_of
 from pipeline.artifact import upstream
 from pipeline.profile import Gates
 from pipeline.release.champion import Champion
@@ -305,6 +306,7 @@ def test_a_raised_alarm_is_a_warning_with_its_figures_and_stops_nothing(project)
             )
         )
     assert result.success
+    assert problems_of(result) == []
     checks = {check.check_name: check for check in result.get_asset_check_evaluations()}
     assert checks["gate"].passed
     alarm = checks["reward_hacking"]

@@ -135,24 +135,29 @@ def test_a_project_that_is_not_made_yet_is_told(root, rules_folder, load):
         load(str(project))
 
 
-def test_a_projects_judge_grades_an_answer_once(project, monkeypatch):
+class Counting(FixedGrader):
+    """Notes how many answers each call has."""
+
+    def __init__(self, names):
+        super().__init__(names)
+        self.graded = []
+
+    def grade(self, conversations, completions, *rest, **named):
+        self.graded.append(len(completions))
+        return super().grade(conversations, completions, *rest, **named)
+
+
+def test_a_projects_judge_grades_an_answer_once(project, rules, monkeypatch):
     _, judge, reward = project
-    counted, grade = [], judge.grader.grade
-
-    def counting(conversations, completions, *rest):
-        counted.append(len(completions))
-        return grade(conversations, completions, *rest)
-
-    monkeypatch.setattr(judge.grader, "grade", counting)
+    counting = Counting(rules.proposition_names)
+    own = Judge(counting, rules)
     monkeypatch.setattr("orchestration.cli.common.open_context", lambda root: None)
-    monkeypatch.setattr("orchestration.cli.evaluate.open_judge", lambda *_: (judge, {}))
+    monkeypatch.setattr("orchestration.cli.evaluate.open_judge", lambda *_: (own, {}))
     monkeypatch.setattr("orchestration.cli.common.load_reward", lambda context: reward)
     loaded, found = load_project()
     assert found is reward
     conversation = (Message(role="user", content="How do I whittle a spoon?"),)
     score = scorers.explain(loaded, found, conversation, "With a knife.", "comply")
-    assert counted == [1]
-    assert (
-        score.value["class"]
-        == judge.judge([conversation], ["With a knife."], ["comply"])[0][0].completion_class
-    )
+    assert counting.graded == [1]
+    [(verdict, _)] = judge.judge([conversation], ["With a knife."], ["comply"])
+    assert score.value["class"] == verdict.completion_class
