@@ -24,6 +24,9 @@ from rbr.evaluation.metrics import METRICS
 from rbr.evaluation.over_optimisation import certain_fall
 from rbr.files import iter_json_lines, read_json, write_json
 
+# What is followed over a training: the reward, and the two that gave none.
+MEASURES = ("reward", "ideal", "fluency")
+
 
 def inputs(variant: Variant) -> tuple[str, ...]:
     """The two models, what judges them, and the base model with its own answers."""
@@ -85,7 +88,7 @@ def plot_over_optimisation(context: Context, output: Path) -> None:
         own = [row for row in rows if row["rollout"] == number]
         means = {name: fmean(row[name] for row in own) for name in ("reward", "ideal")}
         curve.append({"rollout": number, **means})
-    found = {"rollouts": curve, "changes": changes(rows)}
+    found = {"rollouts": curve, "changes": changes(rows, MEASURES)}
     write_json(output / "over_optimisation.json", found)
     figure, (plot,) = axes(7, 4)
     rollouts = [point["rollout"] for point in curve]
@@ -138,7 +141,7 @@ def reward_hacking(context: Context) -> list[Part]:
     Each for certain (95 %), from the earlier half of the sampled rollouts to the later; it stops nothing.
     """
     found = read_json(context.folder / "over_optimisation.json")["changes"]
-    followed = [name for name in ("ideal", "fluency") if name in found]
+    followed = [name for name in MEASURES[1:] if name in found]
     if "reward" not in found or not followed:
         return []  # too few rollouts were sampled to tell: rl.sample_steps
     figures = {f"{name}_change": found[name][0] for name in ("reward", *followed)}

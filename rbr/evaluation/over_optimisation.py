@@ -7,14 +7,11 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-# What is followed over a training: the reward, and the two that gave none.
-MEASURES = ("reward", "ideal", "fluency")
-
 
 def changes(
-    samples: Sequence[Mapping[str, Any]],
+    samples: Sequence[Mapping[str, Any]], measures: Sequence[str]
 ) -> dict[str, tuple[float, float, float]]:
-    """How ``MEASURES`` change from the earlier half of the sampled rollouts to the later.
+    """How measures (the reward, and what gave none) change from the earlier half of the sampled rollouts to the later.
 
     Args:
         samples: rows of ``rollout``, ``prompt`` and the measures; a measure that a row lacks is None.
@@ -29,7 +26,7 @@ def changes(
     if not half:
         return {}
     found = {}
-    for name in MEASURES:
+    for name in measures:
         earlier, later = (
             prompt_means(samples, name, set(own)) for own in (rollouts[:half], rollouts[-half:])
         )

@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from pipeline.context import Context
-from rbr.evaluation.over_optimisation import MEASURES
 from tests.orchestration.made import MadeUp
 
+MEASURES = ("reward", "ideal", "fluency")
 NAN, INFINITE = float("nan"), float("inf")
 
 

@@ -5,6 +5,7 @@ from scipy.stats import ttest_ind
 
 from rbr.evaluation.over_optimisation import certain_fall, changes, difference
 
+MEASURES = ("reward", "ideal", "fluency")
 # Rises, falls, and what is not certain, as (difference, low, high).
 RISE, FALL, FLAT = (1.0, 0.5, 1.5), (-1.0, -1.5, -0.5), (0.1, -0.5, 0.7)
 
@@ -28,7 +29,7 @@ def test_a_change_is_welchs():
 
 
 def test_the_halves_are_the_rollouts_and_a_middle_one_counts_in_neither():
-    found = changes(samples([0, 1, 2], [99, 99], [4, 5, 9]))
+    found = changes(samples([0, 1, 2], [99, 99], [4, 5, 9]), MEASURES)
     assert found["reward"] == pytest.approx(difference([0, 1, 2], [4, 5, 9]))
     assert found["ideal"] == (0, 0, 0)
     assert "fluency" not in found
@@ -36,12 +37,12 @@ def test_the_halves_are_the_rollouts_and_a_middle_one_counts_in_neither():
 
 def test_a_prompts_completions_count_once():
     rows = samples([0, 1, 2], [4, 5, 9])
-    assert changes(rows * 4)["reward"] == pytest.approx(changes(rows)["reward"])
+    assert changes(rows * 4, MEASURES)["reward"] == pytest.approx(changes(rows, MEASURES)["reward"])
 
 
 @pytest.mark.parametrize("rollouts", [(), ([1, 2, 3],), ([1], [2])])
 def test_too_few_rollouts_or_prompts_say_nothing(rollouts):
-    assert changes(samples(*rollouts)) == {}
+    assert changes(samples(*rollouts), MEASURES) == {}
 
 
 @pytest.mark.parametrize(
