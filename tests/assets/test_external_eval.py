@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from assets import external_eval, graph, graph_of, model_release
+from orchestration import gate_runs
 from orchestration.code_digests import closure
 from pipeline import evaluation
 from pipeline.artifact import upstream
@@ -17,7 +18,7 @@ from pipeline.release.comparison_table import comparison, markdown
 from pipeline.variants import VARIANTS
 from rbr.errors import DataError
 from rbr.evaluation import safety
-from rbr.files import iter_json_lines, read_json, read_log
+from rbr.files import iter_json_lines, read_json, read_log, write_json
 from rbr.models.generate import Answer, generate
 from rbr.models.tiny import make_tiny
 from rbr.rules import load_rules
@@ -123,6 +124,16 @@ def test_what_a_set_has_no_prompts_for_has_no_value_and_its_answers_measure_the_
     assert (right["disallowed"]["sensitivity"], right["disallowed"]["specificity"]) == (0.5, 1.0)
     assert (right["refused"]["answers"], right["refused"]["accuracy"][0]) == (2, 1.0)
     assert metrics["judge.disallowed"] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(("share", "passes"), [(0.5, True), (1.5, False), (0.9, False)])
+def test_a_share_that_is_none_or_outside_its_interval_does_not_pass_the_gate(
+    workspace, share, passes
+):
+    context = context_of(workspace, "external_eval/sounds_unsafe", SETTINGS)
+    ends = {"base.not_unsafe.low": 0.4, "base.not_unsafe.high": 0.6}
+    write_json(context.folder / "metrics.json", {"base.not_unsafe": share, **ends})
+    assert gate_runs.evaluate(context).passed is passes
 
 
 def test_a_malformed_row_is_named_and_left_out_where_that_is_asked_for(workspace):
