@@ -231,7 +231,8 @@ def edited(finished, tmp_path_factory):
 
 
 MADE_OF_WEIGHTS = {
-    "rbr/ppo_checkpoint", "rbr/safety_eval", "rbr/capability_eval", "model_release"
+    "rbr/ppo_checkpoint", "rbr/safety_eval", "rbr/attack_eval", "rbr/capability_eval",
+    "model_release",
 }  # fmt: skip
 
 
