@@ -8,6 +8,7 @@ import pytest
 
 from rbr.errors import DataError
 from rbr.files import write_json
+from rbr.grading.consistency import ConsistentGrader
 from rbr.grading.options import GraderOptions
 from rbr.models.load import load_scorer, load_tokenizer
 from rbr.reward import RuleBasedReward
@@ -50,9 +51,8 @@ def exported(parts, tmp_path_factory):
 
 
 def test_it_scores_as_its_parts_do(exported, parts, rules, head_grader):
-    expected = RuleBasedReward.load(
-        rules, parts.weights, head_grader, RewardModel(parts.reward_model)
-    )
+    grader = ConsistentGrader(head_grader, rules.relations)
+    expected = RuleBasedReward.load(rules, parts.weights, grader, RewardModel(parts.reward_model))
     found = RuleBasedReward.from_pretrained(exported)
     np.testing.assert_allclose(
         found(PROMPTS, ANSWERS, response_type=TYPES),
