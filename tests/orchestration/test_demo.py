@@ -23,10 +23,14 @@ def test_each_external_set_has_a_table_and_what_is_known_of_the_judge(tmp_path, 
         "type_metrics": list(TYPE_TITLES),
         "type_titles": TYPE_TITLES,
         "external": [external],
+        "main": "RBR PPO",
+        "differences": [],
+        "difference_notes": ["all models answered the same prompts"],
     }
     write_json(tmp_path / "data" / "model_release" / "comparison.json", comparison)
     show(tmp_path)
     printed = capsys.readouterr().out
     assert "theirs (7 prompts of an external set)" in printed
     assert "12.5 [0, 25]" in printed
+    assert "- all models answered the same prompts" in printed
     assert "- right in 50 % [25, 75]" in printed
