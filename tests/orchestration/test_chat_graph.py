@@ -45,8 +45,9 @@ def test_a_graph_is_graded_and_judged_by_chat_servers_alone(workspace):
         fitted = json.loads((workspace.root / "models/grader/metrics.json").read_text())
         assert fitted["grading_requests"] > 0
         explained = workspace.run(
-            "-m", "orchestration.cli.main", "explain", "--prompt", "q", "--completion", "I'm sorry."
-        )
+            "-m", "orchestration.cli.main", "explain", "--prompt", "q", "--completion", "I'm sorry.",
+            "--response-type", "hard_refusal",
+        )  # fmt: skip
         assert "because of apology" in explained.stdout, explained.stdout + explained.stderr
     finally:
         grader.close()
