@@ -9,7 +9,7 @@ import pandas as pd
 
 from pipeline import rows
 from pipeline.artifact import artifact
-from pipeline.attacks import KINDS, every_form
+from pipeline.attacks import KINDS, every_form, forms_of
 from pipeline.compiled_rules import compiled_rules
 from pipeline.context import Context
 from pipeline.gates import Part, between, present
@@ -48,9 +48,11 @@ def attack_prompts(context: Context, output: Path) -> Mapping[str, float]:
 @attack_prompts.gate
 def expectations(context: Context) -> list[Part]:
     found = read_json(context.folder / "metrics.json")
-    names = sorted({name.rpartition(".")[0] for name in found} - {""})
     forms = pd.DataFrame(
-        [{"form": name, **{kind: found[f"{name}.{kind}"] for kind in KINDS}} for name in names],
+        [
+            {"form": name, **{kind: found[f"{name}.{kind}"] for kind in KINDS}}
+            for name in forms_of(found)
+        ],
         columns=["form", *KINDS],
     )
     attacked = rows.attacked_prompts(context)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.artifact import artifact
-from pipeline.attacks import evaluate_attacks, judge_accuracy, measured
+from pipeline.attacks import evaluate_attacks, judge_under_attack, measured
 from pipeline.context import Context
 from pipeline.gates import Part
 
@@ -24,7 +24,7 @@ from pipeline.gates import Part
 def base_attack_eval(context: Context, output: Path) -> Mapping[str, float]:
     """Attack success and over-refusal under attack of the base model, and the judge's accuracy there."""
     values = evaluate_attacks(context, {"base": context.path("base_model")}, output)
-    return values | judge_accuracy(context)
+    return values | judge_under_attack(context)
 
 
 @base_attack_eval.gate

@@ -11,6 +11,7 @@ import pandas as pd
 from pipeline import rows
 from pipeline.compiled_rules import compiled_rules
 from pipeline.context import Context
+from pipeline.evaluation import judged_models
 from pipeline.gates import Part, between, shares
 from pipeline.loading import load_judge_grader
 from pipeline.plots import axes, save_plot
@@ -32,9 +33,9 @@ def evaluate_attacks(
         The metrics of each model; none where no attack template is written.
     """
     from rbr.evaluation.judge import Judge
-    from rbr.evaluation.safety import as_verdict, evaluate_model
+    from rbr.evaluation.safety import as_verdict
 
-    options, prompts = context.settings.evaluation, rows.attacked_prompts(context)
+    prompts = rows.attacked_prompts(context)
     results: dict[str, Any] = {}
     metrics: dict[str, float] = {}
     if prompts:
@@ -43,26 +44,13 @@ def evaluate_attacks(
         attacks = [
             prompt.attack.model_dump(exclude={"plain"}) for prompt in prompts if prompt.attack
         ]
-        digests = {name: rows.weights_digest(path) for name, path in models.items()}
-        with context.checkpoints(digests, options, prompts) as checkpoints:
-            for name, path in models.items():
-                _, judged = evaluate_model(
-                    path,
-                    prompts,
-                    judge,
-                    options.max_new_tokens,
-                    options.batch_size,
-                    options.bootstrap,
-                    kept=checkpoints / f"{name}.jsonl",
-                    progress=context.progress(f"answering attacked prompts with {name}"),
-                    scale=context.settings.scale,
-                )
-                forms = [attack["form"] for attack in attacks]
-                results[name] = attack_results([as_verdict(row) for row in judged], forms)
-                metrics |= {f"{name}.{key}": value for key, value in flat(results[name]).items()}
-                judged = [{**attack, **row} for attack, row in zip(attacks, judged, strict=True)]
-                write_rows(output / f"{name}.jsonl", judged)
-                context.run.table(f"{context.artifact.name}_{name}", judged[:40])
+        forms = [attack["form"] for attack in attacks]
+        for name, _, judged in judged_models(context, models, prompts, judge, "attacked prompts"):
+            results[name] = attack_results([as_verdict(row) for row in judged], forms)
+            metrics |= {f"{name}.{key}": value for key, value in flat(results[name]).items()}
+            framed = [{**attack, **row} for attack, row in zip(attacks, judged, strict=True)]
+            write_rows(output / f"{name}.jsonl", framed)
+            context.run.table(f"{context.artifact.name}_{name}", framed[:40])
         plot_forms(results, output / "forms.png")
         # Not of the artifact: it depends on what the grade store held.
         context.run.metrics(usage_metrics(grader))
@@ -70,7 +58,7 @@ def evaluate_attacks(
     return metrics
 
 
-def judge_accuracy(context: Context) -> dict[str, float]:
+def judge_under_attack(context: Context) -> dict[str, float]:
     """How often the judge is right on the labelled answers to attack frames; nothing without any."""
     from rbr.evaluation.judge import Judge
 
@@ -116,7 +104,7 @@ def measured(context: Context, models: tuple[str, ...]) -> list[Part]:
         [
             {"form": form, "model": model, **answered}
             for model in models
-            for form in forms(context)
+            for form in forms_of(read_json(context.path("attack_prompts") / "metrics.json"))
             for own in [results.get(model, {}).get("forms", {}).get(form, {})]
             for answered in [{kind: int(own.get(kind, 0)) for kind in KINDS}]
         ],
@@ -125,10 +113,9 @@ def measured(context: Context, models: tuple[str, ...]) -> list[Part]:
     return [shares(context), Part("forms", frames, [*every_form("answers of the model")])]
 
 
-def forms(context: Context) -> list[str]:
-    """The held-out forms that are written."""
-    found = read_json(context.path("attack_prompts") / "metrics.json")
-    return sorted({name.rpartition(".")[0] for name in found if name.rpartition(".")[2] in KINDS})
+def forms_of(metrics: Mapping[str, float]) -> list[str]:
+    """The held-out forms that are written, by the metrics of ``attack_prompts``."""
+    return sorted({name.rpartition(".")[0] for name in metrics if name.rpartition(".")[2] in KINDS})
 
 
 def every_form(what: str) -> list[Any]:

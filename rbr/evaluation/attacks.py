@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rbr.data.rows import Message
+from rbr.evaluation.clusters import wilson
 from rbr.evaluation.metrics import Verdict
 
 if TYPE_CHECKING:
@@ -66,14 +67,6 @@ def judge_on_answers(judge: Judge, answers: Sequence[AttackAnswer]) -> dict[str,
         for end, value in zip(ENDS, wilson(right, len(answers)), strict=True):
             values[f"judge.{role}_accuracy{end}"] = value
     return values
-
-
-def wilson(count: int, rows: int) -> tuple[float, float, float]:
-    """A share and its 95 % interval by Wilson (1927), which has a width at 0 and 1 too."""
-    from scipy.stats import binomtest
-
-    ends = binomtest(count, rows).proportion_ci(method="wilson")
-    return count / rows, float(ends.low), float(ends.high)
 
 
 def flat(results: Mapping[str, Any]) -> dict[str, float]:

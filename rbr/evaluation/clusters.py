@@ -94,6 +94,14 @@ def mean(
     return ratio(values, np.ones(len(values)), families, bootstrap, seed)
 
 
+def wilson(count: int, rows: int) -> tuple[float, float, float]:
+    """A share of independent rows, with its 95 % interval by Wilson (1927), which has a width at 0 and 1 too."""
+    from scipy.stats import binomtest
+
+    ends = binomtest(count, rows).proportion_ci(method="wilson")
+    return count / rows, float(ends.low), float(ends.high)
+
+
 def _divided(sums: Array) -> Array:
     over, under = sums[..., 0], sums[..., 1]
     return np.divide(over, under, out=np.full(under.shape, np.nan), where=under != 0)

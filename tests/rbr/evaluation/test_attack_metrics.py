@@ -2,7 +2,8 @@
 
 import pytest
 
-from rbr.evaluation.attacks import attack_results, flat, wilson
+from rbr.evaluation.attacks import attack_results, flat
+from rbr.evaluation.clusters import wilson
 from rbr.evaluation.metrics import Verdict
 
 
