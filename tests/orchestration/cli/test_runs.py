@@ -4,6 +4,7 @@ import json
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from orchestration.cli import common
@@ -52,9 +53,8 @@ def rbr(written, monkeypatch):
     sides = [side("before", 0.7, "c", "3"), side("after", 0.8, "d", "4")]
     monkeypatch.setattr(compare, "find", lambda tracking, names: sides)
     monkeypatch.setattr(compare, "log", lambda *_: "kept")
-    # Rich takes a dumb terminal to be 80 columns wide, unless both are set.
-    monkeypatch.setattr(common.console, "_width", 200)
-    monkeypatch.setattr(common.console, "_height", 50)
+    # Rich takes a dumb terminal to be 80 columns wide, unless it is given both.
+    monkeypatch.setattr(common, "console", Console(highlight=False, width=200, height=50))
     monkeypatch.setattr(compare, "compare_url", lambda *_: "/#/compare-runs?runs=x")
 
     def invoke(*arguments, check=True):
