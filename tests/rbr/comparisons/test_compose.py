@@ -39,7 +39,7 @@ def test_an_off_topic_answer_is_of_another_family(rules):
     draw = random.Random(0)
     bank = {
         made.replace("{topic}", others[0].topic).lower()
-        for fragment in ("babble", "drifting", "muddled")
+        for fragment in ("babble", "drifting", "muddled", "misdirected")
         for made in rules.completions.fragments[fragment].texts
     }
     made = {
