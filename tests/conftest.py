@@ -22,6 +22,8 @@ ALLOWED_SKIPS = (
     "inspect-ai is not installed (the extra `inspect`)",
 )
 
+# The two processes of tests, and what they start, share two cores: threads that wait for each other spin.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Two ways to the same numbers agree closely in float32 alone; tests of bfloat16 ask for it.
 os.environ["RBR_FLOAT32"] = "1"
 # Under `make test`, a test's own `make` would count as a recursive one and print the folders it enters.
