@@ -9,7 +9,7 @@ from pipeline.artifact import artifact
 from pipeline.context import Context
 from pipeline.evaluation import CAPABILITY_SOURCES, measure_capability
 from pipeline.gates import Part, between, metrics, numbers
-from pipeline.variants import Variant
+from pipeline.variants import MAIN, Variant
 from rbr.evaluation.paired import share_change
 from rbr.files import iter_json_lines, read_json
 
@@ -51,10 +51,22 @@ def capability_eval(context: Context, output: Path) -> Mapping[str, float]:
 
 @capability_eval.gate
 def expectations(context: Context) -> list[Part]:
+    kept = [capability(context)] if context.artifact.variant == MAIN else []
+    return [*kept, numbers(context)]
+
+
+@capability_eval.alarm
+def lost_capability(context: Context) -> list[Part]:
+    """Warns where a policy that is only compared with has lost capability; it stops nothing."""
+    return [] if context.artifact.variant == MAIN else [capability(context)]
+
+
+def capability(context: Context) -> Part:
+    """Held-out loss and items, no worse than the base model's."""
     margin, checks = context.settings.gates.capability_loss_margin, []
     for name in MODELS:
         why = "held-out loss above the base model's, nats a token"
         checks.append(between(f"{name}.loss_rise", None, margin, why))
         why = "share of items right below the base model's, for certain (paired, 95 %)"
         checks.append(between(f"{name}.items_lost", None, 0, why))
-    return [Part("capability", metrics(context), checks), numbers(context)]
+    return Part("capability", metrics(context), checks)
