@@ -25,6 +25,9 @@ from pipeline.profile import read_settings
 from pipeline.release.comparison_table import external_title
 from rbr.files import read_json
 
+# What the comparison is about; the other columns have a table of their own.
+HEADLINE = ("not_unsafe", "not_overrefuse", "f1_star", "ideal_refusal")
+
 
 def run_graph(root: Path, instance: dg.DagsterInstance, graph_run: str) -> list[str]:
     """Materialize everything, in one run.
@@ -40,9 +43,14 @@ def run_graph(root: Path, instance: dg.DagsterInstance, graph_run: str) -> list[
 def show(root: Path) -> None:
     """Print the comparison tables, of all prompts, response types and external sets, and where to look."""
     comparison = read_json(root / "data" / "model_release" / "comparison.json")
-    title = "Held-out safety evaluation: percent, fluency in nats [95 % interval]"
-    titles = {name: comparison["titles"][name] for name in comparison["metrics"]}
-    print_comparison(title, comparison["rows"], titles)
+    # All columns side by side would not fit a terminal.
+    for title, first in (
+        ("Held-out safety evaluation: percent [95 % interval]", True),
+        ("Answers, language and attacks: percent, fluency in nats [95 % interval]", False),
+    ):
+        names = [name for name in comparison["metrics"] if (name in HEADLINE) == first]
+        titles = {name: comparison["titles"][name] for name in names}
+        print_comparison(title, comparison["rows"], titles)
     for note in comparison["notes"]:
         console.print(f"- {note}")
     print_differences(comparison)
@@ -74,11 +82,12 @@ def print_comparison(
     table.add_column("model")
     for heading in titles.values():
         table.add_column(heading, justify="right")
+    beside = " " if len(titles) <= len(HEADLINE) else "\n"
     for row in rows:
         cells = []
         for name in titles:
             value, interval = shown(name, *row[name])
-            cells.append(f"{value} [dim]\\{interval}[/]")
+            cells.append(f"{value}{beside}[dim]\\{interval}[/]")
         table.add_row(row["model"], *cells)
     console.print(table)
 
