@@ -68,7 +68,8 @@ def test_each_gate_is_a_blocking_check_and_each_alarm_one_that_blocks_nothing(as
         expected |= {artifact.alarm.__name__: False} if artifact.alarm else {}
         assert blocking == expected, key
     alarms = {key for key, artifact in PROJECT_GRAPH.items() if artifact.alarm}
-    assert alarms == {key for key in PROJECT_GRAPH if key.endswith("/safety_eval")}
+    evaluated = ("/safety_eval", "/capability_eval")
+    assert alarms == {key for key in PROJECT_GRAPH if key.endswith(evaluated)}
 
 
 @dataclass(frozen=True)
