@@ -65,7 +65,6 @@ def installed(wheel, tmp_path_factory):
     (site / "base.pth").write_text(sysconfig.get_path("purelib") + "\n")
     python = folder / "bin" / "python"
     pip = [sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index"]
-    run([*pip, wheel], folder, os.environ)
     environment = {
         key: value
         for key, value in os.environ.items()
@@ -77,6 +76,8 @@ def installed(wheel, tmp_path_factory):
         for part in ("NAME", "EMAIL")
     }
     environment["PATH"] = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
+    # A checkout on PYTHONPATH would count as installed already.
+    run([*pip, wheel], folder, environment)
     return environment
 
 
