@@ -312,11 +312,9 @@ def test_a_server_that_hangs_is_left_for_another(servers, grader_of):
 
 
 def test_many_refused_requests_are_not_lost_while_some_are_answered(servers, grader_of):
-    # Takes three requests, then asks for a pause.
-    server = servers(
-        lambda body, number: (429, {"Retry-After": "0.05"}) if number % 4 == 3 else RIGHT
-    )
-    grader = grader_of(server.address, retries=1, concurrency=16)
+    # Refuses every other request: one of sixteen is refused four times in a row.
+    server = servers(lambda body, number: (429, {"Retry-After": "0.05"}) if number % 2 else RIGHT)
+    grader = grader_of(server.address, retries=3, concurrency=16)
     graded = grade(grader, ["apology"], [f"a{i}" for i in range(40)])
     assert graded.probabilities == pytest.approx(1)
 
