@@ -150,13 +150,14 @@ def print_table(
     title: str | None = None,
     styles: Iterable[str] = (),
     left: bool = False,
-    target: Console = console,
+    target: Console | None = None,
 ) -> None:
     """Print a table; titled columns after the first hold numbers, and are aligned to the right.
 
     Args:
         styles: of the first rows.
         left: all columns hold text.
+        target: what it is printed on; standard output by default.
     """
     from rich.table import Table
 
@@ -166,7 +167,7 @@ def print_table(
     style = iter(styles)
     for row in rows:
         table.add_row(*map(str, row), style=next(style, None))
-    target.print(table)
+    (console if target is None else target).print(table)
 
 
 @contextmanager

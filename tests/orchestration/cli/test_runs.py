@@ -7,7 +7,6 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from orchestration import demo
 from orchestration.cli import common
 from orchestration.cli.main import app
 from orchestration.lineage import compare
@@ -55,9 +54,7 @@ def rbr(written, monkeypatch):
     monkeypatch.setattr(compare, "find", lambda tracking, names: sides)
     monkeypatch.setattr(compare, "log", lambda *_: "kept")
     # Rich takes a dumb terminal to be 80 columns wide, unless it is given both.
-    # The models' table is the demo's, on a console of its own.
-    for module in (common, demo):
-        monkeypatch.setattr(module, "console", Console(highlight=False, width=200, height=50))
+    monkeypatch.setattr(common, "console", Console(highlight=False, width=200, height=50))
     monkeypatch.setattr(compare, "compare_url", lambda *_: "/#/compare-runs?runs=x")
 
     def invoke(*arguments, check=True):
