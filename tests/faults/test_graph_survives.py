@@ -1,6 +1,5 @@
 """One smoke graph in production, while workers, daemon, PostgreSQL and MLflow are killed under it."""
 
-import json
 import os
 import random
 import signal
@@ -12,6 +11,7 @@ from assets import graph
 from orchestration.definitions import JOB
 from orchestration.production.supervision import Supervisor
 from pipeline.variants import VARIANTS
+from tests.faults.leftovers import assert_whole
 from tests.servers import wait
 
 pytestmark = [
@@ -74,15 +74,6 @@ def kill_at(production, points, roots, draw, log):
         time.sleep(0.1)
 
 
-def whole(production):
-    """DVC is clean, every stage is in the lock, and nothing half-written lies about."""
-    status = production.workspace.run("-m", "dvc", "status", "--json")
-    assert json.loads(status.stdout) == {}, status.stdout
-    for folder in ("data", "models"):
-        left = [p for p in (production.root / folder).rglob(".*") if p.suffix != ".gitignore"]
-        assert [p for p in left if p.suffix in (".partial", ".former")] == []
-
-
 def test_the_graph_completes_whatever_is_killed_under_it(production, capsys):
     draw = random.Random(SEED)
 
@@ -120,7 +111,7 @@ def test_the_graph_completes_whatever_is_killed_under_it(production, capsys):
 
     # The whole graph: all of that is restored, and released.
     production.finished(production.launch(JOB))
-    whole(production)
+    assert_whole(production.workspace)
     for artifact in GRAPH.values():
         folder = production.root / artifact.path
         assert (folder / "metrics.json").exists(), folder
