@@ -132,6 +132,10 @@ def materialize(
     graph_run = run.tags.get(GRAPH_RUN_TAG) or run.root_run_id or run.run_id
     try:
         workspace = Workspace.open(root, context.log.info)
+        if workspace.settings.launch.artifacts > 1:
+            from orchestration.artifact_process import enter
+
+            enter(workspace.settings)
         workspace.update_code()
         artifact = workspace.artifact(key)
         made = restore(workspace, artifact)

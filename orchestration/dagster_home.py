@@ -19,6 +19,8 @@ def instance_settings(max_retries: int, max_concurrent_runs: int) -> dict[str, A
     return {
         "telemetry": {"enabled": False},
         "nux": {"enabled": False},
+        # Else an artifact's own process begins with a line of Dagster's bookkeeping.
+        "python_logs": {"python_log_level": "INFO"},
         "run_monitoring": {"enabled": True, "poll_interval_seconds": 10},
         "run_retries": {
             "enabled": True,

@@ -28,8 +28,7 @@ def definitions(
 ) -> dg.Definitions:
     """All definitions over a workspace.
 
-    A run executes in one process, one artifact after another: each uses all cores and one model. With
-    ``scale.kubernetes`` each artifact has a pod of its own.
+    A run makes ``launch.artifacts`` at a time. With ``scale.kubernetes`` each artifact has a pod of its own.
     """
     settings = _settings(root)
     artifacts = graph_of(settings)
@@ -63,7 +62,14 @@ def _settings(root: Path) -> Settings:
 def executor_of(settings: Settings) -> dg.ExecutorDefinition:
     """The executor that the profile asks for."""
     if not settings.scale.kubernetes:
-        return dg.in_process_executor
+        at_a_time = settings.launch.artifacts
+        if at_a_time == 1:
+            return dg.in_process_executor
+        # Forks of a process that has imported the libraries, which takes seconds.
+        forked = {"forkserver": {"preload_modules": ["orchestration.artifact_process"]}}
+        return dg.multiprocess_executor.configured(
+            {"max_concurrent": at_a_time, "start_method": forked}
+        )
     try:
         from dagster_k8s import k8s_job_executor
     except ImportError as error:

@@ -17,10 +17,10 @@ from typing import Any
 import dagster as dg
 
 from orchestration.dagster_home import use_home
-from orchestration.definitions import JOB, definitions
+from orchestration.definitions import JOB
 from orchestration.orphaned_runs import report_orphaned_runs
 from orchestration.root import find_root
-from orchestration.terminal import console, run_job, status_of, terminal_logger
+from orchestration.terminal import console, run_job, status_of
 from pipeline.profile import read_settings
 from pipeline.release.comparison_table import external_title
 from rbr.files import read_json
@@ -36,8 +36,7 @@ def run_graph(root: Path, instance: dg.DagsterInstance, graph_run: str) -> list[
         Problems, one line each; empty if all went well.
     """
     report_orphaned_runs(instance)
-    defs = definitions(root, loggers={"console": terminal_logger})
-    return run_job(defs, instance, JOB, graph_run)
+    return run_job(root, instance, JOB, graph_run)
 
 
 def show(root: Path) -> None:

@@ -6,11 +6,15 @@ import json
 import logging
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
+
+from filelock import FileLock
 
 from pipeline.gates import LIMITS
 from rbr.files import write_json
@@ -131,16 +135,30 @@ def _context(root: Path) -> Any:
 
 def evaluate(context: Context) -> GateOutcome:
     """Check an artifact with its gate and alarm; an expectation that cannot be evaluated has failed."""
-    import great_expectations as gx
-
     artifact = context.artifact
     assert artifact.gate is not None
     parts = [(part, False) for part in artifact.gate(context)]
     if artifact.alarm:
         parts += [(part, True) for part in artifact.alarm(context)]
+    with _one_at_a_time(context.root):
+        return _evaluate(context, parts)
+
+
+@contextmanager
+def _one_at_a_time(root: Path) -> Iterator[None]:
+    """Great Expectations reads and writes one project file; artifacts that are made at a time take turns."""
+    folder = root / "gx"
+    folder.mkdir(exist_ok=True)
+    with FileLock(folder / ".lock"):
+        yield
+
+
+def _evaluate(context: Context, parts: list[tuple[Part, bool]]) -> GateOutcome:
+    import great_expectations as gx
+
     project = _context(context.root)
     source = project.data_sources.add_or_update_pandas("artifacts")
-    name = artifact.stage
+    name = context.artifact.stage
     rows: list[dict[str, Any]] = []
     pages: dict[Any, bool] = {}  # of the data docs: does it show that all is well?
     for given, alarm in parts:

@@ -1,4 +1,4 @@
-"""Jobs that run in this process, as the commands of a terminal run them: problems in one line each."""
+"""Jobs as the commands of a terminal run them: problems in one line each."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -15,15 +16,23 @@ from rich.console import Console
 
 from orchestration.bars import hide_bars
 from orchestration.dagster_assets import GRAPH_RUN_TAG
+from orchestration.definitions import definitions
 from orchestration.orphaned_runs import PROCESS_TAG
 from rbr.errors import RBRError
 
 console = Console(highlight=False, soft_wrap=True)
-_started = time.monotonic()
 
 
 class _Lines(logging.Handler):
-    """Shows what bodies log; Dagster's own bookkeeping events are at a lower level."""
+    """Shows what bodies log; Dagster's own bookkeeping events are at a lower level.
+
+    Args:
+        started: what ``time.monotonic`` said at the start, of which all processes have the same clock.
+    """
+
+    def __init__(self, started: float) -> None:
+        super().__init__(logging.INFO)
+        self._started = started
 
     def emit(self, record: logging.LogRecord) -> None:
         about: dict[str, Any] = getattr(record, "dagster_meta", {})
@@ -31,16 +40,22 @@ class _Lines(logging.Handler):
         text = about.get("orig_message") or record.getMessage()
         if record.levelno >= logging.ERROR:
             return  # shown once, at the end, in one line
-        minutes, seconds = divmod(int(time.monotonic() - _started), 60)
+        minutes, seconds = divmod(int(time.monotonic() - self._started), 60)
         console.print(f"[dim]{minutes:3d}:{seconds:02d}[/]  [cyan]{key:<26}[/] {text}")
 
 
-@dg.logger(description="One line an event, for a terminal.")
-def terminal_logger(context: dg.InitLoggerContext) -> logging.Logger:
-    """Dagster logger that prints through Rich."""
-    logger = logging.Logger("rbr.terminal", level=logging.INFO)
-    logger.addHandler(_Lines(logging.INFO))
-    return logger
+def terminal_job(root: str, job: str, started: float) -> dg.JobDefinition:
+    """A job of the workspace that prints through Rich; an artifact's own process makes it anew."""
+    quiet()
+
+    @dg.logger(description="One line an event, for a terminal.")
+    def console_logger(_: dg.InitLoggerContext) -> logging.Logger:
+        logger = logging.Logger("rbr.terminal", level=logging.INFO)
+        logger.addHandler(_Lines(started))
+        return logger
+
+    defs = definitions(Path(root), loggers={"console": console_logger})
+    return defs.resolve_job_def(job)
 
 
 def status_of(work: Callable[[], list[str]]) -> int:
@@ -59,16 +74,15 @@ def status_of(work: Callable[[], list[str]]) -> int:
 
 
 def run_job(
-    defs: dg.Definitions,
+    root: Path,
     instance: dg.DagsterInstance,
     job: str,
     graph_run: str,
     ops: dict[str, Any] | None = None,
 ) -> list[str]:
-    """Run a job to its end.
+    """Run a job of the workspace to its end.
 
     Args:
-        defs: with a logger named ``console``.
         graph_run: names the MLflow parent run.
         ops: configuration of the job's ops.
 
@@ -76,12 +90,18 @@ def run_job(
         Problems, one line each; empty if all went well.
     """
     config: dict[str, Any] = {"loggers": {"console": {}}}
-    result = defs.resolve_job_def(job).execute_in_process(
-        instance=instance,
-        run_config=config | ({"ops": ops} if ops else {}),
-        tags={GRAPH_RUN_TAG: graph_run, PROCESS_TAG: str(os.getpid())},
-        raise_on_error=False,
+    found = dg.build_reconstructable_job(
+        "orchestration.terminal", "terminal_job", (str(root), job, time.monotonic())
     )
+    try:
+        result = dg.execute_job(
+            found,
+            instance,
+            run_config=config | ({"ops": ops} if ops else {}),
+            tags={GRAPH_RUN_TAG: graph_run, PROCESS_TAG: str(os.getpid())},
+        )
+    except dg.DagsterExecutionInterruptedError as error:
+        raise KeyboardInterrupt from error
     failed = [] if result.success else [f"{job} failed: see the run in the Dagster UI"]
     return problems_of(result) or failed
 
@@ -93,7 +113,7 @@ def quiet() -> None:
     logging.getLogger("py.warnings").setLevel(logging.ERROR)
 
 
-def problems_of(result: dg.ExecuteInProcessResult) -> list[str]:
+def problems_of(result: dg.JobExecutionResult) -> list[str]:
     """What stopped a run: failed artifacts and gates, one line each."""
     found = []
     for event in result.all_events:

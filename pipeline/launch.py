@@ -80,6 +80,11 @@ def _run(call: Call, threads: int | None) -> dict[str, float]:
     return dict(call() or {})
 
 
+def cores(options: Launch) -> int:
+    """An artifact's share of the machine's cores."""
+    return max(1, (os.cpu_count() or 1) // options.artifacts)
+
+
 def _command(options: Launch, work: Path, result: Path) -> list[str]:
     """The ``accelerate launch`` of a pickled call."""
     processes = options.processes or 1
@@ -87,7 +92,7 @@ def _command(options: Launch, work: Path, result: Path) -> list[str]:
     if options.config_file:
         arguments += ["--config_file", options.config_file]
     else:
-        threads = max(1, (os.cpu_count() or 1) // processes)
+        threads = max(1, cores(options) // processes)
         arguments += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
         arguments += ["--num_cpu_threads_per_process", str(threads), "--main_process_port", "0"]
         # The distributed launcher; without GPUs the processes talk over gloo.

@@ -77,13 +77,15 @@ class Judge(GraderOptions):
 
 
 class Launch(Options):
-    """How trainings are started; says where they run, not what comes out, so nothing is made again.
+    """How artifacts are made; says where, not what comes out, so nothing is made again.
 
-    ``processes`` under ``accelerate launch``, or in the pipeline's own process for null. Of several, each
+    ``artifacts`` are made at a time, each in a process of its own with an equal share of the cores; one at a
+    time in the run's own process for 1. Trainings run in ``processes`` under ``accelerate launch``, or in the pipeline's own process for null. Of several, each
     takes its share of every batch. ``config_file``: an ``accelerate`` configuration (FSDP, DeepSpeed,
     several hosts) in place of the defaults.
     """
 
+    artifacts: int = Field(1, ge=1)
     processes: int | None = Field(1, ge=1)
     config_file: str | None = None
 

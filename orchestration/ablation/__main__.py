@@ -12,10 +12,9 @@ from rich.markdown import Markdown
 from orchestration.ablation.job import JOB, OP
 from orchestration.ablation.spec import read_ablation, read_ablations
 from orchestration.dagster_home import use_home
-from orchestration.definitions import definitions
 from orchestration.orphaned_runs import report_orphaned_runs
 from orchestration.root import find_root
-from orchestration.terminal import console, run_job, status_of, terminal_logger
+from orchestration.terminal import console, run_job, status_of
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,9 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
         use_home(root)
         with dg.DagsterInstance.get() as instance:
             report_orphaned_runs(instance)
-            defs = definitions(root, loggers={"console": terminal_logger})
             graph_run = f"ablation-{name}-{uuid.uuid4().hex[:12]}"
-            problems = run_job(defs, instance, JOB, graph_run, {OP: {"config": {"name": name}}})
+            problems = run_job(root, instance, JOB, graph_run, {OP: {"config": {"name": name}}})
         if not problems:
             folder = root / ".cache" / "ablations" / name
             console.print(Markdown((folder / "ablation.md").read_text(encoding="utf-8")))

@@ -14,6 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from filelock import FileLock
+
 from orchestration.lineage import experiment
 from orchestration.lineage.inputs import dataset_inputs, link_model, new_model
 from orchestration.lineage.mlflow_retry import RetryingClient, TrackingError
@@ -155,8 +157,17 @@ def open_client(root: Path, log: Callable[[str], None]) -> MlflowClient:
 
     if remote:
         return cast("MlflowClient", RetryingClient(MlflowClient(address), address, log))
-    (root / "mlflow").mkdir(exist_ok=True)
-    return MlflowClient(address)
+    with one_at_a_time(root):  # the first makes the database
+        return MlflowClient(address)
+
+
+@contextmanager
+def one_at_a_time(root: Path) -> Iterator[None]:
+    """Keep processes that make artifacts of one root from making the same record twice."""
+    folder = root / "mlflow"
+    folder.mkdir(exist_ok=True)
+    with FileLock(folder / ".lock"):
+        yield
 
 
 class Tracking:
@@ -176,27 +187,30 @@ class Tracking:
 
     @cached_property
     def experiment(self) -> str:
-        found = self.client.get_experiment_by_name(EXPERIMENT)
-        if found:
-            number, tags = str(found.experiment_id), found.tags
-        else:
-            # A tracking server decides by itself.
-            local = not os.environ.get("MLFLOW_TRACKING_URI")
-            location = artifacts_location(self.root) if local else None
-            number = str(self.client.create_experiment(EXPERIMENT, artifact_location=location))
-            tags = {}
-        experiment.describe(self.client, number, tags)
+        client = self.client
+        with one_at_a_time(self.root):
+            found = client.get_experiment_by_name(EXPERIMENT)
+            if found:
+                number, tags = str(found.experiment_id), found.tags
+            else:
+                # A tracking server decides by itself.
+                local = not os.environ.get("MLFLOW_TRACKING_URI")
+                location = artifacts_location(self.root) if local else None
+                number = str(client.create_experiment(EXPERIMENT, artifact_location=location))
+                tags = {}
+            experiment.describe(client, number, tags)
         return number
 
     def opened(self, graph_run: str, kind: str, name: str, tags: Mapping[str, str]) -> str:
         """The run of a kind (tag ``rbr.step``) that a graph run has; made on first use."""
-        found = self.client.search_runs(
-            [self.experiment], f"tags.`{GRAPH_RUN}` = '{graph_run}' and tags.`rbr.step` = '{kind}'"
-        )
-        if found:
-            return str(found[0].info.run_id)
+        number = self.experiment
         tags = {GRAPH_RUN: graph_run, "rbr.step": kind, **self._source("orchestration"), **tags}
-        return str(self.client.create_run(self.experiment, tags=tags, run_name=name).info.run_id)
+        with one_at_a_time(self.root):
+            found = self.client.search_runs(
+                [number], f"tags.`{GRAPH_RUN}` = '{graph_run}' and tags.`rbr.step` = '{kind}'"
+            )
+            run = found[0] if found else self.client.create_run(number, tags=tags, run_name=name)
+        return str(run.info.run_id)
 
     def _source(self, path: str) -> dict[str, str]:
         """The tags that say which code of which commit a run is of, for people and for MLflow's columns."""

@@ -40,7 +40,8 @@ def sentence_errors(folder: Path, rules: Rules) -> Iterator[DataError]:
     Raises:
         DataError: on a folder without rows.
     """
-    known = {"true": rules.proposition_names, "unknown": rules.proposition_names}
+    names = rules.proposition_names
+    known = {"true": names, "unknown": names, "elsewhere": names}
     known["response_types"] = tuple(rules.response_types)
     if not (folder / FOLDER).is_dir():
         return
@@ -50,12 +51,13 @@ def sentence_errors(folder: Path, rules: Rules) -> Iterator[DataError]:
             continue
         for field, names in known.items():
             what = "response type" if field == "response_types" else "proposition"
-            for name in getattr(row, field):
+            for name in getattr(row, field) or ():
                 if name not in names:
                     yield DataError(f"{field}: no {what} '{name}'; {suggest(name, names)}", place)
-        problem = rules.relations.contradiction(row.true)
-        if problem:
-            yield DataError(f"true: {problem}", place)
+        for field in ("true", "elsewhere"):
+            problem = rules.relations.contradiction(getattr(row, field) or ())
+            if problem:
+                yield DataError(f"{field}: {problem}", place)
 
 
 def read_sentences(folder: Path, rules: Rules) -> list[Sentence]:
@@ -83,21 +85,17 @@ def plant(
 ) -> list[Planted]:
     """Gold answers with one or two sentences planted, each proposition as often as the others.
 
-    Rows take turns. A sentence that does not suit the answer's response type or whose labels would
-    contradict the answer's is left out, and an answer in which none was planted too: fewer than ``count``
-    may come back. Every ``NONSENSE_EVERY``-th answer is word salad instead: its own words, in any order.
+    Rows take turns. A sentence whose labels would contradict the answer's is left out, and an answer in
+    which none was planted too: fewer than ``count`` may come back. Every ``NONSENSE_EVERY``-th answer is word salad instead: its own words, in any order.
 
     Returns:
         At most ``count`` rows, whose ids begin with those of the rows that they are made of.
     """
     draw, relations = random.Random(seed), rules.relations
-    bank: dict[str, list[Sentence]] = {}
-    for sentence in sentences:
-        for name in sentence.true or ("",):
-            bank.setdefault(name, []).append(sentence)
-    if not bank or not rows:
+    if not sentences or not rows:
         return []
-    names, made = sorted(bank), []
+    banks = {kind: _bank(sentences, kind) for kind in {row.response_type for row in rows}}
+    made = []
     order = [
         i for _ in range(-(-count // len(rows))) for i in draw.sample(range(len(rows)), len(rows))
     ]
@@ -107,18 +105,29 @@ def plant(
             made.append(_salad(row, turn, rules, draw))
             continue
         text, true, unknown = row.completion, set(row.true), set[str]()
-        for _ in range(draw.randint(1, MOST)):
-            sentence = draw.choice(bank[draw.choice(names)])
-            if not sentence.suits(row.response_type):
+        bank = banks[row.response_type]
+        for _ in range(draw.randint(1, MOST) if bank else 0):
+            sentence = draw.choice(bank[draw.choice(sorted(bank))])
+            makes = sentence.makes(row.response_type) or ()
+            if relations.contradiction(true.union(makes)):
                 continue
-            if relations.contradiction(true.union(sentence.true)):
-                continue
-            true.update(sentence.true)
+            true.update(makes)
             unknown.update(sentence.unknown)
             text = _inserted(text, sentence.text, draw)
         if text != row.completion:
             made.append(_copy(row, turn, text, true, unknown - true))
     return made
+
+
+def _bank(sentences: Sequence[Sentence], response_type: str) -> dict[str, list[Sentence]]:
+    """The sentences that may stand in answers of a type, by what they make true there ("": nothing)."""
+    bank: dict[str, list[Sentence]] = {}
+    for sentence in sentences:
+        makes = sentence.makes(response_type)
+        if makes is not None:
+            for name in makes or ("",):
+                bank.setdefault(name, []).append(sentence)
+    return bank
 
 
 def _copy(

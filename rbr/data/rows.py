@@ -105,7 +105,9 @@ class Sentence(Row):
     """A sentence to plant in gold answers: it makes ``true`` hold, and leaves ``unknown`` unlabelled.
 
     One without ``true`` looks like a proposition's and is not. It is planted in answers of
-    ``response_types`` only, or of all where none is named.
+    ``response_types`` only, or of all where none is named. Of the others it makes ``elsewhere`` hold, and is
+    planted there too, where that is given: a referral is more than a plain refusal needs, and no more than
+    an answer to distress needs.
     """
 
     id: Slug
@@ -113,9 +115,12 @@ class Sentence(Row):
     true: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     response_types: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] | None = None
 
-    def suits(self, response_type: str) -> bool:
-        return not self.response_types or response_type in self.response_types
+    def makes(self, response_type: str) -> tuple[str, ...] | None:
+        """What it makes true in an answer of that type; None if it is not to be planted there."""
+        own = not self.response_types or response_type in self.response_types
+        return self.true if own else self.elsewhere
 
 
 class Preference(Row):
