@@ -77,18 +77,31 @@ def read_gold(path: Path) -> list[Labelled]:
 
 @app.command()
 def evaluate(
-    data: Annotated[Path, typer.Option(help="Gold rows: our JSONL, or OpenAI's published format.")],
+    data: Annotated[
+        list[Path],
+        typer.Option(
+            help="Gold rows: our JSONL, or OpenAI's published format; again for more files."
+        ),
+    ],
     engine: EngineOption = None,
+    judge: Annotated[
+        bool, typer.Option("--judge", help="The evaluation's judge in place of the grader.")
+    ] = False,
+    unseen: Annotated[
+        bool, typer.Option("--unseen", help="Only rows that neither learnt from.")
+    ] = False,
     limit: Annotated[int | None, typer.Option(help="At most this many rows.", min=1)] = None,
     as_json: common.JsonOption = False,
     root: common.RootOption = None,
 ) -> None:
     """Accuracy, balanced accuracy, F1, AUC and calibration error per proposition, with intervals."""
     from rbr.grading.accuracy import measure
+    from rbr.grading.decided import DECIDED, decided_by_type
 
     context = common.open_context(root)
-    gold = read_gold(data)[:limit]
-    grader = open_grader(context, engine)
+    gold = [row for path in data for row in read_gold(path)]
+    gold = (_unseen(context, gold) if unseen else gold)[:limit]
+    grader = _judge(context, engine) if judge else open_grader(context, engine)
     with common.progress_bar("grading", hidden=as_json) as progress:
         found = measure(
             grader,
@@ -98,13 +111,15 @@ def evaluate(
             progress,
         )
     table = found.table
+    decided = decided_by_type(grader, gold, found.probabilities, common.compiled_rules(context))
     if as_json:
-        common.print_json({"rows": len(gold), "propositions": table, "parts": found.parts})
+        tables = {"propositions": table, "parts": found.parts, "decided": decided}
+        common.print_json({"rows": len(gold), **tables})
         return
     common.print_table(
         ["proposition", *COLUMNS.values()],
         [[row["proposition"], *(_cell(row, key) for key in COLUMNS)] for row in table],
-        f"{len(gold)} rows of {data}",
+        f"{'judge' if judge else 'grader'}: {len(gold)} rows of {', '.join(map(str, data))}",
         ["bold" if row["proposition"] == "mean" else "" for row in table],
     )
     keys = ("accuracy", "majority", "balanced_accuracy", "auc")
@@ -113,6 +128,41 @@ def evaluate(
         [[row["part"], row["rows"], *(_cell(row, key) for key in keys)] for row in found.parts],
         "Means over propositions, by what the completion is like",
     )
+    counts = ("rows", "true", "found", "alleged")
+    common.print_table(
+        ["decision", "response type", *counts],
+        [
+            [DECIDED[row["role"]], row["response_type"], *(row[c] for c in counts)]
+            for row in decided
+        ],
+        "What metrics count: labelled true, found of those, alleged of others",
+    )
+
+
+def _unseen(context: Context, gold: list[Labelled]) -> list[Labelled]:
+    """The rows that are among the held-out ones.
+
+    Raises:
+        RBRError: if none is.
+    """
+    from rbr.data.rows import Labelled
+    from rbr.files import read_rows
+
+    path = common.artifact(context, "gold_propositions") / "heldout.jsonl"
+    kept = {row.id for row in read_rows(path, Labelled)}
+    found = [row for row in gold if row.id in kept]
+    if not found:
+        raise RBRError("--unseen: no row of --data is held out", path)
+    return found
+
+
+def _judge(context: Context, engine: str | None) -> Grader:
+    from pipeline.loading import load_judge_grader
+
+    if engine is not None:
+        raise RBRError("--judge has the engine of the profile's judge: leave --engine out")
+    common.artifact(context, "judge"), common.artifact(context, "judge_model")
+    return load_judge_grader(context)
 
 
 def _cell(row: dict[str, Any], key: str) -> str:

@@ -157,6 +157,29 @@ def test_the_grader_is_measured_on_either_gold_format(finished, tmp_path):
     assert tables[0] == tables[1]
     assert tables[0]["propositions"][-1]["proposition"] == "mean"
     assert len(tables[0]["propositions"]) == len(names) + 1
+    assert sum(row["rows"] for row in tables[0]["decided"]) == 2 * tables[0]["rows"]
+
+
+def test_the_judge_is_measured_on_rows_that_it_has_not_seen(finished):
+    held = (finished.root / "data/gold_propositions/heldout.jsonl").read_text().splitlines()
+    ids = {json.loads(line)["id"] for line in held}
+
+    def unseen(path):
+        return [row for row in map(json.loads, path.read_text().splitlines()) if row["id"] in ids]
+
+    source = max((finished.root / "data/source/gold").glob("*.jsonl"), key=lambda p: len(unseen(p)))
+    rows = unseen(source)
+    ask = ("grader", "evaluate", "--data", str(source), "--unseen")
+    done = command_line(finished, *ask, "--judge", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["rows"] == len(rows)
+    own = command_line(finished, *ask, "--json")
+    assert json.loads(own.stdout)["propositions"] != found["propositions"]
+    wrong = command_line(finished, *ask, "--judge", "--engine", "transformers")
+    assert wrong.stderr.strip() == (
+        "error: --judge has the engine of the profile's judge: leave --engine out"
+    )
 
 
 def test_one_answer_is_graded_by_any_engine(finished):

@@ -157,6 +157,8 @@ def profile(workspace, kubernetes):
     return definitions(Path(workspace.root)).executor
 
 
-def test_the_profile_decides_whether_steps_have_pods(workspace):
+def test_the_profile_decides_in_which_processes_artifacts_are_made(workspace):
+    assert definitions(workspace.root).executor.name == "multiprocess"
+    workspace.edit("profiles/smoke.yaml", "artifacts: 2", "artifacts: 1")
     assert definitions(workspace.root).executor is dg.in_process_executor
     assert profile(workspace, "true").name == "k8s"
