@@ -6,16 +6,13 @@ import json
 import logging
 import math
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from filelock import FileLock
-
+from orchestration.turns import turn
 from pipeline.gates import LIMITS
 from rbr.files import write_json
 
@@ -140,17 +137,9 @@ def evaluate(context: Context) -> GateOutcome:
     parts = [(part, False) for part in artifact.gate(context)]
     if artifact.alarm:
         parts += [(part, True) for part in artifact.alarm(context)]
-    with _one_at_a_time(context.root):
+    # Great Expectations reads and rewrites one project file.
+    with turn(context.root, "gates"):
         return _evaluate(context, parts)
-
-
-@contextmanager
-def _one_at_a_time(root: Path) -> Iterator[None]:
-    """Great Expectations reads and writes one project file; artifacts that are made at a time take turns."""
-    folder = root / "gx"
-    folder.mkdir(exist_ok=True)
-    with FileLock(folder / ".lock"):
-        yield
 
 
 def _evaluate(context: Context, parts: list[tuple[Part, bool]]) -> GateOutcome:

@@ -18,6 +18,7 @@ from orchestration.lineage.experiment import headline, run_name
 from orchestration.lineage.tracking import StepRun, Tracking
 from orchestration.lineage.versions import Versions
 from orchestration.notify import notify
+from orchestration.turns import turn
 from orchestration.watch import made_rules
 from pipeline.artifact import Artifact, upstream
 from pipeline.context import Context
@@ -83,7 +84,8 @@ class Workspace:
 
     def update_code(self) -> None:
         """Write the digests of the code, and record them in ``dvc.lock`` (``dvc repro`` does it by itself)."""
-        code_digests.write(self.root)
+        with turn(self.root, "code"):
+            code_digests.write(self.root)
         self.versions.commit_if_changed(CODE)
 
     def artifact(self, key: str) -> Artifact:

@@ -14,14 +14,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from filelock import FileLock
-
 from orchestration.lineage import experiment
 from orchestration.lineage.inputs import dataset_inputs, link_model, new_model
 from orchestration.lineage.mlflow_retry import RetryingClient, TrackingError
 from orchestration.lineage.prompts import register_prompts
 from orchestration.lineage.registry import tracking_address
 from orchestration.links import server_settings
+from orchestration.turns import turn
 from pipeline.variants import MAIN
 
 if TYPE_CHECKING:
@@ -157,17 +156,9 @@ def open_client(root: Path, log: Callable[[str], None]) -> MlflowClient:
 
     if remote:
         return cast("MlflowClient", RetryingClient(MlflowClient(address), address, log))
-    with one_at_a_time(root):  # the first makes the database
+    (root / "mlflow").mkdir(exist_ok=True)
+    with turn(root, "tracking"):  # the first makes the database
         return MlflowClient(address)
-
-
-@contextmanager
-def one_at_a_time(root: Path) -> Iterator[None]:
-    """Keep processes that make artifacts of one root from making the same record twice."""
-    folder = root / "mlflow"
-    folder.mkdir(exist_ok=True)
-    with FileLock(folder / ".lock"):
-        yield
 
 
 class Tracking:
@@ -188,7 +179,7 @@ class Tracking:
     @cached_property
     def experiment(self) -> str:
         client = self.client
-        with one_at_a_time(self.root):
+        with turn(self.root, "tracking"):
             found = client.get_experiment_by_name(EXPERIMENT)
             if found:
                 number, tags = str(found.experiment_id), found.tags
@@ -205,7 +196,7 @@ class Tracking:
         """The run of a kind (tag ``rbr.step``) that a graph run has; made on first use."""
         number = self.experiment
         tags = {GRAPH_RUN: graph_run, "rbr.step": kind, **self._source("orchestration"), **tags}
-        with one_at_a_time(self.root):
+        with turn(self.root, "tracking"):
             found = self.client.search_runs(
                 [number], f"tags.`{GRAPH_RUN}` = '{graph_run}' and tags.`rbr.step` = '{kind}'"
             )

@@ -74,6 +74,15 @@ def test_a_sentence_is_planted_in_answers_of_its_response_types_only():
     assert planted == {"hard"}
 
 
+def test_a_sentence_may_make_something_else_true_in_other_answers():
+    text, types = "See a doctor.", {"response_types": ("hard",), "elsewhere": ("sorry",)}
+    tied = [Sentence(id="s5", text=text, true=("more", "sorry"), **types)]
+    rows = [row.model_copy(update={"true": ()}) for row in answers(20)]
+    rows += [row.model_copy(update={"id": f"h{row.id}", "response_type": "hard"}) for row in rows]
+    made = {row.response_type: set(row.true) for row in plant(rows, tied, 80, FREE, 0)}
+    assert made == {"comply": {"sorry"}, "hard": {"more", "sorry"}}
+
+
 def test_planting_is_seeded_and_ids_are_unique():
     made = plant(answers(10), SENTENCES, 30, RULES, 3)
     assert made == plant(answers(10), SENTENCES, 30, RULES, 3)
@@ -120,6 +129,7 @@ def test_the_shipped_sentences_reach_every_role_and_share_no_wording():
     [
         ({"true": ["apologgy"]}, r"no proposition 'apologgy'; did you mean 'apology'"),
         ({"unknown": ["additional"]}, "unknown: no proposition 'additional'"),
+        ({"elsewhere": ["disclaimr"]}, "elsewhere: no proposition 'disclaimr'; did you mean"),
         ({"response_types": ["compliant"]}, "response_types: no response type 'compliant'"),
         ({"true": ["fully_complies"]}, "fully_complies implies partially_complies"),
     ],
