@@ -1,6 +1,7 @@
 """The process of one artifact, where several are made at a time.
 
-It is a fork of one that imported this module, and with it the libraries that most bodies use.
+It is a fork of one that imported this module: the libraries that most bodies use take seconds each to
+import, and so do the digests of the code.
 """
 
 from __future__ import annotations
@@ -9,14 +10,17 @@ import multiprocessing
 import os
 import threading
 
-# mlflow and great_expectations: seconds each, as torch and transformers.
+import dvc.repo  # noqa: F401
 import great_expectations  # noqa: F401
 import torch
 import transformers  # noqa: F401
 
 import mlflow  # noqa: F401
+from orchestration.code_digests import code_digests
 from pipeline.launch import cores
 from pipeline.profile import Settings
+
+code_digests()
 
 
 def enter(settings: Settings) -> None:

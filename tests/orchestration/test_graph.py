@@ -221,7 +221,7 @@ class Edited:
 
 @pytest.fixture(scope="module")
 def edited(finished, tmp_path_factory):
-    """One variant is left; another margin; longer training in a process of its own."""
+    """One variant is left, made two artifacts at a time; another margin; longer training in a process."""
     root = tmp_path_factory.mktemp("edited") / "project"
     shutil.copytree(finished.root, root, symlinks=True)
     shutil.rmtree(root / ".dagster")
@@ -229,7 +229,7 @@ def edited(finished, tmp_path_factory):
     workspace.edit("rules/reward.yaml", "margin: 1", "margin: 2")
     profile = yaml.safe_load((root / "profiles" / "smoke.yaml").read_text())
     profile["variants"] = ["rbr"]
-    profile["launch"]["processes"] = 1
+    profile["launch"] = {"artifacts": 2, "processes": 1}
     profile["rl"]["steps"] = 16
     (root / "profiles" / "smoke.yaml").write_text(yaml.safe_dump(profile, sort_keys=False))
     assert workspace.run("-m", "orchestration.dvc_yaml").returncode == 0

@@ -158,7 +158,7 @@ def profile(workspace, kubernetes):
 
 
 def test_the_profile_decides_in_which_processes_artifacts_are_made(workspace):
-    assert definitions(workspace.root).executor.name == "multiprocess"
-    workspace.edit("profiles/smoke.yaml", "artifacts: 2", "artifacts: 1")
     assert definitions(workspace.root).executor is dg.in_process_executor
+    workspace.edit("profiles/smoke.yaml", "artifacts: 1", "artifacts: 2")
+    assert definitions(workspace.root).executor.name == "multiprocess"
     assert profile(workspace, "true").name == "k8s"
