@@ -161,6 +161,14 @@ def open_client(root: Path, log: Callable[[str], None]) -> MlflowClient:
         return MlflowClient(address)
 
 
+def _stopped(error: BaseException) -> bool:
+    """Whether a person stopped what was being made, by Ctrl-C or in Dagster."""
+    dagster = sys.modules.get("dagster")  # no command imports it for this
+    return isinstance(error, KeyboardInterrupt) or (
+        dagster is not None and isinstance(error, dagster.DagsterExecutionInterruptedError)
+    )
+
+
 class Tracking:
     """Runs of one root. Nothing is imported or written before the first artifact is made.
 
@@ -243,12 +251,12 @@ class Tracking:
             self.client.log_param(run.run_id, key, value)
         try:
             yield run
-        except KeyboardInterrupt:
-            self.client.set_terminated(run.run_id, "KILLED")
-            raise
         except TrackingError:
             raise  # there is no server to tell
-        except BaseException:
+        except BaseException as error:
+            if _stopped(error):
+                self.client.set_terminated(run.run_id, "KILLED")
+                raise
             with suppress(TrackingError):
                 self.client.set_terminated(run.run_id, "FAILED")
                 self.client.set_terminated(parent, "FAILED")
