@@ -80,7 +80,7 @@ def run_job(
     graph_run: str,
     ops: dict[str, Any] | None = None,
 ) -> list[str]:
-    """Run a job of the workspace to its end.
+    """Run a job of the workspace to its end; ``KeyboardInterrupt`` if it is stopped.
 
     Args:
         graph_run: names the MLflow parent run.
@@ -90,18 +90,23 @@ def run_job(
         Problems, one line each; empty if all went well.
     """
     config: dict[str, Any] = {"loggers": {"console": {}}}
-    found = dg.build_reconstructable_job(
-        "orchestration.terminal", "terminal_job", (str(root), job, time.monotonic())
-    )
-    try:
+    arguments = (str(root), job, time.monotonic())
+    config |= {"ops": ops} if ops else {}
+    tags = {GRAPH_RUN_TAG: graph_run, PROCESS_TAG: str(os.getpid())}
+    found = terminal_job(*arguments)
+    result: dg.ExecuteInProcessResult | dg.JobExecutionResult
+    if found.executor_def is dg.in_process_executor:
+        # Under execute_job, Ctrl-C would end one artifact there, and the next would begin.
+        result = found.execute_in_process(config, instance, tags=tags, raise_on_error=False)
+    else:
         result = dg.execute_job(
-            found,
+            dg.build_reconstructable_job(__name__, terminal_job.__name__, arguments),
             instance,
-            run_config=config | ({"ops": ops} if ops else {}),
-            tags={GRAPH_RUN_TAG: graph_run, PROCESS_TAG: str(os.getpid())},
+            run_config=config,
+            tags=tags,
         )
-    except dg.DagsterExecutionInterruptedError as error:
-        raise KeyboardInterrupt from error
+    if any(map(_interrupted, result.all_events)):
+        raise KeyboardInterrupt
     failed = [] if result.success else [f"{job} failed: see the run in the Dagster UI"]
     return problems_of(result) or failed
 
@@ -113,7 +118,7 @@ def quiet() -> None:
     logging.getLogger("py.warnings").setLevel(logging.ERROR)
 
 
-def problems_of(result: dg.JobExecutionResult) -> list[str]:
+def problems_of(result: dg.ExecuteInProcessResult | dg.JobExecutionResult) -> list[str]:
     """What stopped a run: failed artifacts and gates, one line each."""
     found = []
     for event in result.all_events:
@@ -130,6 +135,12 @@ def problems_of(result: dg.JobExecutionResult) -> list[str]:
                 failed = "; ".join(line.removeprefix("- ") for line in lines)
                 found.append(f"{key}: gate does not pass: {failed}")
     return found
+
+
+def _interrupted(event: dg.DagsterEvent) -> bool:
+    """Whether a step failed because a person stopped the run, which Dagster tells from nothing else."""
+    error = event.step_failure_data.error if event.is_step_failure else None
+    return error is not None and "DagsterExecutionInterruptedError" in error.to_string()
 
 
 def _failure(event: dg.DagsterEvent) -> str:
