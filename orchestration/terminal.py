@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import sys
 import time
@@ -46,7 +47,8 @@ class _Lines(logging.Handler):
 
 def terminal_job(root: str, job: str, started: float) -> dg.JobDefinition:
     """A job of the workspace that prints through Rich; an artifact's own process makes it anew."""
-    quiet()
+    if multiprocessing.parent_process() is not None:
+        quiet()
 
     @dg.logger(description="One line an event, for a terminal.")
     def console_logger(_: dg.InitLoggerContext) -> logging.Logger:
