@@ -147,6 +147,13 @@ def measure(
     return Measured(table, by_part, probabilities)
 
 
+def decided(grader: Grader, probabilities: Array, rules: Rules) -> list[tuple[str, ...]]:
+    """The propositions that hold of each row by the grader's own thresholds, relations kept."""
+    names = grader.propositions
+    held = decisions(probabilities, grader.thresholds, names, rules.relations)
+    return [tuple(name for name, yes in zip(names, row, strict=True) if yes) for row in held]
+
+
 def judge_accuracy(
     judge: Grader, rows: Sequence[Labelled], found: Measured, rules: Rules
 ) -> dict[str, float]:
@@ -156,9 +163,7 @@ def judge_accuracy(
         ``accuracy`` (mean over propositions), and ``refusal_accuracy`` and ``disallowed_accuracy`` of the
         decisions that metrics count.
     """
-    names = judge.propositions
-    held = decisions(found.probabilities, judge.thresholds, names, rules.relations)
-    true = [[name for name, yes in zip(names, row, strict=True) if yes] for row in held]
+    true = decided(judge, found.probabilities, rules)
 
     def right(role: str) -> float:
         pairs = zip(true, rows, strict=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from rbr.grading.consistency import decisions
+from rbr.grading.accuracy import decided
 
 if TYPE_CHECKING:
     from rbr.data.rows import Labelled
@@ -31,9 +31,7 @@ def decided_by_type(
         A row for each role and response type that rows have: ``role``, ``response_type``, ``rows``, ``true``
         (labelled so), ``found`` of them, and ``alleged`` (said so of others).
     """
-    names = grader.propositions
-    held = decisions(probabilities, grader.thresholds, names, rules.relations)
-    said = [tuple(n for n, yes in zip(names, row, strict=True) if yes) for row in held]
+    said = decided(grader, probabilities, rules)
     table = []
     for role in DECIDED:
         if not rules.makes(role):
@@ -43,9 +41,9 @@ def decided_by_type(
             if not inside:
                 continue
             labelled = {i for i in inside if rules.means(role, rows[i].true)}
-            decided = {i for i in inside if rules.means(role, said[i])}
-            counts = {"true": len(labelled), "found": len(labelled & decided)}
-            alleged = len(decided - labelled)
+            held = {i for i in inside if rules.means(role, said[i])}
+            counts = {"true": len(labelled), "found": len(labelled & held)}
+            alleged = len(held - labelled)
             table.append(
                 {"role": role, "response_type": kind, "rows": len(inside), **counts}
                 | {"alleged": alleged}
