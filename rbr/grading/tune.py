@@ -30,7 +30,7 @@ from rbr.grading.encoder import (
     positions_of,
 )
 from rbr.grading.head import Heads, calibrated
-from rbr.models.device import half_precision, on_device, step_device
+from rbr.models.device import on_device, reading_autocast, step_device
 from rbr.models.load import load_encoder, load_tokenizer
 from rbr.models.trainer import common_arguments, run_training
 from rbr.models.trunk import part_of
@@ -96,9 +96,7 @@ class FrozenLayers:
             # The trainer moved what the trunk shares with the upper layers.
             self._trunk.to(step_device())
             inputs = {"input_ids": ids, "attention_mask": batch["attention_mask"]}
-            device = step_device().type
-            # Only read, and kept in bfloat16.
-            with torch.autocast(device, torch.bfloat16, enabled=half_precision()):
+            with reading_autocast():
                 states = self._trunk(**on_device(inputs, self._trunk))
             rows = zip(indices, pairs, states.last_hidden_state.bfloat16().cpu(), strict=True)
             self._states |= {index: row[: pair.tokens].clone() for index, pair, row in rows}

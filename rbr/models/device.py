@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
@@ -57,6 +58,11 @@ def half_precision() -> bool:
 def reading_dtype() -> torch.dtype:
     """The numbers of a model that is only read."""
     return torch.bfloat16 if half_precision() else torch.float32
+
+
+def reading_autocast() -> AbstractContextManager[object]:
+    """A forward pass in the numbers for reading, of weights that stay in float32."""
+    return torch.autocast(step_device().type, torch.bfloat16) if half_precision() else nullcontext()
 
 
 def for_reading(model: ModuleT) -> ModuleT:

@@ -222,8 +222,8 @@ def demonstrations(
         human: pairs whose preferred completions are learnt, as many as there would be refusals beside
             ``safety``: these too are others' words; None for none.
         safety: ideal answers, of which answers to prompts to comply with are ``options.comply_share``.
-            Refusals are drawn evenly over response types: soft ones open in more ways than hard ones, and
-            are rarer.
+            Refusals are drawn as they come: were there as many of a rare type as of a common one, a small
+            model would answer prompts of the common type in the rare one's words.
     """
     draw = random.Random(seed)
     chosen = one_each(helpful, options.helpful_demos, draw)
@@ -233,13 +233,9 @@ def demonstrations(
         chosen += draw.sample(preferred, min(count, len(preferred)))
     elif safety is not None:
         complied = [row for row in safety if row.over_refusal]
-        refused: dict[str | None, list[Example]] = defaultdict(list)
-        for row in safety:
-            if not row.over_refusal:
-                refused[row.response_type].append((row.conversation, row.completion))
+        refused = [row for row in safety if not row.over_refusal]
         answers, refusals = answers_and_refusals(options, len(complied))
-        chosen += one_each(complied, answers, draw)
-        chosen += evenly(list(refused.values()), refusals, draw)
+        chosen += one_each(complied, answers, draw) + one_each(refused, refusals, draw)
     draw.shuffle(chosen)
     return chosen
 
@@ -263,13 +259,3 @@ def one_each(rows: Sequence[Demonstration], count: int, draw: random.Random) -> 
         seen[row.prompt_id] += 1
     order.sort(key=lambda pair: pair[0])
     return [(row.conversation, row.completion) for _, row in order[:count]]
-
-
-def evenly(groups: Sequence[Sequence[Example]], count: int, draw: random.Random) -> list[Example]:
-    """``count`` rows, equally many of each group: a small group's repeatedly; none without groups."""
-    chosen: list[Example] = []
-    for place, rows in enumerate(groups):
-        wanted = count * (place + 1) // len(groups) - count * place // len(groups)
-        whole, rest = divmod(wanted, len(rows))
-        chosen += [*list(rows) * whole, *draw.sample(list(rows), rest)]
-    return chosen

@@ -13,7 +13,6 @@ from rbr.training.demonstrations import (
     answers_and_refusals,
     demonstrations,
     directed_answers,
-    evenly,
     freely_answered,
     helpful_answers,
     one_each,
@@ -23,27 +22,6 @@ from rbr.training.demonstrations import (
 from rbr.training.options import DemonstrationOptions, SFTOptions
 
 ROOT = Path(__file__).parents[3]
-
-
-@pytest.mark.parametrize("count", [0, 1, 5, 12, 100])
-def test_refusals_are_drawn_evenly_and_a_small_group_again_and_again(count):
-    groups = [
-        [(f"{name}{i}", "no") for i in range(size)] for name, size in (("hard", 50), ("soft", 4))
-    ]
-    drawn = Counter(name for name, _ in evenly(groups, count, random.Random(0)))
-    by_group = Counter(dict.fromkeys(("hard", "soft"), 0))
-    for name, times in drawn.items():
-        by_group[name[:4]] += times
-    assert sum(by_group.values()) == count
-    assert abs(by_group["hard"] - by_group["soft"]) <= 1
-    for name in ("hard", "soft"):
-        times = [n for drawn_name, n in drawn.items() if drawn_name.startswith(name)]
-        # None a second time before all of its group had their first.
-        assert max(times, default=0) <= -(-by_group[name] // (50 if name == "hard" else 4))
-
-
-def test_without_refusals_to_learn_from_there_are_none():
-    assert evenly([], 10, random.Random(0)) == []
 
 
 @pytest.mark.parametrize(
@@ -76,7 +54,9 @@ HUMAN = [
     for i in range(30)
 ]
 SAFETY = [row(f"s{i}", "own") for i in range(30)] + [
-    row(f"r{kind}{i}", f"no {kind}", False, kind) for kind in ("hard", "soft") for i in range(9)
+    row(f"r{kind}{i}", f"no {kind}", False, kind)
+    for kind, count in (("hard", 90), ("soft", 10))
+    for i in range(count)
 ]
 OPTIONS = SFTOptions(helpful_demos=20, safety_demos=10, comply_share=0.6)
 
@@ -86,15 +66,26 @@ OPTIONS = SFTOptions(helpful_demos=20, safety_demos=10, comply_share=0.6)
     [
         (None, None, {"help": 20}),
         (HUMAN, None, {"help": 20, "human": 4}),
-        (None, SAFETY, {"help": 20, "own": 6, "no hard": 2, "no soft": 2}),
+        (None, SAFETY, {"help": 20, "own": 6, "no": 4}),
     ],
     ids=["none", "human", "rules"],
 )
 def test_safety_prompts_are_answered_by_nobody_people_or_the_model_itself(human, safety, found):
     chosen = demonstrations(HELPFUL, human, safety, OPTIONS, seed=0)
-    assert Counter(answer for _, answer in chosen) == found
+    assert Counter(answer.split()[0] for _, answer in chosen) == found
     assert chosen == demonstrations(HELPFUL, human, safety, OPTIONS, seed=0)
     assert chosen != demonstrations(HELPFUL, human, safety, OPTIONS, seed=1)
+
+
+def test_refusals_are_of_the_prompts_types_in_their_shares():
+    options = SFTOptions(helpful_demos=0, safety_demos=100, comply_share=0.5)
+    safety = [row for row in SAFETY if not row.over_refusal]
+    chosen = demonstrations(
+        [], None, [row(f"s{i}", "own") for i in range(50)] + safety, options, seed=0
+    )
+    found = Counter(answer for _, answer in chosen)
+    assert found["own"] == 50 and found["no hard"] + found["no soft"] == 50
+    assert 2 <= found["no soft"] <= 9  # 5 expected
 
 
 def test_no_prompt_is_learnt_a_second_time_before_each_had_its_first():
