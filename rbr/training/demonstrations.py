@@ -223,7 +223,7 @@ def demonstrations(
             ``safety``: these too are others' words; None for none.
         safety: ideal answers, of which answers to prompts to comply with are ``options.comply_share``.
             Refusals are drawn as they come: were there as many of a rare type as of a common one, a small
-            model would answer prompts of the common type in the rare one's words.
+            model would answer prompts of the common type in the rare one's words. Too few are learnt again.
     """
     draw = random.Random(seed)
     chosen = one_each(helpful, options.helpful_demos, draw)
@@ -235,7 +235,8 @@ def demonstrations(
         complied = [row for row in safety if row.over_refusal]
         refused = [row for row in safety if not row.over_refusal]
         answers, refusals = answers_and_refusals(options, len(complied))
-        chosen += one_each(complied, answers, draw) + one_each(refused, refusals, draw)
+        rounds = -(-refusals // max(1, len(refused)))
+        chosen += one_each(complied, answers, draw) + one_each(refused * rounds, refusals, draw)
     draw.shuffle(chosen)
     return chosen
 

@@ -88,6 +88,22 @@ def test_refusals_are_of_the_prompts_types_in_their_shares():
     assert 2 <= found["no soft"] <= 9  # 5 expected
 
 
+@pytest.mark.parametrize("count", [0, 1, 5, 12, 100])
+def test_too_few_refusals_are_learnt_again_and_again(count):
+    options = SFTOptions(helpful_demos=0, safety_demos=count, comply_share=0.0)
+    refused = [row(f"r{i}", f"no {i}", False, "hard") for i in range(9)]
+    drawn = Counter(answer for _, answer in demonstrations([], None, refused, options, seed=0))
+    assert sum(drawn.values()) == count
+    # None a second time before all had their first.
+    assert max(drawn.values(), default=0) <= -(-count // 9)
+
+
+def test_without_refusals_to_learn_from_there_are_none():
+    options = SFTOptions(helpful_demos=0, safety_demos=10, comply_share=0.6)
+    answers = [row(f"s{i}", "own") for i in range(6)]
+    assert len(demonstrations([], None, answers, options, seed=0)) == 6
+
+
 def test_no_prompt_is_learnt_a_second_time_before_each_had_its_first():
     rows = [row("many", f"{i}") for i in range(8)] + [row("one", "9"), row("two", "8")]
     chosen = Counter(turns[0].content for turns, _ in one_each(rows, 5, random.Random(0)))
