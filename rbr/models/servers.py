@@ -124,7 +124,8 @@ class Servers:
     ) -> T:
         """Send a request to ``home``, whose cache may have its prefix; to another while that is left out.
 
-        A refusal because of too many requests does not count as a try while others are answered.
+        A refusal because of too many requests does not count as a try if others were answered since the
+        one before.
 
         Args:
             send: raises ``Passing`` where another try may help, ``Refused`` where none will.
@@ -134,6 +135,7 @@ class Servers:
             ServerError: once ``retries`` further tries have failed too, or the server refuses.
         """
         server, tries, error = home, 0, None
+        answered = self.answered
         while tries <= retries:
             server = home if self.usable(home) else self.choose()
             if self.wait(server) > LONGEST_WAIT:
@@ -142,13 +144,13 @@ class Servers:
             async with server.gate:
                 if not self.usable(server):
                     continue  # it failed others while this request waited for its turn
-                answered = self.answered
                 try:
                     answer = await send(server)
                 except Passing as failure:
                     error = failure
                     self.failed(server, failure.pause)
                     tries += not (failure.busy and self.answered > answered)
+                    answered = self.answered
                     self.retried += tries <= retries
                     continue
                 except Refused as failure:
