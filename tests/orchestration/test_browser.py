@@ -70,7 +70,7 @@ def edit_a_rule(page, servers, instance):
     switch.click()
     sync_api.expect(switch.locator("input")).to_be_checked(timeout=120_000)
     shoot(page, "dagster-automation")
-    workspace.edit("rules/reward.yaml", "margin: 1.0", "margin: 1.25")
+    workspace.edit("rules/reward.yaml", "margin: 3.0", "margin: 1.25")
     settings, artifacts = read_settings(workspace.root)[1], graph(tuple(VARIANTS))
     context = Context(workspace.root, settings, artifacts["rules"], artifacts)
     stale = compare(context, "HEAD").stale

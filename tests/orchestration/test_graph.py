@@ -227,7 +227,7 @@ def edited(finished, tmp_path_factory):
     shutil.copytree(finished.root, root, symlinks=True)
     shutil.rmtree(root / ".dagster")
     workspace = Workspace(root)
-    workspace.edit("rules/reward.yaml", "margin: 1", "margin: 2")
+    workspace.edit("rules/reward.yaml", "margin: 3", "margin: 2")
     profile = yaml.safe_load((root / "profiles" / "smoke.yaml").read_text())
     profile["variants"] = ["rbr"]
     profile["launch"] = {"artifacts": 2, "processes": 1}

@@ -46,7 +46,7 @@ def edit(workspace: Workspace, number: int) -> None:
     if number % 7 == 6:
         text += f"# edit {number}\n"
     elif number % 5 == 4:
-        text = text.replace("margin: 1.5", "margin: 1.0")
+        text = text.replace("margin: 1.5", "margin: 3.0")
     else:
         kind = KINDS[number % 3]
         head, tail = text.split(f"\n{kind}:" if number % 3 else f"{kind}:", 1)

@@ -66,7 +66,7 @@ def example(workspace: Workspace) -> None:
 
 
 def margin(workspace: Workspace) -> None:
-    workspace.edit("rules/reward.yaml", "margin: 1.0", "margin: 1.5")
+    workspace.edit("rules/reward.yaml", "margin: 3.0", "margin: 1.5")
 
 
 def order(workspace: Workspace) -> None:

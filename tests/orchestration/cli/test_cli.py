@@ -111,10 +111,10 @@ def test_diff_lists_what_a_margin_makes_stale(project):
     assert "mean the same" in rbr("rules", "diff", cwd=project).stdout
     path = project / "rules" / "reward.yaml"
     text = path.read_text()
-    path.write_text(text.replace("margin: 1", "margin: 2", 1))
+    path.write_text(text.replace("margin: 3", "margin: 2", 1))
     assert path.read_text() != text
     found = " ".join(rbr("rules", "diff", cwd=project).stdout.split())
-    assert "changed ranking/hard_refusal.margin: 1.0 -> 2.0" in found
+    assert "changed ranking/hard_refusal.margin: 3.0 -> 2.0" in found
     made_again = found.partition("made again: ")[2].partition(" changed wordings")[0].split(", ")
     assert {"rules", "fitted_weights", "rbr/ppo_checkpoint", "model_release"} <= set(made_again)
     # No other variant's reward reads a margin.
@@ -147,7 +147,7 @@ def test_diff_says_what_an_older_revision_lacks(project):
 def test_diff_says_where_an_older_revision_cannot_be_read(project):
     path = project / "rules" / "reward.yaml"
     text = path.read_text()
-    path.write_text(text.replace("margin: 1.0", "margins_of: 1.0", 1))
+    path.write_text(text.replace("margin: 3.0", "margins_of: 1.0", 1))
     commit(project)
     path.write_text(text)
     found = rbr("rules", "diff", cwd=project)

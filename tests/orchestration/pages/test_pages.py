@@ -109,7 +109,7 @@ def test_what_an_edit_made_stale_is_named_until_it_is_undone(client, made):
     assert "Nothing is stale" in client.get("/").text
     path = made.root / "rules" / "reward.yaml"
     written = path.read_text()
-    path.write_text(written.replace("margin: 1.0", "margin: 2.0", 1))
+    path.write_text(written.replace("margin: 3.0", "margin: 2.0", 1))
     box = client.get("/").text.split("Edited since.")[1].split("</div>")[0]
     assert '<span class="mark">fitted_weights</span>' in box
     assert '<span class="mark">rbr/ppo_checkpoint</span>' in box

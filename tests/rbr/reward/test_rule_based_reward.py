@@ -136,10 +136,10 @@ EDITS = {
     "class": ("derived.yaml", "    - requests_information\n    - judgement\n", "    - judgement\n"),
     "order": ("reward.yaml", "[[full], [partial], [off_topic, refusal]]",
               "[[full], [partial], [off_topic], [refusal]]"),
-    "margin": ("reward.yaml", "margin: 1.0", "margin: 1.5"),
+    "margin": ("reward.yaml", "margin: 3.0", "margin: 1.5"),
     "policy": ("content_policy.yaml", "hateful_content: hard_refusal",
                "hateful_content: soft_refusal_methods"),
-    "comment": ("reward.yaml", "margin: 1.0", "margin: 1.0  # as in the paper"),
+    "comment": ("reward.yaml", "margin: 3.0", "margin: 3.0  # noted"),
 }  # fmt: skip
 
 

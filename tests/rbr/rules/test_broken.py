@@ -26,7 +26,7 @@ BROKEN = [
     ("a cycle", "derived.yaml", "all: [apology, inability_to_comply]", "all: [refusal_correct, inability_to_comply]", "refusal_correct", False),
     ("a gap between classes", CLASSES, ILLOGICAL, ILLOGICAL.replace("]", ", apology]", 1), "no class", False),
     ("classes that overlap", CLASSES, ILLOGICAL, "illogical_completion: {all: [illogical_continuation_of_prompt]}", "illogical_completion and disallowed_completion", False),
-    ("negative margin", "reward.yaml", "margin: 1.0", "margin: -1.0", "margin", True),
+    ("negative margin", "reward.yaml", "margin: 3.0", "margin: -1.0", "margin", True),
     ("one rank alone", "reward.yaml", "ordering: [[ideal], [bad], [disallowed]]", "ordering: [[ideal]]", "ordering", True),
     ("unknown fragment in a recipe", "completions.yaml", "ideal: [{slots: [refusal]}]", "ideal: [{slots: [refusel]}]", "refus", True),
     ("fragment that makes an unknown proposition", "completions.yaml", "makes: [judgement]", "makes: [judgment]", "did you mean 'judgement'", True),

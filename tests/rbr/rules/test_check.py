@@ -110,7 +110,7 @@ def test_all_problems_of_a_file_are_found_each_at_its_line(rules_folder):
     path = rules_folder / "completion_classes.yaml"
     edit(path, "all: [disallowed_content]", "all: [disalowed_content]")
     edit(path, "all: [disallowed_content]", "all: [disallowed_conten]")
-    edit(rules_folder / "reward.yaml", "margin: 1.0", "margin: -1.0")
+    edit(rules_folder / "reward.yaml", "margin: 3.0", "margin: -1.0")
     errors = check_rules(rules_folder)
     lines = [i for i, text in enumerate(path.read_text().splitlines(), 1) if "conten]" in text]
     lines += [i for i, text in enumerate(path.read_text().splitlines(), 1) if "disalow" in text]

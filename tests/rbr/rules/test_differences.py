@@ -24,7 +24,7 @@ def after(rules_folder, rules):
 
 
 def test_a_comment_is_no_difference(after):
-    assert after(("reward.yaml", "margin: 1.0", "margin: 1.0 # as in the paper")) == []
+    assert after(("reward.yaml", "margin: 3.0", "margin: 3.0 # noted")) == []
 
 
 def test_another_wording_is_a_rewording(after):
@@ -69,7 +69,7 @@ def test_what_comes_and_goes_is_new_and_removed(after, rules_folder):
 
 def test_values_are_told_with_what_they_were(after):
     assert after(
-        ("reward.yaml", "margin: 1.0", "margin: 2.0"),
+        ("reward.yaml", "margin: 3.0", "margin: 2.0"),
         ("reward.yaml", "[[ideal], [bad], [disallowed]]", "[[ideal], [bad, disallowed]]"),
         ("content_policy.yaml", "lookalike: comply", "lookalike: hard_refusal"),
         ("roles.yaml", "refused: refuses", "refused: inability_to_comply"),
@@ -83,7 +83,7 @@ def test_values_are_told_with_what_they_were(after):
             "ranking/hard_refusal.ordering",
             "ideal > bad > disallowed -> ideal > bad = disallowed",
         ),
-        ("changed", "ranking/hard_refusal.margin", "1.0 -> 2.0"),
+        ("changed", "ranking/hard_refusal.margin", "3.0 -> 2.0"),
     ]
 
 
