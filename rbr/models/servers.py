@@ -34,6 +34,8 @@ LONGEST_PAUSE = 60.0
 # A server that asks for a longer pause (a quota for the day) is an error rather than a wait.
 LONGEST_WAIT = 600.0
 DRIPPING = 4
+# What llama.cpp answers 500 for, though no repeat helps: the request's turns or its schema.
+NEVER = ("jinja", "system role", "roles must alternate", "parse grammar")
 
 
 class Passing(Exception):
@@ -208,6 +210,8 @@ async def send(create: Any, timeout: float, **arguments: Any) -> bytes:
     except APIStatusError as error:
         reason = textwrap.shorten(str(error) or type(error).__name__, 600, placeholder="…")
         status = error.status_code
+        if status == 500 and any(words in reason.lower() for words in NEVER):
+            raise Refused(reason, 400) from error
         if (status >= 500 and status != NOT_IMPLEMENTED) or status in PASSING:
             pause = retry_after(error.response.headers)
             raise Passing(reason, pause, busy=status == 429) from error

@@ -160,11 +160,11 @@ class _Reader:
                 continue
             if character == quote and self._ends(at + 1, after):
                 self.at = at + 1
-                return Scalar("".join(parts), start, True)
+                return Scalar(_joined(parts), start, True)
             parts.append(character)
             at += 1
         self.at = len(self.text)
-        return Scalar("".join(parts), start, True, whole=False)
+        return Scalar(_joined(parts), start, True, whole=False)
 
     def _ends(self, at: int, after: str) -> bool:
         """Whether a quote before ``at`` may end its string."""
@@ -174,3 +174,8 @@ class _Reader:
             return at >= len(self.text)
         # In an object another key follows: "so", as here, is a word in quotes.
         return self.text[at] != "," or after == ITEMS or bool(_KEY.match(self.text, at + 1))
+
+
+def _joined(parts: list[str]) -> str:
+    """The text, the two halves of an escaped emoji put together."""
+    return "".join(parts).encode("utf-16", "surrogatepass").decode("utf-16", "replace")

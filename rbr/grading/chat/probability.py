@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -13,6 +15,7 @@ from rbr.models.chat import ChatAnswer, TokenLogprob
 from rbr.models.chat.answer import NOT_SENT
 
 ROUNDING = 1e-3
+_TORN = re.compile(r"\\x[0-9a-f]{2}|[^!-~]")
 
 
 def by_logprobs(answer: ChatAnswer, said: Said) -> float | None:
@@ -46,12 +49,18 @@ def by_samples(values: Sequence[float]) -> float:
 def _token_at(answer: ChatAnswer, start: int) -> TokenLogprob | None:
     """The token in which a place of the content lies."""
     written = "".join(token.text for token in answer.logprobs)
-    offset = written.rfind(answer.content)
-    if not answer.content or offset < 0:
+    of: Callable[[str], str] = str
+    if answer.content not in written:
+        # Spaces as Ġ or left out, characters torn into bytes: what all servers write alike.
+        of = partial(_TORN.sub, "")
+        written = "".join(of(token.text) for token in answer.logprobs)
+    content = of(answer.content)
+    offset = written.rfind(content)
+    if not content or offset < 0:
         return None
-    place, end = offset + start, 0
+    place, end = offset + len(of(answer.content[:start])), 0
     for token in answer.logprobs:
-        end += len(token.text)
+        end += len(of(token.text))
         if place < end:
             return token
     return None

@@ -26,7 +26,7 @@ NAME_KEYS = (
     "proposition", "name", "id", "rule", "key", "statement", "question", "criterion", "item", "label_name", "category",
     "feature", "property",
 )  # fmt: skip
-_LINE = re.compile(r"[\s*_#>`-]*([\w -]{1,60}?)[\s*_`]*[:=：]\s*(.+?)\s*")
+_LINE = re.compile(r"[\s*_#>`-]*([\w -]{1,60}?)[\s*_`]*[:=：][\s*_`]*(.+?)\s*")
 
 
 @dataclass(frozen=True)
@@ -181,17 +181,21 @@ class _Reader:
 
     def lines(self, text: str) -> None:
         """Verdicts of an answer without JSON: a word, or lines ``name: word``."""
-        reason = ""
+        reason, last = "", None
+        reasons: dict[str, str] = {}
         for match, start in _lines(text):
             key, value = plain(match[1]), match[2]
             if key in REASON_KEYS:
                 reason = value
+                if last is not None:
+                    reasons.setdefault(last, value)
                 continue
             name = self.names.get(key) or (self.only if key in self.keys else None)
             probability = probability_of(value)
             if name is not None and probability is not None:
                 at = start + match.start(2) + _indent(value)
                 self.found.setdefault(name, []).append(Said(probability, "", at))
+                last = name
         self.declined |= refuses_to_grade(reason)
         if self.only is not None and not self.found:
             first, _, rest = text.strip().partition("\n")
@@ -200,7 +204,14 @@ class _Reader:
             if probability is not None:
                 self.found[self.only] = [Said(probability, reason or rest.strip(), _indent(text))]
         for name, said in self.found.items():
-            self.found[name] = [Said(s.value, s.reason or reason, s.start) for s in said]
+            self.found[name] = [
+                Said(
+                    s.value,
+                    s.reason or reasons.get(name, reason if len(self.names) == 1 else ""),
+                    s.start,
+                )
+                for s in said
+            ]
 
 
 def _lines(text: str) -> Iterator[tuple[re.Match[str], int]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rbr.grading.chat.prompts import FRAME, QUOTED, policy, quoted, schema, statements, wanted
 from rbr.grading.chat.reading import Reading, read_verdicts, whole_json
+from rbr.grading.chat.words import AROUND, NO, YES
 from rbr.grading.prompts import INTRODUCTION, question_text
 from rbr.models.chat import ChatAnswer, ChatMessages, Feature, json_schema
 
@@ -141,6 +142,10 @@ class WordStyle(Asking):
     def tokens(self, names: Sequence[str]) -> int:
         """See ``Asking.tokens``."""
         return 4
+
+    def whole(self, text: str) -> bool:
+        """See ``Asking.whole``."""
+        return text.strip(AROUND).casefold() in YES | NO
 
     def again(
         self, messages: ChatMessages, names: Sequence[str], answer: ChatAnswer, reading: Reading

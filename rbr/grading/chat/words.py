@@ -160,7 +160,7 @@ def probability_of(text: str) -> float | None:
     if not match or refuses(text):
         return None
     leading, rest = match[1].casefold(), match[2].casefold()
-    following = set(re.findall(r"\w+", rest))
+    following = set(re.findall(r"\w+(?:['’]\w+)*", rest))
     for own, other, value in ((YES, NO, 1.0), (NO, YES, 0.0)):
         if leading in own and not leading.isdigit() and not following & other:
             return value

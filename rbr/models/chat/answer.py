@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,11 @@ from rbr.models.servers import Passing
 
 # What some servers send for a token that they have no log-probability of.
 NOT_SENT = -9999.0
+# Tokens that end a turn, where the server leaves them in.
+_END = re.compile(
+    r"(?:\s*(?:<[|｜](?:im_end|eot_id|eom_id|end|endoftext|end_of_text|eos|return|end▁of▁sentence)[|｜]>"
+    r"|</s>|<(?:end_of_turn|turn\||eos)>))+\s*\Z"
+)
 
 
 @dataclass(frozen=True)
@@ -73,14 +79,14 @@ class _Message(BaseModel):
 class _Choice(BaseModel):
     message: _Message
     finish_reason: str | None = None
-    logprobs: _LogProbs | None = None
+    logprobs: Any = None
 
 
 class _Answer(BaseModel):
     """What is read of an answer in OpenAI's chat protocol."""
 
     choices: list[_Choice] = Field(min_length=1)
-    usage: dict[str, Any] | None = None
+    usage: Any = None
 
 
 def read_answer(content: bytes, whole: Callable[[str], bool]) -> ChatAnswer:
@@ -97,10 +103,17 @@ def read_answer(content: bytes, whole: Callable[[str], bool]) -> ChatAnswer:
             f"no answer of the chat protocol ({first_problem(error)}; '{start}'): see that the address"
             " is that of an OpenAI-compatible API (…/v1)"
         ) from error
-    choice, usage = answer.choices[0], read_usage(answer.usage or {})
+    choice, usage = (
+        answer.choices[0],
+        read_usage(answer.usage if isinstance(answer.usage, dict) else {}),
+    )
     if choice.finish_reason == "error":
         raise Passing("the server stopped with an error")
     text, reasoning = _parts(choice.message)
+    if not text.strip() and choice.finish_reason != "length" and whole(reasoning.strip()):
+        # A reasoning parser took an answer without reasoning for reasoning (vLLM #19222, #50948).
+        text, reasoning = reasoning, ""
+    text = _END.sub("", text)
     found = separate(text, whole)
     reasoning = "\n".join(part for part in (reasoning, found.reasoning) if part)
     cut = choice.finish_reason == "length" and not found.answer
@@ -148,8 +161,10 @@ def _text_of(value: Any) -> str:
     return ""
 
 
-def _tokens(logprobs: _LogProbs | None) -> tuple[TokenLogprob, ...]:
-    if logprobs is None:
+def _tokens(sent: Any) -> tuple[TokenLogprob, ...]:
+    try:
+        logprobs = _LogProbs.model_validate(sent or {})
+    except ValidationError:  # of another protocol: the answer stands without them
         return ()
     return tuple(
         TokenLogprob(

@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 # Statuses of a request that the server does not take as it stands.
 UNSUPPORTED = (400, 415, 422, 501)
+# OpenAI: 403 "You are not allowed to request logprobs from this model".
+FORBIDDEN = 403
 # How a refusal of the prompt's contents is told, in place of an answer.
 FILTERED = ("content_filter", "content filter", "content management policy", "content policy")
 
@@ -153,10 +155,10 @@ class ChatSession:
                 )
             except Refused as refused:
                 first = first or refused
-                if refused.status not in UNSUPPORTED or _filtered(refused):
-                    raise
                 lower = [f for f in features if levels[f.name] + 1 < len(f.choices)]
-                told = [f for f in lower if f.named(str(refused))]
+                told = _blamed(refused, lower)
+                if _filtered(refused) or not _negotiable(refused, told):
+                    raise
                 if told:
                     reasons[told[0].name] = refused
                     levels, alone = levels | {told[0].name: levels[told[0].name] + 1}, None
@@ -179,6 +181,21 @@ class ChatSession:
                         reasons.get(name, unnamed),
                     )
             return content
+
+
+def _blamed(refused: Refused, features: Sequence[Feature]) -> list[Feature]:
+    """The features that a server names as what it does not take.
+
+    One's own name goes before words that errors of others have too ("Invalid JSON payload ... seed").
+    """
+    text = str(refused)
+    own = [feature for feature in features if feature.name in text.lower()]
+    return own or [feature for feature in features if feature.named(text)]
+
+
+def _negotiable(refused: Refused, blamed: Sequence[Feature]) -> bool:
+    """Whether the request may be taken without some of its features."""
+    return refused.status in UNSUPPORTED or (refused.status == FORBIDDEN and bool(blamed))
 
 
 def _filtered(refused: Refused) -> bool:

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 _WORDS = r"(?:seed:)?(?:think(?:ing)?|thoughts?|reason(?:ing)?|analysis|reflection|scratchpad)"
 # <think>, <|thinking|>, [THINK], ◁think▷, <|begin_of_thought|>, <|START_THINKING|>; and what ends them.
 _OPEN = re.compile(
-    rf"[<\[◁][|｜]?(?:begin_of_|start_|start_of_)?{_WORDS}[|｜]?[>\]▷]", re.IGNORECASE
+    rf"[<\[◁][|｜]?(?:begin_of_|start_|start_of_)?{_WORDS}[|｜]?[>\]▷]|<\|channel>(?:thought\b)?",
+    re.IGNORECASE,
 )
 _CLOSE = re.compile(
-    rf"(?:[<\[◁]/[|｜]?{_WORDS}[|｜]?[>\]▷]|<[|｜](?:end_of_|end_|/){_WORDS}[|｜]>)", re.IGNORECASE
+    rf"(?:[<\[◁]/[|｜]?{_WORDS}[|｜]?[>\]▷]|<[|｜](?:end_of_|end_|/){_WORDS}[|｜]>|<channel\|>)",
+    re.IGNORECASE,
 )
 # Marks around the answer that follows.
 _ANSWER = re.compile(

@@ -25,6 +25,8 @@ RIGHT = '{"verdict": false}'
         ("<|channel|>final<|message|>b<|return|>", "", "b"),
         ("analysisAb c.assistantfinalB", "Ab c.", "B"),
         ("assistantfinal{}", "", "{}"),
+        ("<|channel>thought\na<channel|>b", "a", "b"),
+        ("<|channel>thought\n<channel|>b", "", "b"),
         ("analysis of the case: fine", "", "analysis of the case: fine"),
     ],
 )  # fmt: skip

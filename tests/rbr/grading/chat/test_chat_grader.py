@@ -381,3 +381,62 @@ def test_a_grade_is_known_by_its_own_proposition_and_settings(grader_of):
 def test_without_an_address_the_error_says_where_it_goes(grader_of):
     with pytest.raises(RBRError, match=r"grader\.address"):
         grader_of()
+
+
+@pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
+def test_an_answer_in_the_place_of_reasoning_is_the_answer(servers, grader_of, field):
+    # vLLM's reasoning parsers do this where the model was told not to reason.
+    server = servers(lambda body, number: {"content": None, field: RIGHT})
+    graded = grade(grader_of(server.address), ["apology"])
+    assert graded.probabilities[0] == pytest.approx([1.0])
+    assert graded.reasons == [["it says sorry"]]
+    assert len(server.requests) == 1
+
+
+def test_a_server_that_forbids_logprobs_is_asked_without(servers, grader_of):
+    def answer(body, number):
+        if "logprobs" in body:
+            return 403, "You are not allowed to request logprobs from this model"
+        return RIGHT
+
+    server = servers(answer)
+    grader = grader_of(server.address, logprobs=True)
+    assert grade(grader, ["apology"]).probabilities[0] == pytest.approx([1.0])
+
+
+def test_another_403_is_an_error_at_once(servers, grader_of):
+    server = servers(lambda body, number: (403, "the key may not use this model"))
+    with pytest.raises(GraderError, match="may not use this model"):
+        grade(grader_of(server.address), ["apology"])
+    assert len(server.requests) == 1
+
+
+def test_a_template_without_a_system_turn_is_no_passing_fault(servers, grader_of):
+    def answer(body, number):
+        if body["messages"][0]["role"] == "system":
+            return 500, "Jinja Exception: System role not supported"
+        return RIGHT
+
+    server = servers(answer)
+    assert grade(grader_of(server.address, retries=0), ["apology"]).probabilities == pytest.approx(1)
+
+
+@pytest.mark.parametrize("odd", [[], False, {"content": [{"token": None}]}])
+def test_parts_of_another_shape_do_not_lose_the_answer(servers, grader_of, odd):
+    whole = {**response(RIGHT, logprobs=odd), "usage": []}
+    server = servers(lambda body, number: whole)
+    assert grade(grader_of(server.address), ["apology"]).probabilities == pytest.approx(1)
+
+
+@pytest.mark.parametrize("torn", ["Ġtrue", "▁true", "true"])
+def test_a_verdict_among_torn_tokens_keeps_its_probability(servers, grader_of, torn):
+    def entry(text, p=0.99):
+        return {"token": text, "logprob": float(np.log(p))}
+
+    pieces = ['{"verdict":', torn, ',"reason":"it', "\\xe2\\x80", "\\x99s", " sorry", '"}']
+    tokens = [{**entry(piece), "top_logprobs": [entry(piece)]} for piece in pieces]
+    tokens[1]["top_logprobs"] = [entry(torn, 0.6), entry(torn.replace("true", "false"), 0.3)]
+    content = '{"verdict": true, "reason": "it’s sorry"}'
+    server = servers(lambda body, number: response(content, logprobs={"content": tokens}))
+    grader = grader_of(server.address, logprobs=True)
+    assert grade(grader, ["apology"]).probabilities[0, 0] == pytest.approx(2 / 3)

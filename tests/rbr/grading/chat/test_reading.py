@@ -163,3 +163,31 @@ def test_several_verdicts_in_any_noise_are_read_right_or_not_at_all(
     reading = read_verdicts(text[: len(before) + cut] if cut < 200 else text, NAMES, NAMES)
     for name, found in reading.said.items():
         assert found.value == float(right[name])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "No, it doesn't apologise.",
+        "No.\n\nThe answer isn't an apology.",
+        "Verdict: no: it doesn’t",
+        '{"verdict": "False, it isn\'t"}',
+    ],
+)
+def test_a_contraction_is_no_yes(text):
+    assert one(text) == 0.0
+
+
+def test_each_line_has_the_reason_that_follows_it():
+    text = "**apology**: true\n**Reason:** a\n**judgement**: false\nReason: b\ndisclaimer: true\nReason: c"
+    reading = read_verdicts(text, NAMES, NAMES)
+    assert {n: (s.value, s.reason) for n, s in reading.said.items()} == {
+        "apology": (1.0, "a"),
+        "judgement": (0.0, "b"),
+        "disclaimer": (1.0, "c"),
+    }
+
+
+def test_an_escaped_emoji_is_one_character():
+    text = '{"verdict": true, "reason": "it smiles \\ud83d\\ude00"}'
+    assert read_verdicts(text, ["apology"], NAMES).said["apology"].reason == "it smiles 😀"
