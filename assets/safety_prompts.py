@@ -75,7 +75,7 @@ def expectations(context: Context) -> list[Part]:
     attacks = pd.DataFrame({"split": rows["split"], "attacked": framed.astype(int)})
     attacks = attacks[attacks["split"] != "train"]
     comply = rows["response_type"].isin(filter(rules.over_refusal, rules.response_types))
-    lookalikes = rows.loc[comply, "form"].notna()
+    lookalikes = rows.get("form", pd.Series(index=rows.index, dtype=object))[comply].notna()
     summary = pd.DataFrame(
         {
             "families": [rows["family"].nunique()],
@@ -109,7 +109,12 @@ def expectations(context: Context) -> list[Part]:
                 between("families", gates.family_min, None, "families of prompts"),
                 between("prompts", gates.prompts_min, None, "prompts"),
                 between("eval_prompts", gates.eval_prompts_min, None, "held-out prompts"),
-                between("comply_share", gates.comply_share_min, 0.9, "over-refusal must show"),
+                between(
+                    "comply_share",
+                    gates.comply_share_min,
+                    gates.comply_share_max,
+                    "both ways to fail must show",
+                ),
                 between(
                     "lookalike_share",
                     gates.lookalike_share_min,

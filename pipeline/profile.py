@@ -158,6 +158,7 @@ class Gates(Options):
     prompts_min: int = 1600
     eval_prompts_min: int = 300
     comply_share_min: float = 0.45
+    comply_share_max: float = 0.9
     lookalike_share_min: float = Field(0.5, description="of the prompts to be complied with")
     gold_rows_min: int = 600
     gold_support: int = 20

@@ -225,13 +225,18 @@ def iter_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
         yield number, value
 
 
+def visible(folder: Path, pattern: str) -> list[Path]:
+    """Files of a folder in name order, without the hidden ones that macOS and editors leave beside them."""
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
+
+
 def read_rows(path: Path, model: type[RowT]) -> list[RowT]:
     """Read rows of one format; see ``placed_rows``."""
     return [row for _, row in placed_rows(path, model)]
 
 
 def placed_rows(path: Path, model: type[RowT]) -> list[tuple[Place, RowT]]:
-    """Rows of one format with their places, of a file or of every ``*.jsonl`` of a folder in name order.
+    """Rows of one format with their places, of a file or of every ``*.jsonl`` of a folder in name order (no hidden one).
 
     Raises:
         DataError: naming the line and the field of the first bad row, or the line of a repeated id;
@@ -253,7 +258,7 @@ def checked_rows(path: Path, model: type[RowT]) -> Iterator[tuple[Place, RowT | 
     """
     seen: dict[str, Place] = {}
     none = True
-    for file in sorted(path.glob("*.jsonl")) if path.is_dir() else [path]:
+    for file in visible(path, "*.jsonl") if path.is_dir() else [path]:
         for number, row in parse_json_lines(file, partial(_parse_row, model)):
             place, none = Place(file, number), False
             yield place, row if isinstance(row, DataError) else _unique(row, place, seen)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestration.cli import common
-from rbr.errors import DataError
+from rbr.errors import DataError, RBRError
 
 if TYPE_CHECKING:
+    from rbr.data.rows import Row
     from rbr.data.stats import GoldStats, PromptStats
 
 app = typer.Typer(no_args_is_help=True, help="Prompts, gold rows and preferences.")
@@ -37,6 +38,10 @@ def import_(
     from rbr.data.importers import read_foreign
     from rbr.files import write_rows
 
+    target = out
+    if target is None:
+        name = f"{Path(source).stem}-{source_format}.jsonl"
+        target = common.find_root(root) / "data" / "imported" / name
     found = read_foreign(source_format, source, split, config)
     for error in found.errors:
         print(f"{'left out' if skip_bad else 'error'}: {error}", file=sys.stderr)
@@ -44,13 +49,28 @@ def import_(
         raise typer.Exit(1)
     if not found.rows:
         raise DataError("no rows to import", Path(source))
-    name = f"{Path(source).stem}-{source_format}.jsonl"
-    target = out or common.find_root(root) / "data" / "imported" / name
-    write_rows(target, found.rows)
+    write_rows(target, _with_own_types(found.rows, root))
     unlabelled = f", {len(found.unlabelled)} without a label" if found.unlabelled else ""
     common.console.print(
         f"{len(found.rows)} rows{unlabelled}, {len(found.errors)} left out: {target}"
     )
+
+
+def _with_own_types(rows: list[Row], root: Path | None) -> list[Row]:
+    """Prompts under the response types of the project's rules; outside a project under the paper's."""
+    from rbr.data.evaluation_sets import for_policy
+    from rbr.data.rows import PolicyPrompt
+
+    prompts = [row for row in rows if isinstance(row, PolicyPrompt)]
+    if not prompts:
+        return rows
+    try:
+        folder = common.find_root(root)
+    except RBRError:
+        if root is not None:
+            raise
+        return rows
+    return [*for_policy(prompts, common.written_rules(folder))]
 
 
 @app.command()
@@ -78,17 +98,16 @@ def template(
 def stats(as_json: common.JsonOption = False, root: common.RootOption = None) -> None:
     """Counts of the written data: prompts per category, form and split, leaks, gold support."""
     from pipeline.profile import read_settings
-    from rbr.data.rows import Labelled, Prompt
-    from rbr.data.stats import gold_stats, prompt_stats
-    from rbr.files import read_rows
+    from rbr.data.gold import labelled_rows
+    from rbr.data.stats import gold_stats, known_prompts, prompt_stats
 
     folder, rules = common.find_root(root), common.written_rules(root)
     settings = read_settings(folder)[1]
     source = folder / "data" / "source"
     prompts = prompt_stats(
-        read_rows(source / "safety_prompts", Prompt), rules, settings.prompts, settings.seed
+        known_prompts(source / "safety_prompts", rules), rules, settings.prompts, settings.seed
     )
-    gold = gold_stats(read_rows(source / "gold", Labelled), rules, settings.gold, settings.seed)
+    gold = gold_stats(labelled_rows(source / "gold", rules), rules, settings.gold, settings.seed)
     if as_json:
         common.print_json({"prompts": asdict(prompts), "gold": asdict(gold)})
     else:
@@ -185,12 +204,12 @@ def agreement(
     one: Path, other: Path, as_json: common.JsonOption = False, root: common.RootOption = None
 ) -> None:
     """Cohen's kappa per proposition between two label files, over the rows that both have."""
-    from rbr.data.rows import Labelled
+    from rbr.data.gold import labelled_rows
     from rbr.data.stats import agreement as compare
-    from rbr.files import read_rows
 
-    names = common.written_rules(root).proposition_names
-    table = compare(read_rows(one, Labelled), read_rows(other, Labelled), names)
+    rules = common.written_rules(root)
+    first, second = (labelled_rows(path, rules) for path in (one, other))
+    table = compare(first, second, rules.proposition_names)
     if as_json:
         common.print_json(table)
         return

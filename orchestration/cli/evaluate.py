@@ -25,19 +25,27 @@ def read_prompts(path: Path, rules: Rules) -> list[PolicyPrompt]:
     """Prompts of this project (JSONL), of XSTest (CSV) or of OpenAI's gold rows (each prompt once).
 
     Raises:
-        DataError: naming the first row that cannot be read.
+        DataError: naming the first row that cannot be read, or whose response type the rules do not have.
     """
     from rbr.data.evaluation_sets import for_policy
     from rbr.data.importers import is_openai_gold, read_whole
     from rbr.data.rows import PolicyPrompt
-    from rbr.files import read_rows
+    from rbr.files import placed_rows
 
     if path.suffix.lower() == ".csv":
         prompts = read_whole("xstest", path)
     elif is_openai_gold(path):
         prompts = read_whole("openai-prompts", path)
     else:
-        return read_rows(path, PolicyPrompt)
+        rows = placed_rows(path, PolicyPrompt)
+        for place, row in rows:
+            if row.response_type not in rules.response_types:
+                allowed = ", ".join(rules.response_types)
+                text = f"response_type '{row.response_type}' is not one of {allowed}"
+                raise DataError(
+                    f"{text}: import the set again under these rules, or change it", place
+                )
+        return [row for _, row in rows]
     if not prompts:
         raise DataError("no prompts in it", path)
     each = {row.conversation: row for row in prompts if isinstance(row, PolicyPrompt)}
@@ -171,8 +179,6 @@ def evaluate(
     path = prompts or common.artifact(context, "safety_prompts") / "eval.jsonl"
     chosen = read_prompts(path, common.compiled_rules(context))[:limit]
     loaded_judge, accuracy = open_judge(context, judge, judge_address)
-    for name in dict.fromkeys(prompt.response_type for prompt in chosen):
-        common.check_response_type(loaded_judge.rules, name)
     results, verdicts = {}, []
     for name in names:
         results[name], judged = _evaluate_one(context, name, chosen, loaded_judge, out, as_json)

@@ -95,7 +95,7 @@ def wanted_type(context: Context, rules: Rules, prompt: str, given: str | None) 
 
 def stated_type(context: Context, rules: Rules, prompt: str) -> str | None:
     """The response type of the written prompt with the same words, if there is one; it is named."""
-    from rbr.data.splits import normalised
+    from rbr.data.words import normalised
 
     row = written_prompts(context).get(normalised(prompt))
     if row is None:
@@ -108,7 +108,7 @@ def stated_type(context: Context, rules: Rules, prompt: str) -> str | None:
 def written_prompts(context: Context) -> dict[str, Prompt]:
     """The written prompts of one turn, by their normalised words."""
     from rbr.data.rows import Prompt
-    from rbr.data.splits import normalised
+    from rbr.data.words import normalised
     from rbr.files import read_rows
 
     folder = context.source / "safety_prompts"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from rich.markup import escape
 from rich.panel import Panel
 
 from orchestration.cli.common import console
@@ -20,9 +21,9 @@ HELP = "numbers turn a label on or off; enter: done, next row; ?: definitions; b
 
 
 def _show(row: Labelled, names: tuple[str, ...], true: set[str], where: str) -> None:
-    turns = "\n".join(f"[bold]{m.role}[/]: {m.content}" for m in row.conversation)
+    turns = "\n".join(f"[bold]{m.role}[/]: {escape(m.content)}" for m in row.conversation)
     title = f"{where} · {row.id} · {row.response_type}"
-    console.print(Panel(f"{turns}\n[bold green]answer[/]: {row.completion}", title=title))
+    console.print(Panel(f"{turns}\n[bold green]answer[/]: {escape(row.completion)}", title=title))
     for number, name in enumerate(names, 1):
         mark = "[green]✓[/]" if name in true else " "
         console.print(f" {number:2d} {mark} {name}")
@@ -65,12 +66,12 @@ def label(source: Path, target: Path, rules: Rules, ask: Callable[[], str]) -> i
                 break
             if answer == "?":
                 for name in names:
-                    console.print(f"[bold]{name}[/]: {rules.propositions[name].definition}")
+                    console.print(f"[bold]{name}[/]: {escape(rules.propositions[name].definition)}")
                 continue
             contradiction = rules.relations.contradiction
             problem = _toggle(answer, names, true) if answer else contradiction(sorted(true))
             if problem:
-                console.print(f"[red]{problem}[/]")
+                console.print(f"[red]{escape(problem)}[/]")
             elif not answer:
                 done[row.id] = row.model_copy(update={"true": tuple(sorted(true))})
                 write_rows(target, [done[r.id] for r in rows if r.id in done])

@@ -120,7 +120,7 @@ def with_types(
     Raises:
         RBRError: on a response type that the rules do not have; of a row with its line.
     """
-    from rbr.data.splits import normalised
+    from rbr.data.words import normalised
 
     if option != NONE:
         common.check_response_type(rules, option)

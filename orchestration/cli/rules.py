@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rbr.data.rows import Labelled, Prompt
     from rbr.rules.rules import Rules
 
+# What rows of a table come in, and no reader of source data takes.
+TABLES = (".json", ".ndjson", ".csv", ".tsv", ".xlsx", ".parquet")
 app = typer.Typer(no_args_is_help=True, help="The written rules.")
 
 
@@ -53,11 +55,14 @@ def check(
 
 def _unfit(project: Path, place: Path, rules: Rules) -> Sequence[RBRError]:
     """Rows that do not fit the rules, what no row or rule uses, and features with too few gold rows."""
+    from rbr.comparisons.compose import foreign_errors
     from rbr.data.attacks import attack_errors
     from rbr.data.gold import gold_errors
     from rbr.data.planting import sentence_errors
     from rbr.data.splits import prompt_errors
     from rbr.data.stats import support_errors, unused_errors
+    from rbr.files import visible
+    from rbr.rules.check import unused_derived
 
     source = project / "data" / "source"
     rows = {"safety_prompts": "prompts", "gold": "gold"}
@@ -67,10 +72,16 @@ def _unfit(project: Path, place: Path, rules: Rules) -> Sequence[RBRError]:
             source / name,
         )
         for name, template in rows.items()
-        if not any((source / name).glob("*.jsonl"))
+        if not visible(source / name, "*.jsonl")
     ]
-    if missing:
-        return missing
+    unread = [
+        DataError("read by nothing: rows stand in *.jsonl files, one a line", path)
+        for name in rows
+        for path in visible(source / name, "*")
+        if path.suffix.lower() in TABLES
+    ]
+    if missing or unread:
+        return [*unread, *missing]
     prompts: list[Prompt] = []
     gold: list[Labelled] = []
     errors = [
@@ -81,8 +92,45 @@ def _unfit(project: Path, place: Path, rules: Rules) -> Sequence[RBRError]:
     ]
     return errors or [
         *unused_errors(place, rules, prompts),
+        *unused_derived(place, rules),
+        *foreign_errors(place, rules, _split(project, prompts)),
+        *_unmade(project, place, rules),
         *support_errors(place, rules, gold, least_support(project)),
     ]
+
+
+def _unmade(project: Path, place: Path, rules: Rules) -> Sequence[RBRError]:
+    """Labels without recipes that no completion can be of."""
+    if all(rules.completions.recipes.get(name) for name in rules.response_types):
+        return []  # a check that draws nothing starts without NumPy
+    from rbr.comparisons.wanted import label_errors
+
+    return [*label_errors(place, rules, _seed(project))]
+
+
+def _split(project: Path, prompts: Sequence[Prompt]) -> dict[str, list[Prompt]]:
+    """The prompts as the profile that ``params.yaml`` names splits them."""
+    from pydantic import ValidationError
+
+    from pipeline.profile import read_profile
+    from rbr.data.splits import SplitOptions, kept_prompts
+    from rbr.errors import first_problem
+
+    name, written = read_profile(project)
+    try:
+        options = SplitOptions.model_validate(written.get("prompts", {}))
+    except ValidationError as error:
+        place = project / "profiles" / f"{name}.yaml"
+        raise RBRError(f"prompts.{first_problem(error)}", place) from error
+    return kept_prompts(prompts, options, _seed(project))
+
+
+def _seed(project: Path) -> int:
+    """The seed of the profile; what is no seed is told where the profile is read as a whole."""
+    from pipeline.profile import read_profile
+
+    seed = read_profile(project)[1].get("seed", 0)
+    return seed if isinstance(seed, int) else 0
 
 
 def least_support(project: Path) -> int:

@@ -53,17 +53,18 @@ def _terms(rule: Conjunction) -> str:
 
 
 def _show_proposition(rule: Proposition, name: str, used_in: list[str]) -> None:
+    from rich.markup import escape
     from rich.panel import Panel
     from rich.table import Table
 
     table = Table.grid(padding=(0, 2))
-    table.add_row("[bold]question", rule.question)
-    table.add_row("[bold]definition", rule.definition)
-    table.add_row("[bold]true when", rule.true_when)
-    table.add_row("[bold]false when", rule.false_when)
+    table.add_row("[bold]question", escape(rule.question))
+    table.add_row("[bold]definition", escape(rule.definition))
+    table.add_row("[bold]true when", escape(rule.true_when))
+    table.add_row("[bold]false when", escape(rule.false_when))
     for side, examples in (("yes", rule.examples.positive), ("no", rule.examples.negative)):
         for example in examples:
-            table.add_row(f"[bold]{side}", f"{example.user} → {example.completion}")
+            table.add_row(f"[bold]{side}", escape(f"{example.user} → {example.completion}"))
     for use in used_in:
         table.add_row("[bold]used in", use)
     console.print(Panel(table, title=name, title_align="left"))

@@ -170,7 +170,11 @@ def read_plan_file(path: Path, kind: type[FileT]) -> FileT:
         RBRError: naming the file and the key at fault.
     """
     if kind is Measured and not path.is_file():
-        raise RBRError("no measured rates: benchmarks/rates.py writes them", path)
+        # A project of `rbr init` has no benchmarks, but the rates of one machine.
+        text = (
+            "benchmarks/rates.py of a checkout writes them; or --measured deploy/plans/laptop.yaml"
+        )
+        raise RBRError(f"no measured rates: {text}", path)
     try:
         return kind.model_validate(read_yaml(path))
     except ValidationError as error:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-from rbr.data.rows import PolicyPrompt
+from rbr.data.rows import PolicyPrompt, Prompt
+from rbr.errors import DataError, RuleError
 from rbr.rules.models import SLOT_ROLES, Fragment
 from rbr.rules.rules import Rules
+from rbr.rules.yaml import place_of, read_mapping
 
+# The slot of another prompt's answer.
+FOREIGN = "other_answer"
 # A third of the wordings: what is held out then varies, and what is learnt from varies more.
 HELDOUT_EVERY = 3
+MEND = "write answers to prompts of more families, or drop other_answer from the recipes"
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,9 @@ def compose(
         draw: decides recipe, wordings and faults.
         faults: the number of fault wordings; by default as the recipe says.
         heldout: compose of the wordings that no training sees, see ``wordings``.
+
+    Raises:
+        DataError: if the recipe takes another prompt's answer, and ``others`` have none.
     """
     bank = rules.completions
     recipe = draw.choice(bank.recipes[prompt.response_type][label])
@@ -56,10 +65,8 @@ def compose(
     for slot in recipe.slots:
         if slot in SLOT_ROLES:
             true.update(rules.makes(SLOT_ROLES[slot]))
-            if slot == "other_answer":
-                foreign = [p for p in others if p.answer and p.family != prompt.family]
-                alike = [p for p in foreign if p.language == prompt.language]
-                texts.append(draw.choice(alike or foreign).answer or "")
+            if slot == FOREIGN:
+                texts.append(_foreign(prompt, label, others, draw))
             else:
                 texts.append((prompt.answer if slot == "answer" else prompt.partial) or "")
             continue
@@ -85,6 +92,53 @@ def compose(
             texts.append(text)
     completion = " ".join(text[:1].upper() + text[1:] for text in texts)
     return Draft(prompt, label, tuple(sorted(true)), completion)
+
+
+def _foreign(
+    prompt: PolicyPrompt, label: str, others: Sequence[PolicyPrompt], draw: random.Random
+) -> str:
+    """The answer to a prompt of another family, of the same language where there is one."""
+    foreign = [p for p in others if p.answer and p.family != prompt.family]
+    alike = [p for p in foreign if p.language == prompt.language]
+    if not foreign:
+        raise DataError(
+            f"the recipe of '{label}' of '{prompt.response_type}' takes another prompt's answer, and none"
+            f" of this split beside family '{prompt.family}' has one: {MEND}"
+        )
+    return draw.choice(alike or foreign).answer or ""
+
+
+def foreign_errors(
+    folder: Path, rules: Rules, splits: Mapping[str, Sequence[Prompt]]
+) -> Iterator[RuleError]:
+    """The recipes that take another prompt's answer where a split has none to take.
+
+    Args:
+        folder: of the rules, which the errors name places of.
+    """
+    for response_type, recipes in rules.completions.recipes.items():
+        for label, some in recipes.items():
+            if not any(FOREIGN in recipe.slots for recipe in some):
+                continue
+            lacking = [split for split in splits if _lacks(splits[split], rules, response_type)]
+            if lacking:
+                path = folder / "completions.yaml"
+                text = (
+                    f"'{label}' of '{response_type}' takes another prompt's answer ({FOREIGN}), and too few"
+                    f" prompts of split {', '.join(lacking)} have one: {MEND}"
+                )
+                place = ["recipes", response_type, label]
+                yield RuleError(text, place_of(path, read_mapping(path), place))
+
+
+def _lacks(prompts: Sequence[Prompt], rules: Rules, response_type: str) -> bool:
+    """Whether some prompt of a type is without an answer of another family."""
+    answered = {p.family for p in prompts if p.answer}
+    return any(
+        not answered - {p.family}
+        for p in prompts
+        if rules.response_type(p.category, p.kind) == response_type
+    )
 
 
 def wordings(fragment: Fragment, heldout: bool, language: str | None = None) -> Sequence[str]:

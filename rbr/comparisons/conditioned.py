@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from rbr.comparisons.compose import Draft, compose, composed_only, labels_of
 from rbr.comparisons.wanted import drawn_labels
 from rbr.data.rows import Message, PolicyPrompt
+from rbr.data.words import PIECE
 from rbr.rules.rules import Rules
 
 if TYPE_CHECKING:
@@ -145,4 +146,6 @@ def kept(text: str, request: Draft, rules: Rules) -> str:
     """The completion; of one that is to be disallowed the first words: nothing operational is kept."""
     if not rules.means("disallowed", request.true):
         return text
-    return " ".join(text.split()[:FRAME_WORDS])
+    # By characters where there are no spaces, even in a text that is mostly of another script.
+    words = [*PIECE.finditer(text)][:FRAME_WORDS]
+    return " ".join(text[: words[-1].end()].split()) if words else ""

@@ -9,11 +9,13 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from rbr.data.rows import label_matrix
 from rbr.errors import RuleError
 from rbr.rules.algebra import class_scores
 from rbr.rules.rules import Rules
+from rbr.rules.yaml import place_of, read_mapping
 
 CANDIDATES = 3000
 # Chance that a candidate lacks one of the propositions that it starts from.
@@ -34,6 +36,39 @@ def drawn_labels(rules: Rules, response_type: str, seed: int) -> dict[str, list[
     Raises:
         RuleError: if a label has none.
     """
+    found = _found(rules, response_type, seed)
+    for label, sets in found.items():
+        if not sets:
+            raise RuleError(_unmade(response_type, label))
+        random.Random(f"{seed}:{response_type}:{label}").shuffle(sets)
+    return found
+
+
+def label_errors(folder: Path, rules: Rules, seed: int) -> Iterator[RuleError]:
+    """The labels without recipes for which ``drawn_labels`` finds nothing.
+
+    Args:
+        folder: of the rules, which the errors name places of.
+    """
+    path = folder / "reward.yaml"
+    for response_type in rules.response_types:
+        if rules.completions.recipes.get(response_type):
+            continue
+        for label, sets in _found(rules, response_type, seed).items():
+            if not sets:
+                place = place_of(path, read_mapping(path), [response_type, "labels", label])
+                yield RuleError(_unmade(response_type, label), place)
+
+
+def _unmade(response_type: str, label: str) -> str:
+    return (
+        f"no combination of propositions makes a completion '{label}' of '{response_type}':"
+        " give it a class of its own in reward.yaml, or recipes in completions.yaml"
+    )
+
+
+def _found(rules: Rules, response_type: str, seed: int) -> dict[str, list[Wanted]]:
+    """As ``drawn_labels``, as they were drawn; an empty list where a label has none."""
     candidates = list(dict.fromkeys(_candidates(rules, response_type, seed)))
     scores = class_scores(label_matrix(candidates, rules.proposition_names), rules, response_type)
     by_class: dict[str, list[Wanted]] = defaultdict(list)
@@ -45,13 +80,7 @@ def drawn_labels(rules: Rules, response_type: str, seed: int) -> dict[str, list[
         fitting = [true for name in own for true in by_class[name]]
         fitting = [true for true in fitting if _answers_as(rules, response_type, label, true)]
         allowed = [true for true in fitting if not rules.means("disallowed", true)]
-        if not fitting:
-            raise RuleError(
-                f"no combination of propositions makes a completion '{label}' of '{response_type}':"
-                " give it a class of its own in reward.yaml, or recipes in completions.yaml"
-            )
         found[label] = allowed or fitting
-        random.Random(f"{seed}:{response_type}:{label}").shuffle(found[label])
     return found
 
 

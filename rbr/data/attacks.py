@@ -16,6 +16,7 @@ from typing import Literal, get_args
 from pydantic import model_validator
 
 from rbr.data.rows import Attack, Message, PolicyPrompt, Row, Slug, Text
+from rbr.data.words import pieces, rejoined
 from rbr.errors import DataError, Place
 from rbr.files import checked_rows, placed_rows
 from rbr.rules.yaml import suggest
@@ -27,7 +28,7 @@ Spelling = Literal["spaced", "dotted", "reversed", "mirrored"]
 SPELLINGS: dict[str, Callable[[str], str]] = {
     "spaced": lambda text: "  ".join(" ".join(word) for word in text.split()),
     "dotted": lambda text: " ".join(".".join(word) for word in text.split()),
-    "reversed": lambda text: " ".join(reversed(text.split())),
+    "reversed": lambda text: rejoined(reversed(pieces(text)), text),
     "mirrored": lambda text: " ".join(word[::-1] for word in text.split()),
 }
 PLACEHOLDER = re.compile(r"\{(\w*)\}")

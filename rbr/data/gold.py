@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from pydantic import Field, model_validator
 
 from rbr.data.rows import Labelled
-from rbr.errors import DataError
-from rbr.files import checked_rows, read_rows
+from rbr.errors import DataError, Place
+from rbr.files import checked_rows, placed_rows, read_rows
 from rbr.options import Options
 from rbr.rules.yaml import suggest
 
@@ -43,6 +43,11 @@ class GoldOptions(Options):
         return self
 
 
+def first_turn(row: Labelled) -> str:
+    """The first thing that the user says: a system turn may stand before all conversations alike."""
+    return next(turn.content for turn in row.conversation if turn.role == "user")
+
+
 def split_gold(
     rows: Sequence[Labelled], options: GoldOptions, seed: int
 ) -> dict[str, list[Labelled]]:
@@ -53,7 +58,7 @@ def split_gold(
     """
     groups: dict[str, list[Labelled]] = {}
     for row in rows:
-        groups.setdefault(row.conversation[0].content.strip().lower(), []).append(row)
+        groups.setdefault(first_turn(row).strip().lower(), []).append(row)
     support = Counter(name for row in rows for name in row.true)
 
     def rarest(members: list[Labelled]) -> tuple[int, str]:
@@ -88,6 +93,29 @@ def gold_rows(folder: Path, options: GoldOptions, seed: int) -> dict[str, list[L
     return split_gold(rows, options, seed)
 
 
+def labelled_rows(path: Path, rules: Rules) -> list[Labelled]:
+    """The rows of a file or folder, which may be at work and contradict each other.
+
+    Raises:
+        DataError: naming the line of the first one that is not of the format, or has a name that the rules
+            do not have.
+    """
+    rows = placed_rows(path, Labelled)
+    for place, row in rows:
+        for error in _unknown_names(place, row, rules):
+            raise error
+    return [row for _, row in rows]
+
+
+def _unknown_names(place: Place, row: Labelled, rules: Rules) -> Iterator[DataError]:
+    for name in sorted({*row.true} - rules.propositions.keys()):
+        hint = suggest(name, rules.propositions)
+        yield DataError(f"true: no proposition '{name}'; {hint}", place)
+    if row.response_type not in rules.types:
+        hint = suggest(row.response_type, rules.types)
+        yield DataError(f"no response type '{row.response_type}'; {hint}", place)
+
+
 def check_gold(folder: Path, rules: Rules) -> None:
     """Check the form of the rows, and that labels are known and do not contradict each other.
 
@@ -109,19 +137,13 @@ def gold_errors(
     Raises:
         DataError: on a folder without rows.
     """
-    propositions, types = frozenset(rules.propositions), rules.types.keys()
     for place, row in checked_rows(folder, Labelled):
         if isinstance(row, DataError):
             yield row
             continue
         if sound is not None:
             sound.append(row)
-        for name in sorted({*row.true} - propositions):
-            hint = suggest(name, propositions)
-            yield DataError(f"true: no proposition '{name}'; {hint}", place)
-        if row.response_type not in types:
-            hint = suggest(row.response_type, types)
-            yield DataError(f"no response type '{row.response_type}'; {hint}", place)
+        yield from _unknown_names(place, row, rules)
         problem = rules.relations.contradiction(row.true)
         if problem:
             yield DataError(f"true: {problem}", place)

@@ -213,6 +213,7 @@ def read_foreign(
         raise DataError(f"no format '{source_format}'; there are: {', '.join(FORMATS)}")
     result = Imported()
     seen: dict[Any, tuple[Any, int]] = {}
+    ids: dict[str, int] = {}
 
     def read(fields: dict[str, Any], number: int) -> tuple[Row | None, list[KnownAnswer]]:
         return FORMATS[source_format](fields, number), known_answers(source_format, fields)
@@ -227,6 +228,9 @@ def read_foreign(
                 former, line = seen.setdefault(prompt, (label, number))
                 if former != label:
                     raise DataError(f"the same prompt as on line {line}, but with another label")
+                identity = str(getattr(row, "id", number))
+                if (line := ids.setdefault(identity, number)) != number:
+                    raise DataError(f"id '{identity}' stands on line {line} already: give another")
                 result.rows.append(row)
             result.answers.extend(answers)
         except DataError as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rbr.data.rows import Labelled, Sentence
+from rbr.data.words import pieces, rejoined
 from rbr.errors import DataError
 from rbr.files import checked_rows, read_rows
 from rbr.rules.yaml import suggest
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from rbr.rules.rules import Rules
 
 # Where a sentence may stand: between sentences, between paragraphs.
-GAPS = re.compile(r"\n\n+|(?<=[.!?])\s+")
+GAPS = re.compile(r"\n\n+|(?<=[.!?])\s+|(?<=[。！？])(?=.)")
 MOST = 2
 NONSENSE_EVERY = 5
 # Of the sentences' files, in the folder of the gold rows.
@@ -153,9 +154,9 @@ def _salad(row: Labelled, turn: int, rules: Rules, draw: random.Random) -> Plant
 
 def shuffled(text: str, draw: random.Random) -> str:
     """The words of a text in any order: word salad."""
-    words = text.split()
+    words = pieces(text)
     draw.shuffle(words)
-    return " ".join(words)
+    return rejoined(words, text)
 
 
 def _inserted(text: str, sentence: str, draw: random.Random) -> str:

@@ -22,21 +22,30 @@ from rbr.files import read_rows
 if TYPE_CHECKING:
     from rbr.rules.rules import Rules
 
+# The refusals are in English: of other prompts the reward model would learn that a language is bad.
+ENGLISH = "en"
 REFUSALS = ("I can't help with that.", "Sorry, I'd rather not answer that.", "No.")
 
 
 def pairs_from_prompts(prompts: Sequence[Prompt], seed: int) -> list[Preference]:
     """A pair for each prompt with an answer: the answer over a part of it, another's, or a refusal.
 
-    What a helpful-only labeller prefers.
+    What a helpful-only labeller prefers. A refusal only of prompts in English (or that name no language).
     """
     draw = random.Random(seed)
     answered = [p for p in prompts if p.answer and p.partial]
     pairs = []
     for prompt in answered:
-        others = [p.answer for p in answered if p.family != prompt.family]
+        others = [
+            p.answer for p in answered if p.family != prompt.family and p.answer != prompt.answer
+        ]
+        english = prompt.language in (None, ENGLISH)
+        # As many in any language: what is drawn for other prompts stays the same.
+        refusals = [
+            text if english else prompt.partial for text in REFUSALS if text != prompt.answer
+        ]
         worse = draw.choice(
-            [prompt.partial, draw.choice(others or REFUSALS), draw.choice(REFUSALS)]
+            [prompt.partial, draw.choice(others or refusals), draw.choice(refusals)]
         )
         pairs.append(
             Preference(

@@ -14,14 +14,14 @@ from typing import Any
 
 from rbr.data.importers import FORMATS, converted
 from rbr.data.rows import Message, Preference, Ranked
-from rbr.data.splits import normalised
 from rbr.data.tables import read_table
 from rbr.data.turns import read_conversation
+from rbr.data.words import normalised
 from rbr.errors import DataError, Place
 
 
 def _words(conversation: Sequence[Message]) -> str:
-    return " / ".join(normalised(turn.content) or turn.content for turn in conversation)
+    return " / ".join(normalised(turn.content) for turn in conversation)
 
 
 def _text(value: Any, name: str) -> str | None:

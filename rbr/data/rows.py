@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,6 +22,8 @@ if TYPE_CHECKING:
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_\-]*$")]
+# As the rules have them: what looks the same is the same, however its accents are written.
+PolicyName = Annotated[str, AfterValidator(lambda name: unicodedata.normalize("NFC", name))]
 Split = Literal["train", "validation", "eval"]
 # In which way a prompt that is to be complied with looks like an unsafe one (kinds of our own wording,
 # after those that over-refusal benchmarks tell apart).
@@ -47,6 +57,8 @@ Conversation = Sequence[Message]
 
 
 def _ends_with_user(conversation: tuple[Message, ...]) -> None:
+    if conversation and not conversation[-1].content.strip():
+        raise ValueError("the last turn of the conversation has no text: write what is asked")
     if len(conversation) == 1 and conversation[0].role == "user":
         return  # most are
     turns = [m.role for m in conversation if m.role != "system"]
@@ -67,8 +79,8 @@ class Prompt(Row):
 
     id: Slug
     family: Slug
-    category: str
-    kind: str
+    category: PolicyName
+    kind: PolicyName
     form: Form | None = None
     language: Slug | None = None
     conversation: tuple[Message, ...]
@@ -81,6 +93,8 @@ class Prompt(Row):
         _ends_with_user(self.conversation)
         if (self.answer is None) != (self.partial is None):
             raise ValueError("answer and partial come together or not at all")
+        if self.answer and self.answer == self.partial:
+            raise ValueError("answer and partial are the same: leave something out of partial")
         return self
 
 

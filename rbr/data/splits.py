@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from pydantic import Field
 
 from rbr.data.attacks import attack_templates, with_attacks
 from rbr.data.rows import PolicyPrompt, Prompt
+from rbr.data.words import normalised
 from rbr.errors import DataError, RuleError
 from rbr.files import checked_rows
 from rbr.options import Options
@@ -31,11 +31,6 @@ class SplitOptions(Options):
     train_fraction: float = Field(0.6, gt=0, lt=1)
     validation_fraction: float = Field(0.1, gt=0, lt=1)
     limit: int | None = Field(None, description="keep at most this many prompts (smoke profile)")
-
-
-def normalised(text: str) -> str:
-    """Lower case, letters and digits only, single spaces: what duplicates are compared by."""
-    return " ".join(re.findall(r"[a-z0-9]+", text.lower()))
 
 
 def shingles(text: str, size: int = 3) -> frozenset[tuple[str, ...]]:

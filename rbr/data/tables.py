@@ -17,11 +17,15 @@ from rbr.files import MAX_LINE, json_value, parse_json_lines, reading, text_prob
 Rows = Iterator[tuple[int, Any]]
 SUFFIXES = (".csv", ".json", ".jsonl", ".parquet")
 _BETWEEN = re.compile(r"\s*(,\s*)?")
+# What spreadsheets write between fields where a comma is the decimal point, or on request.
+_SEPARATOR = re.compile(r"[;\t|]")
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 def read_table(source: str, split: str = "train", config: str | None = None) -> Rows:
     """The rows of a file by its suffix (``SUFFIXES``, in any case), or of a data set by its hub name.
+
+    A file without a suffix, such as a pipe, has JSON lines.
 
     Args:
         split, config: of a hub's data set.
@@ -39,6 +43,9 @@ def read_table(source: str, split: str = "train", config: str | None = None) -> 
             return parquet_rows(path)
         case ".jsonl":
             return parse_json_lines(path)
+    if path.suffix and path.is_file():
+        kinds = ", ".join(SUFFIXES)
+        raise DataError(f"'{path.suffix}' is none of {kinds}: save it as one of them", path)
     return parse_json_lines(path) if path.exists() else hub_rows(source, split, config)
 
 
@@ -51,6 +58,7 @@ def csv_rows(path: Path) -> Rows:
         reader = csv.reader(file, strict=True)
         while True:
             cells: list[str] = []
+            start = reader.line_num + 1
             try:
                 cells = next(reader)
                 problem = text_problem("".join(cells))
@@ -61,11 +69,15 @@ def csv_rows(path: Path) -> Rows:
             if header and len(cells) > len(header):
                 problem = problem or f"{len(cells)} fields, but {len(header)} columns"
             if problem and not header:
-                raise DataError(problem, Place(path, reader.line_num))
+                raise DataError(problem, Place(path, start))
+            if not header and len(cells) == 1 and (found := _SEPARATOR.search(cells[0])):
+                between = "tabs" if found[0] == "\t" else f"'{found[0]}'"
+                text = f"the fields stand between {between}: save it with commas between them"
+                raise DataError(text, Place(path, start))
             if problem:
-                yield reader.line_num, DataError(problem)
+                yield start, DataError(problem)
             elif header and cells:
-                yield reader.line_num, dict(zip_longest(header, cells, fillvalue=""))
+                yield start, dict(zip_longest(header, cells, fillvalue=""))
             header = header or cells
 
 

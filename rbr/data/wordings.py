@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from rbr.data.splits import normalised
+from rbr.data.words import normalised
 
 if TYPE_CHECKING:
     from rbr.rules.rules import Rules

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rbr.data.planting import shuffled
+from rbr.data.words import pieces
 
 if TYPE_CHECKING:
     from rbr.data.rows import Labelled
@@ -28,7 +29,7 @@ def word_salad(rows: Sequence[Labelled], rules: Rules, seed: int) -> list[Labell
     fit = (
         row
         for row in rows
-        if rules.over_refusal(row.response_type) and len(row.completion.split()) >= LEAST_WORDS
+        if rules.over_refusal(row.response_type) and len(pieces(row.completion)) >= LEAST_WORDS
     )
     return [
         row.model_copy(update={"completion": shuffled(row.completion, draw)})

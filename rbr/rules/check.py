@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from rbr.errors import RuleError
-from rbr.rules.models import Conjunction
+from rbr.files import visible
+from rbr.rules.models import SECTIONS, Conjunction
 from rbr.rules.rules import Rules, load_with_errors
-from rbr.rules.yaml import place_of, read_mapping
+from rbr.rules.yaml import place_of, read_mapping, suggest
 
 MAX_PROPOSITIONS = 22
 # What a text that is still to be written begins with (`rbr new`).
@@ -85,12 +86,12 @@ def _truth_table(rule: Conjunction, tables: dict[str, int], rules: Rules, every:
 
 def unwritten(folder: Path) -> Iterator[RuleError]:
     """The propositions' texts that are placeholders."""
-    for path in sorted((folder / "propositions").glob("*.yaml")):
-        if PLACEHOLDER.encode() not in path.read_bytes():
-            continue
+    for path in visible(folder / "propositions", "*.yaml"):
         try:
+            if PLACEHOLDER.encode() not in path.read_bytes():
+                continue
             raw = read_mapping(path)
-        except RuleError:
+        except (OSError, RuleError):
             continue  # loading reports it
         for place, text in _texts(raw):
             if text.startswith(PLACEHOLDER):
@@ -98,6 +99,38 @@ def unwritten(folder: Path) -> Iterator[RuleError]:
                 yield RuleError(
                     f"{name}: not written yet; write {what}", place_of(path, raw, place)
                 )
+
+
+def unread(folder: Path) -> Iterator[RuleError]:
+    """The YAML files that nothing reads: of a misspelt name, or an ending of another kind."""
+    for path in [*visible(folder, "*"), *visible(folder / "propositions", "*")]:
+        ending = path.suffix.lower()
+        if ending not in (".yaml", ".yml"):
+            continue
+        known = path.stem in SECTIONS or path.parent != folder
+        if not known:
+            names = [f"{name}.yaml" for name in SECTIONS]
+            yield RuleError(f"read by nothing; {suggest(f'{path.stem}.yaml', names)}", path)
+        elif path.suffix != ".yaml":
+            yield RuleError(f"read by nothing: name it {path.stem}.yaml", path)
+
+
+def unused_derived(folder: Path, rules: Rules) -> Iterator[RuleError]:
+    """The derived propositions that neither a class nor a role depends on."""
+    used: set[str] = set()
+    todo = [name for name in rules.roles.model_dump().values() if name]
+    for classes in rules.classes.values():
+        todo += [name for rule in classes.values() for name in (*rule.all, *rule.none)]
+    while todo:
+        name = todo.pop()
+        if name in rules.derived and name not in used:
+            used.add(name)
+            todo += [*rules.derived[name].all, *rules.derived[name].none]
+    path = folder / "derived.yaml"
+    for name in rules.derived:
+        if name not in used:
+            message = f"'{name}' is used nowhere: name it in completion_classes.yaml or roles.yaml, or drop it"
+            yield RuleError(message, place_of(path, read_mapping(path), [name]))
 
 
 def _texts(value: Any, *place: str | int) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -119,7 +152,7 @@ def check_rules(folder: Path) -> list[RuleError]:
 def checked_rules(folder: Path) -> tuple[Rules | None, list[RuleError]]:
     """The rules of a folder (None if they cannot be loaded), and everything that is wrong with them."""
     rules, errors = load_with_errors(folder)
-    errors += unwritten(folder)
+    errors += [*unread(folder), *unwritten(folder)]
     if rules is None or errors:
         return rules, errors
     path = folder / "completion_classes.yaml"

@@ -20,10 +20,12 @@ from pydantic import (
     model_validator,
 )
 
-from rbr.rules.yaml import suggest
+from rbr.rules.yaml import nfc, suggest
 
 Sign = Literal["positive", "negative", "free"]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+# Categories and kinds, which prompts name too: what looks the same is the same.
+Label = Annotated[str, AfterValidator(nfc)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=2000)]
 
 
@@ -118,12 +120,12 @@ class RewardRule(Rule):
     """What the reward of one response type sees and how completions are ranked."""
 
     features: tuple[PropositionName, ...] = Field(min_length=1)
-    labels: dict[Name, tuple[Name, ...]] = Field(
+    labels: dict[Name, Annotated[tuple[Name, ...], Field(min_length=1)]] = Field(
         description="labels of comparisons, and the completion classes that one may be graded as"
     )
-    ordering: tuple[tuple[Name, ...], ...] = Field(min_length=2)
-    margin: float = Field(1.0, gt=0)
-    margins: dict[str, float] = Field(
+    ordering: tuple[Annotated[tuple[Name, ...], Field(min_length=1)], ...] = Field(min_length=2)
+    margin: float = Field(1.0, gt=0, allow_inf_nan=False)
+    margins: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
         default={}, description="own margins, under 'better>worse'; fractions count in full"
     )
 
@@ -212,11 +214,21 @@ class Roles(Rule):
     nonsense: Term | None = None
 
 
+def _two(pair: tuple[str, str]) -> tuple[str, str]:
+    """What excludes itself could never hold."""
+    if pair[0] == pair[1]:
+        raise ValueError(f"'{pair[0]}' excludes itself: name two propositions, or drop the pair")
+    return pair
+
+
+Exclusion = Annotated[tuple[PropositionName, PropositionName], AfterValidator(_two)]
+
+
 class Relations(Rule):
     """What holds between propositions, whoever labels or grades."""
 
     implies: dict[PropositionName, tuple[PropositionName, ...]] = {}
-    excludes: tuple[tuple[PropositionName, PropositionName], ...] = ()
+    excludes: tuple[Exclusion, ...] = ()
 
     def closure(self, true: Iterable[str]) -> frozenset[str]:
         """These propositions and all that they imply."""
@@ -281,7 +293,7 @@ class CompletionClasses(
     """The completion classes of each response type, best first."""
 
 
-class ContentPolicy(RootModel[Annotated[dict[str, dict[str, TypeName]], Field(min_length=1)]]):
+class ContentPolicy(RootModel[Annotated[dict[Label, dict[Label, TypeName]], Field(min_length=1)]]):
     """The response type of each category and kind of prompts."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, cast
 from ruamel.yaml.comments import CommentedMap
 
 from rbr.errors import RuleError
+from rbr.files import visible
 from rbr.rules.models import (
     OPTIONAL,
     SECTIONS,
@@ -223,19 +225,20 @@ def _digest(value: Any) -> str:
 def load_with_errors(folder: Path) -> tuple[Rules | None, list[RuleError]]:
     """Load the rules, and find everything that is wrong with their names and form."""
     errors: list[RuleError] = []
-    paths = sorted((folder / "propositions").glob("*.yaml"))
+    paths = visible(folder / "propositions", "*.yaml")
     if not paths:
         errors.append(RuleError("no *.yaml file: one file a proposition", folder / "propositions"))
     models = dict.fromkeys(paths, Proposition) | {
         folder / f"{name}.yaml": model for name, model in SECTIONS.items()
     }
     for name in OPTIONAL:
-        if not (folder / f"{name}.yaml").exists():
+        # A link to nowhere is no file that a policy does without.
+        if not os.path.lexists(folder / f"{name}.yaml"):
             del models[folder / f"{name}.yaml"]
     raw: dict[Path, CommentedMap] = {}
     for path in models:
         try:
-            raw[path] = read_mapping(path)
+            raw[path] = read_mapping(path, optional=path.stem in OPTIONAL and path not in paths)
         except RuleError as error:
             errors.append(error)
     unread = {path.stem for path in models.keys() - raw}

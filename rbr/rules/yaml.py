@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,22 +22,26 @@ MAX_BYTES = 1_000_000
 MAX_DEPTH = 50
 # From which similarity on a name is a misspelt one.
 CLOSE = 0.6
+# What is wrong, for those who write YAML: pydantic's own words are of Python's types.
+SAID = {
+    "tuple_type": "must be a list, such as [one, other]",
+    "dict_type": "must be a mapping of names to values",
+    "model_type": "must be a mapping of names to values",
+    "string_pattern_mismatch": "must be of small letters, digits and _, and begin with a letter",
+}
 
 
-def read_mapping(path: Path) -> CommentedMap:
+def read_mapping(path: Path, optional: bool = False) -> CommentedMap:
     """Read one YAML mapping; its nodes keep their lines.
 
+    Args:
+        optional: a file that a policy may do without: one of comments alone says nothing either.
+
     Raises:
-        RuleError: not there, too big or deep, not UTF-8, not YAML, duplicate keys, tags, aliases, no mapping.
+        RuleError: not there, not readable, too big or deep, not UTF-8, not YAML, duplicate keys, tags, aliases,
+            no mapping.
     """
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise RuleError(f"over {MAX_BYTES} bytes: split the file", path)
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise RuleError("the file does not exist", path) from error
-    except UnicodeDecodeError as error:
-        raise RuleError("not UTF-8 text: save it as UTF-8", path) from error
+    text = _text(path)
     try:
         try:
             node = _compose(text, path, pure=False)
@@ -51,9 +56,25 @@ def read_mapping(path: Path) -> CommentedMap:
         raise RuleError(f"not valid YAML: {problem}", line) from error
     except YAMLError as error:
         raise RuleError(f"not valid YAML: {str(error).splitlines()[0]}", path) from error
+    if value is None and optional:
+        return CommentedMap()
     if not isinstance(value, CommentedMap):
         raise RuleError("must be a mapping of names to values", Place(path, 1, 1))
     return value
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise RuleError(f"over {MAX_BYTES} bytes: split the file", path)
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise RuleError("the file does not exist", path) from error
+    except UnicodeDecodeError as error:
+        raise RuleError("not UTF-8 text: save it as UTF-8", path) from error
+    except OSError as error:
+        message = f"cannot be read ({error.strerror}): put a file here that you may read"
+        raise RuleError(message, path) from error
 
 
 def _compose(text: str, path: Path, pure: bool) -> Any:
@@ -117,6 +138,7 @@ def place_of(path: Path, root: Any, location: Sequence[str | int]) -> Place:
             break
         try:
             if isinstance(node, CommentedMap):
+                part = _key(node, part)
                 line, column = node.lc.key(part)
             else:
                 line, column = node.lc.item(part)
@@ -124,6 +146,19 @@ def place_of(path: Path, root: Any, location: Sequence[str | int]) -> Place:
         except (KeyError, IndexError, TypeError, AttributeError):
             break
     return Place(path, line + 1, column + 1)
+
+
+def _key(node: CommentedMap, part: Any) -> Any:
+    """A key as the file has it: a location has no dates but their text, and accents in one way."""
+    if part in node:
+        return part
+    alike = (key for key in node if repr(key) == part or nfc(str(key)) == nfc(str(part)))
+    return next(alike, part)
+
+
+def nfc(text: str) -> str:
+    """Accents as one character with their letter: text that looks the same is the same then."""
+    return unicodedata.normalize("NFC", text)
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
@@ -171,11 +206,36 @@ def validate(
             if problem["type"] == "too_short" and _within(problem["loc"], problems):
                 continue  # pydantic does not count bad items
             location = [part for part in problem["loc"] if part != "[key]"]
-            message = problem["msg"].removeprefix("Value error, ")
+            message = _said(problem)
             if problem["type"] == "missing" and location[-1] in model.model_fields:
                 message = (
                     f"missing; {model.model_fields[str(location[-1])].description or 'add it'}"
                 )
-            name = ".".join(str(part) for part in location) or "file"
+            key = problem["loc"][-1:] == ("[key]",)  # 1 in the location for true
+            named = [*location[:-1], _written(problem["input"])] if key else location
+            name = ".".join(str(part) for part in named) or "file"
             errors.append(RuleError(f"{name}: {message}", place_of(path, value, location)))
         return None
+
+
+def _said(problem: Any) -> str:
+    """What is wrong in a value, in words for those who write YAML."""
+    kind, given = problem["type"], problem["input"]
+    if kind in ("too_short", "too_long"):
+        word, key = {"too_short": ("least", "min_length"), "too_long": ("most", "max_length")}[kind]
+        count = problem["ctx"][key]
+        return f"must have at {word} {count} {'entry' if count == 1 else 'entries'}"
+    if kind == "string_type" and given is None and problem["loc"][-1:] != ("[key]",):
+        return "must be text, and nothing is written here"
+    if kind == "string_type" and not isinstance(given, CommentedBase):
+        return f"must be text: put it in quotes, '{_written(given)}'"
+    if kind == "string_type":
+        return "must be text"
+    return SAID.get(kind) or str(problem["msg"]).removeprefix("Value error, ")
+
+
+def _written(value: Any) -> str:
+    """A value about as its file has it."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)

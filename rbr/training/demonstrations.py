@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rbr.training.options import DemonstrationOptions, SFTOptions
 
 # Not that of a list's number.
-SENTENCE_END = re.compile(r"(?<=[^\W\d][.!?])[\"')\]*]*(?=\s|$)")
+SENTENCE_END = re.compile(r"(?<=[^\W\d][.!?])[\"')\]*]*(?=\s|$)|[。！？][」』）]*")
 PromptT = TypeVar("PromptT", PolicyPrompt, HelpfulPrompt)
 Example = tuple[Conversation, str]
 # Answers n conversations; the second argument says which draw it is.

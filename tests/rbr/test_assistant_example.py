@@ -24,9 +24,10 @@ from rbr.data.rows import (
     Prompt,
     label_matrix,
 )
-from rbr.data.splits import SplitOptions, normalised, policy_prompts
+from rbr.data.splits import SplitOptions, policy_prompts
 from rbr.data.stats import gold_stats, prompt_stats
 from rbr.data.wordings import composed_wordings
+from rbr.data.words import normalised
 from rbr.files import read_rows
 from rbr.reward.classes import hard_class
 from rbr.reward.features import features
@@ -246,5 +247,5 @@ def test_its_laptop_profile_is_the_shared_one_but_for_gates_of_size():
     changed = {name for name in shared["gates"] if own["gates"][name] != shared["gates"][name]}
     assert changed == {
         "family_min", "prompts_min", "eval_prompts_min", "lookalike_share_min", "gold_rows_min",
-        "gold_support", "gold_rare_support", "pair_error_rise_max",
+        "gold_support", "gold_rare_support", "comparison_label_min", "pair_error_rise_max",
     }  # fmt: skip

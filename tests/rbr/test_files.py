@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from rbr.data.rows import Preference
+from rbr.data.rows import CapabilityText, Preference
 from rbr.errors import DataError, RBRError
-from rbr.files import append_rows, read_json, read_log, read_rows, replacing, write_json
+from rbr.files import append_rows, read_json, read_log, read_rows, replacing, write_json, write_rows
 
 GOOD = '{"id": "a", "family": "f", "conversation": [{"role": "user", "content": "q"}], "chosen": "x", "rejected": "y"}'
 
@@ -112,3 +112,13 @@ def test_json_that_cannot_be_read_is_named(tmp_path, content, told):
         read_json(path)
     path.write_bytes(b'\xef\xbb\xbf{"a":\r\n "\\ud83d\\ude00"}')
     assert read_json(path) == {"a": "\U0001f600"}
+
+
+def test_hidden_files_that_other_programs_leave_are_not_read(tmp_path):
+    write_rows(tmp_path / "a.jsonl", [{"id": "a", "text": "x"}])
+    (tmp_path / "._a.jsonl").write_bytes(b"\x00\x05\x16\xff")
+    (tmp_path / ".#b.jsonl").write_text("no row")
+    assert [row.id for row in read_rows(tmp_path, CapabilityText)] == ["a"]
+    (tmp_path / "a.jsonl").unlink()
+    with pytest.raises(DataError, match=r"no \*\.jsonl file with rows here"):
+        read_rows(tmp_path, CapabilityText)

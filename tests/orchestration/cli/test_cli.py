@@ -1,8 +1,10 @@
 """The command line: what it prints, and one line and status 1 on bad input."""
 
+import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -200,3 +202,24 @@ def test_show_raises_for_no_rule_at_all(rules):
 
     with pytest.raises(RuleError, match="there are"):
         show(rules, "zzzzzz")
+
+
+@pytest.mark.parametrize("text", ["Say [/b] or arr[i]", "plain"])
+def test_show_prints_square_brackets_as_they_were_written(rules, capsys, text):
+    from orchestration.cli.show import show
+
+    told = rules.propositions["apology"].model_copy(update={"definition": text, "question": text})
+    show(replace(rules, propositions={**rules.propositions, "apology": told}), "apology")
+    assert capsys.readouterr().out.count(text) == 2
+
+
+def test_agreement_and_stats_name_what_the_rules_lack(project):
+    folder = project / "data/source"
+    [path, *_] = sorted((folder / "gold").glob("*.jsonl"))
+    path.write_text(path.read_text().replace('"true": [', '"true": ["apologie", ', 1))
+    for command in (["stats"], ["agreement", path, path]):
+        found = rbr("data", *command, cwd=project)
+        assert found.returncode == 1
+        assert re.match(
+            rf"error: \S*{path.name}:\d+: true: no proposition 'apologie'", found.stderr
+        )

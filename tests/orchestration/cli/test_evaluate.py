@@ -2,11 +2,13 @@
 
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
 
 from orchestration.cli.common import print_json
+from orchestration.cli.data import import_
 from orchestration.cli.evaluate import _show, judge_options, read_prompts
 from rbr.errors import DataError, RBRError
 from rbr.rules import load_rules
@@ -106,3 +108,30 @@ def test_a_judge_is_named_by_its_address_or_a_settings_file(tmp_path):
         judge_options(None, str(path), None)
     with pytest.raises(RBRError, match="--judge-address"):
         judge_options(None, "some-model", None)
+
+
+def test_imported_prompts_get_the_types_of_the_rules_and_are_read_again(root, tmp_path):
+    shutil.copytree(root / "examples/assistant/rules", tmp_path / "rules")
+    (tmp_path / "params.yaml").write_text("profile: smoke\n")
+    import_("xstest", published(tmp_path), root=tmp_path)
+    kept = tmp_path / "data/imported/x-xstest.jsonl"
+    found = read_prompts(kept, load_rules(tmp_path / "rules"))
+    assert [row.response_type for row in found] == ["comply", "refuse_with_explanation"]
+
+
+def test_a_type_of_other_rules_is_named_with_file_and_line(root, rules, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    kept = tmp_path / "x.jsonl"
+    # Outside a project there are no rules to go by.
+    import_("xstest", published(tmp_path), out=kept)
+    assert len(read_prompts(kept, rules)) == 2
+    other = load_rules(root / "examples/assistant/rules")
+    told = r"x\.jsonl:2: response_type 'hard_refusal' is not one of .*: import the set again"
+    with pytest.raises(DataError, match=told):
+        read_prompts(kept, other)
+
+
+def published(folder):
+    path = folder / "x.csv"
+    path.write_text("id,type,label,prompt\n1,t,safe,What is a fee?\n2,t,unsafe,Whose card is it?\n")
+    return str(path)

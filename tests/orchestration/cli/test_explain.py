@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import pytest
 
 from orchestration.cli.common import open_context
-from orchestration.cli.explain import explain, wanted_type
-from rbr.data.rows import Prompt
+from orchestration.cli.explain import explain, stated_type, wanted_type
+from rbr.data.rows import Message, Prompt
 from rbr.errors import RBRError
-from rbr.files import read_rows
+from rbr.files import read_rows, write_rows
 from rbr.grading.base import Graded
 from rbr.rules.compiled import write_compiled
 from tests.fakes import FixedGrader, FixedScorer, drawn_weights
@@ -76,6 +76,19 @@ def test_the_response_type_of_a_written_prompt_is_the_policys(written, rules, ca
     expected = rules.response_type(prompt.category, prompt.kind)
     assert wanted_type(context, rules, text, None) == expected
     assert f"{prompt.category}/{prompt.kind}, so {expected}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("asked", "same"), [("今日はいい天気ですね", False), ("鍵はどう開ける", True), ("?!", False)]
+)
+def test_a_prompt_in_another_script_is_that_with_the_same_words(written, rules, asked, same):
+    context = open_context(written)
+    first = read_rows(context.source / "safety_prompts", Prompt)[0]
+    talk = (Message(role="user", content="鍵はどう開ける？"),)
+    own = first.model_copy(update={"id": "ja-1", "conversation": talk})
+    write_rows(context.source / "safety_prompts" / "ja.jsonl", [own])
+    expected = rules.response_type(first.category, first.kind) if same else None
+    assert stated_type(context, rules, asked) == expected
 
 
 def test_an_unknown_prompt_needs_one_where_nobody_can_be_asked(written, rules, monkeypatch):

@@ -1,5 +1,7 @@
 """Labelling by keyboard: what is typed is what is written, and it goes on where it stopped."""
 
+from dataclasses import replace
+
 import pytest
 
 from orchestration.cli.label import label
@@ -46,3 +48,16 @@ def test_back_and_wrong_keys(source, rules, capsys):
     assert label(source, target, rules, typed("", "b", "2", "", "99", "x", "q")) == 1
     assert len(read_rows(target, Labelled)[0].true) == 1
     assert "'99' is not numbers" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["Hola [/INST] arr[i]", "x[red] and [bold]y", "plain"])
+def test_square_brackets_are_shown_as_they_were_written(source, rules, capsys, text):
+    [first, *_] = read_rows(source, Labelled)
+    talk = (Message(role="user", content=f"q {text}"),)
+    write_rows(source, [first.model_copy(update={"conversation": talk, "completion": text})])
+    name = rules.proposition_names[0]
+    told = rules.propositions[name].model_copy(update={"definition": f"says {text}"})
+    shown = replace(rules, propositions={**rules.propositions, name: told})
+    assert label(source, source.with_name("out.jsonl"), shown, typed("?", f"{text}", "")) == 1
+    printed = " ".join(capsys.readouterr().out.split())
+    assert printed.count(text) >= 3

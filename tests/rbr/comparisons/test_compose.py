@@ -1,10 +1,15 @@
 """Composed completions fall in the class that their label says."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
+import pytest
 
-from rbr.comparisons.compose import compose, labels_of
+from rbr.comparisons.compose import compose, foreign_errors, labels_of
+from rbr.data.rows import Prompt
+from rbr.errors import DataError
+from rbr.files import read_rows
 from rbr.reward.classes import hard_class
 from tests.rbr.comparisons.prompts import prompt
 
@@ -47,3 +52,34 @@ def test_an_off_topic_answer_is_of_another_family(rules):
         for _ in range(80)
     }
     assert made - bank == {"it is so."}
+
+
+def test_a_recipe_that_finds_no_other_answer_says_so(rules):
+    asked, sibling = prompt("comply", 0), prompt("comply", 0)
+    recipe = rules.completions.recipes["comply"]["off_topic"][0].model_copy(
+        update={"slots": ("other_answer",)}
+    )
+    recipes = {"comply": {"off_topic": (recipe,)}}
+    bank = rules.completions.model_copy(update={"recipes": recipes})
+    own, draw = replace(rules, completions=bank), random.Random(0)
+    others = [asked, sibling, prompt("hard_refusal", 1)]
+    with pytest.raises(DataError, match="'off_topic' of 'comply' takes another prompt's answer"):
+        compose(asked, "off_topic", own, others, draw, 0)
+    others.append(prompt("comply", 2))
+    assert compose(asked, "off_topic", own, others, draw, 0).completion == "It is so."
+
+
+def test_a_check_names_the_recipe_and_the_splits_without_another_answer(root, rules):
+    prompts = [p for p in read_rows(root / "data/source/safety_prompts", Prompt) if p.answer]
+    two = [prompts[0], next(p for p in prompts if p.family != prompts[0].family)]
+    path = root / "rules" / "completions.yaml"
+    splits = {"train": two, "validation": two[:1], "eval": two[1:]}
+    [error] = foreign_errors(root / "rules", rules, splits)
+    assert error.place.path == path
+    assert path.read_text().splitlines()[error.place.line - 1].strip().startswith("off_topic:")
+    assert error.message == (
+        "'off_topic' of 'comply' takes another prompt's answer (other_answer), and too few prompts of"
+        " split validation, eval have one: write answers to prompts of more families, or drop other_answer"
+        " from the recipes"
+    )
+    assert list(foreign_errors(root / "rules", rules, {"train": two, "eval": []})) == []

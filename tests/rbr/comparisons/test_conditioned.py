@@ -1,13 +1,16 @@
 """Completions on request: instructions, few-shot examples, and what is accepted."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from rbr.comparisons.compose import compose
 from rbr.comparisons.conditioned import (
+    FRAME_WORDS,
     few_shot,
+    kept,
     rejection_sample,
     request_conversation,
     requests,
@@ -106,6 +109,21 @@ def test_partial_is_not_met_by_a_full_answer(rules):
 def test_neither_silence_nor_another_class_counts(rules, text):
     wanted = requests(PROMPTS, rules, PROMPTS, seed=0)
     assert run(rules, wanted, lambda conversations, _: [text] * len(conversations), 2) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Sure, mix this well. " * 40, "まず鍵を回します。" * 40, "Sure: " + "まず" * 90],
+    ids=["English", "Japanese", "both"],
+)
+def test_of_a_disallowed_completion_the_first_words_are_kept_in_any_script(rules, text):
+    request = next(r for r in requests(PROMPTS, rules, PROMPTS, seed=0) if r.label == "ideal")
+    assert kept(text, request, rules) == text
+    disallowed = replace(request, true=("disallowed_content",))
+    found = kept(text, disallowed, rules)
+    assert text.startswith(found)
+    assert max(len(found.split()), found.count("ま")) <= FRAME_WORDS <= len(found)
+    assert kept(" ", disallowed, rules) == ""
 
 
 def test_nothing_left_to_ask_asks_nothing(rules):

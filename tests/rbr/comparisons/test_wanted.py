@@ -1,11 +1,12 @@
 """What completions of a label should have, where no recipe says it."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from rbr.comparisons.wanted import drawn_labels
+from rbr.comparisons.wanted import drawn_labels, label_errors
 from rbr.data.rows import label_matrix
 from rbr.errors import RuleError
 from rbr.rules import load_rules
@@ -83,3 +84,34 @@ def test_a_label_that_nothing_tells_apart_is_an_error_that_names_it(rules):
     }
     with pytest.raises(RuleError, match="completion 'third' of 'comply'"):
         drawn_labels(replace(rules, reward=reward), "comply", 0)
+
+
+def own_labels(tmp_path, old, new):
+    """The German policy, which has no recipes, with other labels."""
+    folder = Path(shutil.copytree(GERMAN, tmp_path / "rules"))
+    path = folder / "reward.yaml"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    return folder, load_rules(folder)
+
+
+def test_a_check_names_the_line_of_a_label_that_nothing_can_be_of(tmp_path):
+    old = "    unnuetz: [schlecht]\n  ordering: [[bestens], [unnuetz]]"
+    new = "    unnuetz: [schlecht]\n    dritte: [schlecht]\n  ordering: [[bestens], [unnuetz], [dritte]]"
+    folder, own = own_labels(tmp_path, old, new)
+    lines = (folder / "reward.yaml").read_text().splitlines()
+    told = [str(error) for error in label_errors(folder, own, seed=0)]
+    assert [one.split(" completion ")[1].split(":")[0] for one in told] == [
+        "'unnuetz' of 'antworten'",
+        "'dritte' of 'antworten'",
+    ]
+    number = lines.index("    unnuetz: [schlecht]") + 1
+    assert told[0].startswith(f"{folder / 'reward.yaml'}:{number}:5: no combination of prop")
+    assert told[0].endswith("a class of its own in reward.yaml, or recipes in completions.yaml")
+
+
+def test_labels_of_recipes_and_those_of_sound_policies_pass(tmp_path, root, rules):
+    folder, own = own_labels(tmp_path, "bestens", "trefflich")
+    assert list(label_errors(folder, own, seed=0)) == []
+    # The paper's has recipes for all: nothing is drawn for them.
+    assert list(label_errors(root / "rules", rules, seed=0)) == []

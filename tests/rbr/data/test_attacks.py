@@ -189,6 +189,14 @@ def test_each_spelling_can_be_undone():
         assert undo[name](spell("kill the lights")) == "kill the lights"
 
 
+@pytest.mark.parametrize("name", ["dotted", "mirrored", "reversed", "spaced"])
+def test_a_request_without_spaces_is_spelt_in_another_way_too(name):
+    assert SPELLINGS.keys() == {"dotted", "mirrored", "reversed", "spaced"}
+    found = SPELLINGS[name]("鍵を開けて")
+    assert found != "鍵を開けて"
+    assert sorted(found.replace(".", "").replace(" ", "")) == sorted("鍵を開けて")
+
+
 def test_a_share_of_each_response_types_train_prompts_is_framed_and_keeps_what_it_is(
     splits, written, root, rules
 ):

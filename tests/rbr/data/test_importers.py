@@ -3,6 +3,7 @@
 import codecs
 import csv
 import json
+import re
 
 import pytest
 
@@ -191,6 +192,44 @@ def test_a_long_field_and_a_field_of_several_lines_are_read_and_an_open_quote_is
     path.write_bytes(b"id,\xff\n1,a\n")
     with pytest.raises(DataError, match=r"x\.csv:1: not UTF-8"):
         read_foreign("xstest", str(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "line"), [('\n2,"b\nc",x,odd\n', 4), ('\n2,"b,x,safe\n3,c,x,safe\n', 4)]
+)
+def test_a_bad_row_of_several_lines_is_told_by_its_first(tmp_path, text, line):
+    path = tmp_path / "x.csv"
+    path.write_text('id,prompt,type,label\n1,"a\nb",x,safe' + text)
+    [error] = read_foreign("xstest", str(path)).errors
+    assert error.place.line == line
+
+
+@pytest.mark.parametrize(("mark", "told"), [(";", "';'"), ("\t", "tabs"), ("|", "'|'")])
+def test_a_table_without_commas_says_what_stands_between_its_fields(tmp_path, mark, told):
+    path = tmp_path / "x.csv"
+    path.write_text(f"{mark.join(XSTEST)}\n1{mark}q{mark}x{mark}safe\n")
+    with pytest.raises(
+        DataError, match=rf"x\.csv:1: the fields stand between {re.escape(told)}: save"
+    ):
+        read_foreign("xstest", str(path))
+    path.write_text("prompt\nOne; two\n")
+    assert "no field 'type'" in read_foreign("xstest", str(path)).errors[0].message
+
+
+@pytest.mark.parametrize("name", ["x.xlsx", "x.tsv", "x.txt"])
+def test_a_file_of_another_suffix_is_told_what_to_be_saved_as(tmp_path, name):
+    lines(tmp_path / name, [prompt_row()])
+    with pytest.raises(DataError, match=rf"{name}: '\.\w+' is none of \.csv, .*: save it as one"):
+        read_foreign("xstest", str(tmp_path / name))
+    assert len(read_foreign("xstest", lines(tmp_path / "pipe", [prompt_row()])).rows) == 1
+
+
+def test_an_id_stands_once(tmp_path):
+    rows = [prompt_row(), prompt_row(id="2"), prompt_row(prompt="r")]
+    found = read_foreign("xstest", lines(tmp_path / "x.jsonl", rows))
+    assert [row.id for row in found.rows] == ["xstest-1", "xstest-2"]
+    [error] = found.errors
+    assert str(error).endswith("x.jsonl:3: id 'xstest-1' stands on line 1 already: give another")
 
 
 def test_a_folder_is_no_file(tmp_path):

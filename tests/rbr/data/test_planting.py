@@ -141,3 +141,10 @@ def test_a_sentence_that_does_not_fit_the_rules_is_named(tmp_path, row, said):
     with pytest.raises(DataError, match=said) as caught:
         read_sentences(tmp_path, load_rules(ROOT / "rules"))
     assert "mine.jsonl:1" in str(caught.value)
+
+
+def test_a_sentence_stands_between_sentences_of_a_script_without_spaces():
+    long = answers(1)[0].model_copy(update={"completion": "はい。いいえ。" * 9, "true": ()})
+    made = plant([long], SENTENCES[:1], 40, FREE, 0)
+    middle = [row for row in made if "。" in row.completion.split("Sorry for that.")[0]]
+    assert middle and all("はいS" not in row.completion for row in made)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from rbr.data.preferences import simulated_preferences
-from rbr.data.rows import Comparison, Message
+from rbr.data.preferences import REFUSALS, pairs_from_prompts, simulated_preferences
+from rbr.data.rows import Comparison, Message, Prompt
 
 REFUSAL = "Sorry, I can't help with that."
 
@@ -44,3 +44,35 @@ def test_noise_turns_labels_and_every_pair_says_that_it_is_simulated(rules):
     assert sum(p.chosen == REFUSAL for p in pairs) / len(pairs) == pytest.approx(0.1, abs=0.02)
     assert all(pair.simulated for pair in pairs)
     assert {pair.source for pair in pairs} == {"simulated-annotator"}
+
+
+def prompts(answer, partial="In part.", language=None, count=40):
+    return [
+        Prompt(
+            id=f"p{i}",
+            family=f"f{i}",
+            category="none",
+            kind="plain",
+            conversation=(Message(role="user", content=f"q {i}"),),
+            topic="a thing",
+            answer=answer.format(i),
+            partial=partial,
+            language=language,
+        )
+        for i in range(count)
+    ]
+
+
+@pytest.mark.parametrize("answer", ["Yes.", "No.", "It is {}."])
+def test_the_worse_answer_is_another_one_even_where_answers_are_alike(answer):
+    pairs = pairs_from_prompts(prompts(answer), 0)
+    assert len(pairs) == 40
+    assert {pair.rejected for pair in pairs} - {"In part."} - {pair.chosen for pair in pairs}
+
+
+@pytest.mark.parametrize(("language", "some"), [(None, True), ("en", True), ("es", False)])
+def test_english_refusals_are_only_of_prompts_in_english(language, some):
+    pairs = pairs_from_prompts(prompts("Es {}.", "En parte.", language), 0)
+    assert any(pair.rejected in REFUSALS for pair in pairs) == some
+    [alone] = pairs_from_prompts(prompts("Es así.", "En parte.", "es", 1), 0)
+    assert alone.rejected == "En parte."

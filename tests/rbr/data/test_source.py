@@ -13,7 +13,8 @@ from rbr.data.rows import (
     Preference,
     Prompt,
 )
-from rbr.data.splits import SplitOptions, near_duplicates, normalised, policy_prompts
+from rbr.data.splits import SplitOptions, near_duplicates, policy_prompts
+from rbr.data.words import normalised
 from rbr.files import read_rows
 
 

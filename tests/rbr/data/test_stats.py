@@ -3,8 +3,9 @@
 import pytest
 
 from rbr.data.rows import Labelled, Message
-from rbr.data.stats import agreement
+from rbr.data.stats import agreement, known_prompts
 from rbr.errors import DataError
+from rbr.files import write_rows
 
 
 def row(number, *true):
@@ -42,3 +43,13 @@ def test_only_rows_of_both_count():
     assert (found["rows"], found["agreement"]) == (2, 0.5)
     with pytest.raises(DataError, match="in common"):
         agreement(one, [row(9)], ["apology"])
+
+
+@pytest.mark.parametrize(("name", "value"), [("category", "erotik"), ("kind", "odd")])
+def test_a_prompt_that_the_policy_does_not_know_is_named_with_its_line(
+    root, rules, tmp_path, name, value
+):
+    first, second = known_prompts(root / "data/source/safety_prompts", rules)[:2]
+    write_rows(tmp_path / "p.jsonl", [first, second.model_copy(update={name: value})])
+    with pytest.raises(DataError, match=rf"p\.jsonl:2: .*'{value}'.*content_policy"):
+        known_prompts(tmp_path, rules)

@@ -39,6 +39,17 @@ def test_a_judge_that_reads_word_by_word_is_found_out():
     assert {tuple(sorted(text.split())) for text in judge.seen} == {tuple(sorted(ANSWER.split()))}
 
 
+def test_answers_of_a_script_without_spaces_are_shuffled_too():
+    judge = Judge("海", "百")
+    assert (
+        0 < nonsense_best_share(judge, rows(100, completion="海の近くでは百度で沸きます。"), 0) < 1
+    )
+    assert judge.seen
+    few = Judge("海", "百")
+    assert nonsense_best_share(few, rows(5, completion="海は百。"), 0) == 0
+    assert not few.seen
+
+
 def test_refusals_and_answers_of_few_words_are_not_shuffled():
     judge = Judge("boils", "degrees,")
     assert (

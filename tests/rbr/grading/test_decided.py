@@ -1,11 +1,13 @@
 """Decisions that metrics count, by response type: what an accuracy over all rows hides."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 
 from rbr.data.rows import Labelled, Message
 from rbr.grading.decided import decided_by_type
+from rbr.rules.models import Conjunction
 
 NAMES = ("disallowed_content", "inability_to_comply", "fully_complies")
 
@@ -56,3 +58,14 @@ def test_decisions_are_the_judges_own_thresholds_and_relations(rules):
     # Who complies in full does not refuse: the surer of two that exclude each other holds.
     both = counts_of(rules, rows, [[0, 0.6, 0.9]])
     assert both["refused", "hard_refusal"] == (1, 0, 0, 0)
+
+
+def test_a_role_that_is_the_lack_of_something_is_counted_too(rules):
+    derived = {**rules.derived, "bare": Conjunction(none=("fully_complies",))}
+    roles = rules.roles.model_copy(update={"refused": "bare"})
+    own = replace(rules, derived=derived, roles=roles)
+    assert own.makes("refused") == frozenset()
+    rows = [row(0, "comply"), row(1, "comply", "fully_complies")]
+    found = counts_of(own, rows, [[0, 0, 0.1], [0, 0, 0.2]])
+    assert found["refused", "comply"] == (2, 1, 1, 1)
+    assert found["disallowed", "comply"] == (2, 0, 0, 0)

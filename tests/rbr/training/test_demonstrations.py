@@ -201,6 +201,8 @@ def test_prompts_are_answered_freely_where_the_policy_has_no_form_for_the_answer
         ("One. " + "and so on " * 9, ""),
         ("Take these steps: 1. Open it. 2. Shut it, and 3", "Take these steps: 1. Open it."),
         ("without an end", ""),
+        ("まず小麦粉です。「次に牛乳！」それから", "まず小麦粉です。「次に牛乳！」"),
+        ("終わりのない文、それから" * 3, ""),
     ],
 )  # fmt: skip
 def test_an_answer_that_the_limit_cut_short_keeps_its_whole_sentences(text, kept):

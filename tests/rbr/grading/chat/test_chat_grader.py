@@ -418,7 +418,9 @@ def test_a_template_without_a_system_turn_is_no_passing_fault(servers, grader_of
         return RIGHT
 
     server = servers(answer)
-    assert grade(grader_of(server.address, retries=0), ["apology"]).probabilities == pytest.approx(1)
+    assert grade(grader_of(server.address, retries=0), ["apology"]).probabilities == pytest.approx(
+        1
+    )
 
 
 @pytest.mark.parametrize("odd", [[], False, {"content": [{"token": None}]}])
