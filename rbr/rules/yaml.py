@@ -27,7 +27,7 @@ SAID = {
     "tuple_type": "must be a list, such as [one, other]",
     "dict_type": "must be a mapping of names to values",
     "model_type": "must be a mapping of names to values",
-    "string_pattern_mismatch": "must be of small letters, digits and _, and begin with a letter",
+    "string_pattern_mismatch": "must be lower-case letters, digits and _, beginning with a letter",
 }
 
 

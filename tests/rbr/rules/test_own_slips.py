@@ -15,7 +15,7 @@ REWARD, RELATIONS, POLICY = "reward.yaml", "relations.yaml", "content_policy.yam
 MARGIN = "ordering: [[bestens], [unnuetz]]\n"
 QUOTES = "must be text: put it in quotes"
 GREATER = "margins.bestens>unnuetz: Input should be greater than 0"
-NAME = "must be of small letters, digits and _, and begin with a letter"
+NAME = "must be lower-case letters, digits and _, beginning with a letter"
 # (file, text, its replacement, the line's text, what is said)
 SLIPS = [
     (REWARD, MARGIN, f"{MARGIN}  margins: {{bestens>unnuetz: -3}}\n", "margins:", GREATER),
