@@ -92,8 +92,8 @@ def test_a_graph_run_has_its_policys_name_and_metrics_and_a_number_where_the_nam
 @pytest.mark.parametrize(
     ("key", "name"),
     [
-        ("rbr/ppo_checkpoint", "rbr PPO · margin 1/5 · seed 0"),
-        ("human_rbr/ppo_checkpoint", "human rbr PPO · margin 1/5 · seed 0"),
+        ("rbr/ppo_checkpoint", "rbr PPO · margin 1/3/5 · seed 0"),
+        ("human_rbr/ppo_checkpoint", "human rbr PPO · margin 1/3/5 · seed 0"),
         ("helpful/ppo_checkpoint", "helpful PPO · seed 0"),  # no rules in its reward
         ("rbr/sft_checkpoint", "rbr SFT · seed 0"),
         ("human/safety_eval", "human safety eval"),
