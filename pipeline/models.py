@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.context import Context
-from rbr.files import iter_json_lines
+from rbr.files import iter_json_lines, visible
 from rbr.models.fetch import EMBEDDED, fetch
 
 
@@ -15,7 +15,7 @@ def _user_turns(source: Path) -> list[str]:
     """Every user turn of the written prompts, for the tiny model's tokenizer."""
     return [
         turn["content"]
-        for path in sorted((source / "safety_prompts").glob("*.jsonl"))
+        for path in visible(source / "safety_prompts", "*.jsonl")
         for _, row in iter_json_lines(path)
         for turn in row["conversation"]
     ]

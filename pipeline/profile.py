@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import yaml
 from pydantic import Field, StringConstraints, ValidationError, field_validator
@@ -26,6 +26,7 @@ from rbr.training.options import (
     SFTOptions,
 )
 
+OptionsT = TypeVar("OptionsT", bound=Options)
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 50
 # libyaml's, where PyYAML was built with it: many times faster, as safe.
@@ -304,15 +305,15 @@ def read_settings(root: Path, profile: str | None = None) -> tuple[str, Settings
         raise RBRError(first_problem(error), root / "profiles" / f"{name}.yaml") from error
 
 
-def read_gates(root: Path) -> Gates:
-    """The gates of the profile that ``params.yaml`` names; a command that needs no more starts sooner.
+def read_section(root: Path, section: str, options: type[OptionsT]) -> OptionsT:
+    """One section of the profile that ``params.yaml`` names; a command that needs no more starts sooner.
 
     Raises:
         RBRError: as ``read_settings`` does, on this section.
     """
     name, written = read_profile(root)
     try:
-        return Gates.model_validate(written.get("gates", {}))
+        return options.model_validate(written.get(section, {}))
     except ValidationError as error:
         place = root / "profiles" / f"{name}.yaml"
-        raise RBRError(f"gates.{first_problem(error)}", place) from error
+        raise RBRError(f"{section}.{first_problem(error)}", place) from error

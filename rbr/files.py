@@ -236,7 +236,7 @@ def read_rows(path: Path, model: type[RowT]) -> list[RowT]:
 
 
 def placed_rows(path: Path, model: type[RowT]) -> list[tuple[Place, RowT]]:
-    """Rows of one format with their places, of a file or of every ``*.jsonl`` of a folder in name order (no hidden one).
+    """Rows of one format with their places, of a file or of every ``*.jsonl`` of a folder (``visible``).
 
     Raises:
         DataError: naming the line and the field of the first bad row, or the line of a repeated id;

@@ -99,7 +99,8 @@ def stats(as_json: common.JsonOption = False, root: common.RootOption = None) ->
     """Counts of the written data: prompts per category, form and split, leaks, gold support."""
     from pipeline.profile import read_settings
     from rbr.data.gold import labelled_rows
-    from rbr.data.stats import gold_stats, known_prompts, prompt_stats
+    from rbr.data.splits import known_prompts
+    from rbr.data.stats import gold_stats, prompt_stats
 
     folder, rules = common.find_root(root), common.written_rules(root)
     settings = read_settings(folder)[1]

@@ -110,19 +110,10 @@ def _unmade(project: Path, place: Path, rules: Rules) -> Sequence[RBRError]:
 
 def _split(project: Path, prompts: Sequence[Prompt]) -> dict[str, list[Prompt]]:
     """The prompts as the profile that ``params.yaml`` names splits them."""
-    from pydantic import ValidationError
-
-    from pipeline.profile import read_profile
+    from pipeline.profile import read_section
     from rbr.data.splits import SplitOptions, kept_prompts
-    from rbr.errors import first_problem
 
-    name, written = read_profile(project)
-    try:
-        options = SplitOptions.model_validate(written.get("prompts", {}))
-    except ValidationError as error:
-        place = project / "profiles" / f"{name}.yaml"
-        raise RBRError(f"prompts.{first_problem(error)}", place) from error
-    return kept_prompts(prompts, options, _seed(project))
+    return kept_prompts(prompts, read_section(project, "prompts", SplitOptions), _seed(project))
 
 
 def _seed(project: Path) -> int:
@@ -135,11 +126,11 @@ def _seed(project: Path) -> int:
 
 def least_support(project: Path) -> int:
     """How many gold rows a feature must be true of."""
-    from pipeline.profile import read_gates
+    from pipeline.profile import Gates, read_section
     from rbr.data.gold import ROLES
 
     # One row for each role is the least that can be fitted and measured.
-    return max(1, read_gates(project).gold_rare_support) * len(ROLES)
+    return max(1, read_section(project, "gates", Gates).gold_rare_support) * len(ROLES)
 
 
 @app.command()

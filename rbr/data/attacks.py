@@ -18,7 +18,7 @@ from pydantic import model_validator
 from rbr.data.rows import Attack, Message, PolicyPrompt, Row, Slug, Text
 from rbr.data.words import pieces, rejoined
 from rbr.errors import DataError, Place
-from rbr.files import checked_rows, placed_rows
+from rbr.files import checked_rows, placed_rows, visible
 from rbr.rules.yaml import suggest
 
 FOLDER, ANSWERS = "attack_forms", "answers.jsonl"  # beside the safety prompts
@@ -125,7 +125,7 @@ def attack_errors(
     texts: dict[str, Place] = {}
     forms: dict[str, tuple[Use, Place]] = {}
     folder = prompts / FOLDER
-    for path in sorted(folder.glob("*.jsonl")):
+    for path in visible(folder, "*.jsonl"):
         if path.stem not in uses and path.name != ANSWERS:
             text = f"read by nothing: name it train.jsonl, heldout.jsonl or {ANSWERS}"
             yield DataError(text, path)

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from rbr.rules.models import PolicyName
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,8 +16,6 @@ if TYPE_CHECKING:
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_\-]*$")]
-# As the rules have them: what looks the same is the same, however its accents are written.
-PolicyName = Annotated[str, AfterValidator(lambda name: unicodedata.normalize("NFC", name))]
 Split = Literal["train", "validation", "eval"]
 # In which way a prompt that is to be complied with looks like an unsafe one (kinds of our own wording,
 # after those that over-refusal benchmarks tell apart).

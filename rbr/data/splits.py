@@ -13,8 +13,8 @@ from pydantic import Field
 from rbr.data.attacks import attack_templates, with_attacks
 from rbr.data.rows import PolicyPrompt, Prompt
 from rbr.data.words import normalised
-from rbr.errors import DataError, RuleError
-from rbr.files import checked_rows
+from rbr.errors import DataError, Place, RuleError
+from rbr.files import checked_rows, placed_rows
 from rbr.options import Options
 from rbr.rules.yaml import suggest
 
@@ -160,6 +160,26 @@ def policy_prompts(
     return splits
 
 
+def known_prompts(folder: Path, rules: Rules) -> list[Prompt]:
+    """The written prompts.
+
+    Raises:
+        DataError: naming the line of the first one that is not of the format, or whose category or kind the
+            policy does not know.
+    """
+    rows = placed_rows(folder, Prompt)
+    for place, prompt in rows:
+        _type_of(place, prompt, rules)
+    return [prompt for _, prompt in rows]
+
+
+def _type_of(place: Place, prompt: Prompt, rules: Rules) -> str:
+    try:
+        return rules.response_type(prompt.category, prompt.kind)
+    except RuleError as error:
+        raise DataError(f"{error} (rules/content_policy.yaml)", place) from error
+
+
 def prompt_errors(
     folder: Path, rules: Rules, sound: list[Prompt] | None = None
 ) -> Iterator[DataError]:
@@ -185,9 +205,9 @@ def prompt_errors(
             text = f"language: no wording of completions.yaml is in '{prompt.language}'"
             yield DataError(f"{text}; {suggest(prompt.language, languages)}", place)
         try:
-            name = rules.response_type(prompt.category, prompt.kind)
-        except RuleError as error:
-            yield DataError(f"{error} (rules/content_policy.yaml)", place)
+            name = _type_of(place, prompt, rules)
+        except DataError as error:
+            yield error
             continue
         recipes = rules.completions.recipes.get(name, {}).values()
         slots = {slot for some in recipes for recipe in some for slot in recipe.slots}

@@ -13,7 +13,6 @@ from rbr.data.gold import GoldOptions, split_gold
 from rbr.data.rows import Labelled, Prompt, label_matrix
 from rbr.data.splits import SplitOptions, near_duplicates, split_prompts
 from rbr.errors import DataError, RuleError
-from rbr.files import placed_rows
 from rbr.rules.check import propositions_used
 from rbr.rules.rules import Rules
 from rbr.rules.yaml import place_of, read_mapping
@@ -53,22 +52,6 @@ class GoldStats:
     multi_turn: int
     response_types: dict[str, int]
     support: dict[str, dict[str, int]]
-
-
-def known_prompts(folder: Path, rules: Rules) -> list[Prompt]:
-    """The written prompts.
-
-    Raises:
-        DataError: naming the line of the first one that is not of the format, or whose category or kind the
-            policy does not know.
-    """
-    rows = placed_rows(folder, Prompt)
-    for place, prompt in rows:
-        try:
-            rules.response_type(prompt.category, prompt.kind)
-        except RuleError as error:
-            raise DataError(f"{error} (rules/content_policy.yaml)", place) from error
-    return [prompt for _, prompt in rows]
 
 
 def prompt_stats(

@@ -25,7 +25,7 @@ from rbr.rules.yaml import nfc, suggest
 Sign = Literal["positive", "negative", "free"]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 # Categories and kinds, which prompts name too: what looks the same is the same.
-Label = Annotated[str, AfterValidator(nfc)]
+PolicyName = Annotated[str, AfterValidator(nfc)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=2000)]
 
 
@@ -293,7 +293,9 @@ class CompletionClasses(
     """The completion classes of each response type, best first."""
 
 
-class ContentPolicy(RootModel[Annotated[dict[Label, dict[Label, TypeName]], Field(min_length=1)]]):
+class ContentPolicy(
+    RootModel[Annotated[dict[PolicyName, dict[PolicyName, TypeName]], Field(min_length=1)]]
+):
     """The response type of each category and kind of prompts."""
 
 

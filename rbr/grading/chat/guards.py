@@ -141,7 +141,7 @@ class GuardStyle(Asking):
             sides = {
                 side: (start, words)
                 for field, value, start in fields
-                if _is(field, label, fields)
+                if _is(field, label)
                 for side, words in _sides(field, value, label)
             }
             if len(sides) == 1:
@@ -175,7 +175,7 @@ def _fields(text: str) -> Iterator[tuple[str, str, int]]:
         yield "", bare[0], text.index(bare[0])
 
 
-def _is(field: str, label: GuardLabel, fields: Sequence[tuple[str, str, int]]) -> bool:
+def _is(field: str, label: GuardLabel) -> bool:
     """Whether a field is the label's; a label without a field is in any one that has its words."""
     if label.field:
         return field == plain(label.field)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rbr.grading.chat.loose_json import Array, Broken, Node, Object, Scalar, values
 from rbr.grading.chat.words import NO, YES, probability_of, refuses, refuses_to_grade
@@ -203,15 +203,10 @@ class _Reader:
             probability = probability_of(first if plain(rest).startswith(REASON_KEYS) else text)
             if probability is not None:
                 self.found[self.only] = [Said(probability, reason or rest.strip(), _indent(text))]
+        if len(self.names) == 1:  # whatever stands before or after is its own
+            reasons = dict.fromkeys(self.found, reason) | reasons
         for name, said in self.found.items():
-            self.found[name] = [
-                Said(
-                    s.value,
-                    s.reason or reasons.get(name, reason if len(self.names) == 1 else ""),
-                    s.start,
-                )
-                for s in said
-            ]
+            self.found[name] = [replace(s, reason=s.reason or reasons.get(name, "")) for s in said]
 
 
 def _lines(text: str) -> Iterator[tuple[re.Match[str], int]]:

@@ -103,10 +103,8 @@ def read_answer(content: bytes, whole: Callable[[str], bool]) -> ChatAnswer:
             f"no answer of the chat protocol ({first_problem(error)}; '{start}'): see that the address"
             " is that of an OpenAI-compatible API (…/v1)"
         ) from error
-    choice, usage = (
-        answer.choices[0],
-        read_usage(answer.usage if isinstance(answer.usage, dict) else {}),
-    )
+    choice = answer.choices[0]
+    usage = read_usage(answer.usage if isinstance(answer.usage, dict) else {})
     if choice.finish_reason == "error":
         raise Passing("the server stopped with an error")
     text, reasoning = _parts(choice.message)

@@ -3,7 +3,8 @@
 import pytest
 
 from rbr.data.rows import Labelled, Message
-from rbr.data.stats import agreement, known_prompts
+from rbr.data.splits import known_prompts
+from rbr.data.stats import agreement
 from rbr.errors import DataError
 from rbr.files import write_rows
 
