@@ -10,6 +10,7 @@ import dagster as dg
 from orchestration import metadata
 from orchestration.code_digests import code_digests
 from orchestration.gate_runs import GateOutcome
+from orchestration.interrupts import resend_swallowed_interrupts
 from orchestration.lineage.versions import InputsChangedError
 from orchestration.links import pages_url
 from orchestration.materialize import Made, Workspace, make, restore
@@ -128,6 +129,7 @@ def materialize(
     Raises:
         dg.Failure: for bad input, in one line that names file, place and mend.
     """
+    resend_swallowed_interrupts()
     run = context.run
     graph_run = run.tags.get(GRAPH_RUN_TAG) or run.root_run_id or run.run_id
     try:

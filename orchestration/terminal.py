@@ -140,8 +140,12 @@ def problems_of(result: dg.ExecuteInProcessResult | dg.JobExecutionResult) -> li
 
 
 def _interrupted(event: dg.DagsterEvent) -> bool:
-    """Whether a step failed because a person stopped the run, which Dagster tells from nothing else."""
-    error = event.step_failure_data.error if event.is_step_failure else None
+    """Whether a person stopped the run, in a step or between two; Dagster tells it from nothing else."""
+    error = None
+    if event.is_step_failure:
+        error = event.step_failure_data.error
+    elif event.event_type is dg.DagsterEventType.RUN_FAILURE:
+        error = event.job_failure_data.error
     return error is not None and "DagsterExecutionInterruptedError" in error.to_string()
 
 
