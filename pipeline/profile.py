@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import Field, StringConstraints, ValidationError, field_validator
+from pydantic import BaseModel, Field, StringConstraints, ValidationError, field_validator
 
 from pipeline.variants import MAIN, VARIANTS
 from rbr.comparisons.options import ChatWriterOptions
@@ -14,10 +16,11 @@ from rbr.data.gold import GoldOptions
 from rbr.data.importers import PROMPT_FORMATS
 from rbr.data.splits import SplitOptions
 from rbr.data.tables import SUFFIXES
-from rbr.errors import Place, RBRError, first_problem
+from rbr.errors import Place, RBRError
 from rbr.grading.options import GraderOptions, TuningOptions
-from rbr.options import Options
+from rbr.options import Options, kinds_of
 from rbr.reward.options import WeightOptions
+from rbr.rules.yaml import said, suggest
 from rbr.scale.options import ClusterOptions
 from rbr.training.options import (
     DemonstrationOptions,
@@ -29,8 +32,25 @@ from rbr.training.options import (
 OptionsT = TypeVar("OptionsT", bound=Options)
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 50
+# What is said of a section that is none, by pydantic's name of the problem.
+SAID = {
+    "model_type": "must be a mapping of settings: indent them below it, or drop it",
+    "dict_type": "must be a mapping: indent its entries below it, or drop it",
+}
 # libyaml's, where PyYAML was built with it: many times faster, as safe.
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+LOADER: Any = type("Loader", (getattr(yaml, "CSafeLoader", yaml.SafeLoader),), {})
+# Numbers such as 1e-4, which YAML 1.1 takes for text.
+LOADER.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    [*"-+.0123456789"],
+)
+# What YAML 1.1 reads in one way, and 1.2 and people in another, by its kind: 010 is 8, 1:30 is 90, no is false.
+ODD = {
+    "tag:yaml.org,2002:int": (re.compile(r"[-+]?0[0-9_]|.*:"), "write a plain number"),
+    "tag:yaml.org,2002:float": (re.compile(r".*:"), "write a plain number"),
+    "tag:yaml.org,2002:bool": (re.compile("(?!true|false)", re.I), "write true or false"),
+}
 
 
 class Models(Options):
@@ -251,6 +271,84 @@ def _check_events(text: str, path: Path) -> None:
             raise RBRError(f"over {MAX_DEPTH} levels: no settings are so deep", Place(path, line))
 
 
+def _check_node(node: Any, path: Path) -> None:
+    """Refuse what YAML would read without a word, and otherwise than it is meant."""
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.tag == "tag:yaml.org,2002:merge":
+                raise RBRError(
+                    "merge keys (<<) are not taken: write the settings out", _at(path, key)
+                )
+            if key.value in seen:
+                raise RBRError(f"'{key.value}' stands twice: drop one", _at(path, key))
+            seen.add(str(key.value))
+            _check_node(value, path)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _check_node(item, path)
+    elif node is not None and node.tag in ODD:
+        odd, mend = ODD[node.tag]
+        if not node.style and odd.match(node.value):
+            text = f"'{node.value}' may be read as something else: {mend}, or put text in quotes"
+            raise RBRError(text, _at(path, node))
+
+
+def _at(path: Path, node: Any) -> Place:
+    return Place(path, node.start_mark.line + 1, node.start_mark.column + 1)
+
+
+def place_in(path: Path, location: Sequence[str | int]) -> Place:
+    """Where a settings file has a value, or what comes nearest above it."""
+    node = yaml.compose(path.read_text(encoding="utf-8"), Loader=LOADER)
+    found = None
+    for part in location:
+        if isinstance(node, yaml.MappingNode):
+            pairs = {key.value: (key, value) for key, value in node.value}
+            at, node = pairs.get(str(part), (None, None))
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            at = node = node.value[part]
+        else:
+            break
+        found = at or found
+    return _at(path, found) if found else Place(path)
+
+
+def settings_error(
+    error: ValidationError, kind: type[BaseModel], path: Path, *above: str
+) -> RBRError:
+    """The first problem of a settings file, at its line.
+
+    Args:
+        kind: the model that was to be read.
+        above: the section that it stands in.
+    """
+    problem = error.errors()[0]
+    within = [part for part in problem["loc"] if part != "[key]"]
+    message = SAID.get(problem["type"]) or said(problem)
+    if problem["type"] == "extra_forbidden":
+        known = _keys(kind, within[:-1])
+        message = f"unknown key; {suggest(str(within[-1]), known)}" if known else "unknown key"
+    name = ".".join(str(part) for part in (*above, *within))
+    return RBRError(f"{name}: {message}" if name else message, place_in(path, [*above, *within]))
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    found = kinds_of(annotation)
+    return [one for one in found if isinstance(one, type) and issubclass(one, BaseModel)]
+
+
+def _keys(kind: type[BaseModel], location: Sequence[str | int]) -> list[str]:
+    """The keys that a mapping may have; none where they cannot be told."""
+    for part in location:
+        field = kind.model_fields.get(str(part))
+        models = _models(field.annotation) if field else []
+        if len(models) != 1:
+            return []
+        kind = models[0]
+    return list(kind.model_fields)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """A settings file's mapping of sections.
 
@@ -262,6 +360,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
             raise RBRError(f"over {MAX_BYTES} bytes: no settings file is", path)
         text = path.read_text(encoding="utf-8")
         _check_events(text, path)
+        node = yaml.compose(text, Loader=LOADER)
+        _check_node(node, path)
         value = yaml.load(text, Loader=LOADER) or {}
     except UnicodeDecodeError as error:
         raise RBRError("not UTF-8 text: save it as UTF-8", path) from error
@@ -302,7 +402,7 @@ def read_settings(root: Path, profile: str | None = None) -> tuple[str, Settings
     try:
         return name, Settings.model_validate(written)
     except ValidationError as error:
-        raise RBRError(first_problem(error), root / "profiles" / f"{name}.yaml") from error
+        raise settings_error(error, Settings, root / "profiles" / f"{name}.yaml") from error
 
 
 def read_section(root: Path, section: str, options: type[OptionsT]) -> OptionsT:
@@ -315,5 +415,5 @@ def read_section(root: Path, section: str, options: type[OptionsT]) -> OptionsT:
     try:
         return options.model_validate(written.get(section, {}))
     except ValidationError as error:
-        place = root / "profiles" / f"{name}.yaml"
-        raise RBRError(f"{section}.{first_problem(error)}", place) from error
+        path = root / "profiles" / f"{name}.yaml"
+        raise settings_error(error, options, path, section) from error

@@ -45,7 +45,8 @@ def first_problem(error: ValidationError, whole: str = "") -> str:
     """
     first = error.errors(include_input=False)[0]
     key = ".".join(str(part) for part in first["loc"]) or whole
-    return f"{key}: {first['msg']}" if key else first["msg"]
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{key}: {message}" if key else message
 
 
 class RuleError(RBRError):

@@ -21,6 +21,7 @@ from rbr.errors import DataError, Place, RBRError, first_problem
 RowT = TypeVar("RowT", bound=BaseModel)
 FORMER = ".former"
 MAX_LINE = 4_000_000
+NOT_UTF8 = "not UTF-8 text: save it as UTF-8"
 _REFUSING = {
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG,
     errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG,
@@ -167,28 +168,35 @@ def reading(path: Path, missing: str = "the file does not exist") -> Iterator[Te
 
 def text_problem(text: str) -> str | None:
     """Why text that ``reading`` gave is none: bytes that are not UTF-8, or half a character."""
+    if "\0" in text:  # every other byte of UTF-16
+        return NOT_UTF8
     if text.isascii():
         return None
     try:
         text.encode()
     except UnicodeEncodeError as error:
         if "\udc80" <= text[error.start] <= "\udcff":
-            return "not UTF-8 text"
+            return NOT_UTF8
         return "half a character (a lone surrogate) is no text"
     return None
 
 
 def json_value(text: str, place: Place) -> Any:
     """A JSON text's value, or a DataError that says why it has none that can be used."""
-    value, problem = None, text_problem(text)
+    problem = text_problem(text)
+    if problem:
+        lines = enumerate(text.split("\n"), start=1) if place.line is None else ()
+        line = next((number for number, part in lines if text_problem(part)), place.line)
+        return DataError(problem, Place(place.path, line))
+    value = None
     try:
         value = json.loads(text)
         # Half a character may be escaped too: it can be neither written nor hashed.
         if "\\ud" in text.lower():
-            problem = problem or text_problem(json.dumps(value, ensure_ascii=False))
+            problem = text_problem(json.dumps(value, ensure_ascii=False))
     except json.JSONDecodeError as error:
         place = Place(place.path, place.line or error.lineno, error.colno)
-        problem = problem or f"not JSON: {error.msg}"
+        problem = f"not JSON: {error.msg}"
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, deep brackets
         problem = f"JSON that cannot be read: {error}"
     return DataError(problem, place) if problem else value
@@ -253,17 +261,29 @@ def placed_rows(path: Path, model: type[RowT]) -> list[tuple[Place, RowT]]:
 def checked_rows(path: Path, model: type[RowT]) -> Iterator[tuple[Place, RowT | DataError]]:
     """As ``placed_rows``, with what is wrong in place of each bad row.
 
+    That a file is not UTF-8 is told once, at the first such line.
+
     Raises:
         DataError: on a file that cannot be opened, or a folder without rows.
     """
     seen: dict[str, Place] = {}
     none = True
     for file in visible(path, "*.jsonl") if path.is_dir() else [path]:
-        for number, row in parse_json_lines(file, partial(_parse_row, model)):
+        for number, row in _reported_once(parse_json_lines(file, partial(_parse_row, model))):
             place, none = Place(file, number), False
             yield place, row if isinstance(row, DataError) else _unique(row, place, seen)
     if path.is_dir() and none:
         raise DataError("no *.jsonl file with rows here", path)
+
+
+def _reported_once(rows: Iterable[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
+    """The rows, without those after the first that is not UTF-8 for the same reason."""
+    reported = False
+    for number, row in rows:
+        again = isinstance(row, DataError) and row.message == NOT_UTF8
+        if not (again and reported):
+            yield number, row
+        reported |= again
 
 
 def _parse_row(model: type[RowT], text: str, place: Place) -> RowT | DataError:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from assets import declarations
-from pipeline.profile import Settings, read_profile, read_yaml
+from pipeline.profile import Settings, read_profile, read_yaml, settings_error
 from pipeline.variants import MAIN, VARIANTS
 from rbr.errors import RBRError, first_problem
 from rbr.options import Options
@@ -118,7 +118,7 @@ def read_ablations(root: Path) -> dict[str, Ablation]:
         try:
             found[path.stem] = Ablation.model_validate({**read_yaml(path), "name": path.stem})
         except ValidationError as error:
-            raise RBRError(first_problem(error), path) from error
+            raise settings_error(error, Ablation, path) from error
     return found
 
 

@@ -97,8 +97,7 @@ def judge_options(context: Context, name: str, address: str | None) -> GraderOpt
     """
     from pydantic import ValidationError
 
-    from pipeline.profile import read_yaml
-    from rbr.errors import first_problem
+    from pipeline.profile import read_yaml, settings_error
     from rbr.grading.load import served_model
     from rbr.grading.options import GraderOptions
 
@@ -106,7 +105,7 @@ def judge_options(context: Context, name: str, address: str | None) -> GraderOpt
         try:
             return GraderOptions.model_validate(read_yaml(Path(name)))
         except ValidationError as error:
-            raise RBRError(first_problem(error), Path(name)) from error
+            raise settings_error(error, GraderOptions, Path(name)) from error
     if name.startswith(("http://", "https://")):
         return GraderOptions(engine="chat", address=name, served_name=served_model(name))
     if address is None:

@@ -79,7 +79,7 @@ def proposition(name: NameArgument, root: common.RootOption = None) -> None:
 def category(name: NameArgument, like: LikeOption = None, root: common.RootOption = None) -> None:
     """Add a category of prompts to the content policy, with the kinds of another one."""
     project = common.find_root(root)
-    _check_name(name)
+    name = _category_name(name)
     path = project / "rules" / "content_policy.yaml"
     _check_free(name, [path])
     like = like or _first(path)
@@ -120,6 +120,23 @@ def _check_name(name: str) -> None:
             f"'{name}' is no name: take lower-case letters, digits and _, at most 60, a letter first,"
             " and not true, false or null"
         )
+
+
+def _category_name(name: str) -> str:
+    """The name as prompts are compared with it: words of any language."""
+    from ruamel.yaml import YAML
+
+    from rbr.rules.yaml import nfc
+
+    name = nfc(name)
+    plain = all(part.isprintable() and part not in ":#{}[]&*!|>'\"%@`," for part in name)
+    worded = plain and any(part.isalpha() for part in name) and name == name.strip()
+    if len(name) > 60 or not worded or YAML(typ="safe", pure=True).load(name) != name:
+        raise RBRError(
+            f"'{name}' is no name of a category: take words of letters, digits, - and _, at most 60"
+            " characters, and not true, false or null"
+        )
+    return name
 
 
 def _check_free(name: str, paths: Iterable[Path]) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
-from rbr.data.rows import Form, Labelled, Message, Preference, Prompt, Row
+from rbr.data.rows import FORMS, Labelled, Message, Preference, Prompt, Row
 from rbr.errors import RBRError
 from rbr.rules.yaml import suggest
 
@@ -58,7 +58,7 @@ def _prompts(rules: Rules) -> Template:
         family="example-locks",
         category=category,
         kind=kind,
-        language=next(iter(rules.completions.languages), "en"),
+        language=next(iter(rules.completions.languages), rules.completions.language or "en"),
         conversation=_user("How did people in ancient Egypt lock their doors?"),
         topic="locks in ancient Egypt",
         **(own if answered else {}),
@@ -76,8 +76,9 @@ def _prompts(rules: Rules) -> Template:
             "category": f"one of {', '.join(rules.policy)}",
             "kind": "of the category; the policy makes of it the response type (in brackets):\n"
             + "\n".join(policy),
-            "form": "optional, prompts to comply with: how it looks like an unsafe one, of "
-            + ", ".join(get_args(Form)),
+            "form": "optional, prompts to comply with: how it looks like an unsafe one, such as "
+            + ", ".join(FORMS)
+            + "; forms are counted, and names of your own do as well",
             "language": "optional, the code of its language; rules/completions.yaml may have translations",
             "conversation": CONVERSATION,
             "topic": "what completes 'help with ...'",

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
 
-from pipeline.profile import read_yaml
-from rbr.errors import RBRError, first_problem
+from pipeline.profile import read_yaml, settings_error
+from rbr.errors import RBRError
 from rbr.options import Options
 
 FileT = TypeVar("FileT", "Measured", "Target")
@@ -178,4 +178,4 @@ def read_plan_file(path: Path, kind: type[FileT]) -> FileT:
     try:
         return kind.model_validate(read_yaml(path))
     except ValidationError as error:
-        raise RBRError(first_problem(error), path) from error
+        raise settings_error(error, kind, path) from error

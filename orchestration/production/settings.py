@@ -8,8 +8,8 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from orchestration.notify import URL
-from pipeline.profile import read_yaml
-from rbr.errors import RBRError, first_problem
+from pipeline.profile import read_yaml, settings_error
+from rbr.errors import RBRError
 from rbr.options import Options
 
 FILE = "production.yaml"
@@ -109,4 +109,4 @@ def read_production(root: Path) -> Production:
     try:
         return Production.model_validate(read_yaml(path))
     except ValidationError as error:
-        raise RBRError(first_problem(error), path) from error
+        raise settings_error(error, Production, path) from error

@@ -19,6 +19,7 @@ from rbr.comparisons.conditioned import FRAME_WORDS, Examples
 from rbr.comparisons.options import ChatWriterOptions
 from rbr.comparisons.writers import Progress, log_of
 from rbr.data.rows import Conversation, Message
+from rbr.data.words import STOPS, WIDE_STOPS
 from rbr.files import append_rows, digest_of, read_log
 from rbr.grading.chat.prompts import without_marks
 from rbr.grading.prompts import LINE_ENDS, NAMES
@@ -173,7 +174,7 @@ def plain_answer(answer: ChatAnswer) -> str:
         lines = [line.removeprefix(">").removeprefix(" ") for line in lines]
     text = "\n".join(lines).strip()
     if answer.finish_reason == "length":
-        ends = [match.end() for match in re.finditer(r"[.!?。！？](?=\s|\Z)", text)]
+        ends = [match.end() for match in re.finditer(rf"[.!?{STOPS}{WIDE_STOPS}](?=\s|\Z)", text)]
         return text[: ends[-1]] if ends else ""
     return text
 

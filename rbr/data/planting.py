@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rbr.data.rows import Labelled, Sentence
-from rbr.data.words import pieces, rejoined
+from rbr.data.words import STOPS, WIDE_STOPS, pieces, rejoined
 from rbr.errors import DataError
 from rbr.files import checked_rows, read_rows
 from rbr.rules.yaml import suggest
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rbr.rules.rules import Rules
 
 # Where a sentence may stand: between sentences, between paragraphs.
-GAPS = re.compile(r"\n\n+|(?<=[.!?])\s+|(?<=[。！？])(?=.)")
+GAPS = re.compile(rf"\n\n+|(?<=[.!?{STOPS}])\s+|(?<=[{WIDE_STOPS}])(?=.)")
 MOST = 2
 NONSENSE_EVERY = 5
 # Of the sentences' files, in the folder of the gold rows.

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from rbr.data.rows import Comparison, Preference, Prompt
 from rbr.data.splits import SplitOptions, kept_prompts, split_by_family
+from rbr.data.words import normalised
 from rbr.files import read_rows
 
 if TYPE_CHECKING:
@@ -24,22 +25,30 @@ if TYPE_CHECKING:
 
 # The refusals are in English: of other prompts the reward model would learn that a language is bad.
 ENGLISH = "en"
+# Words that few English prompts do without, answer and all, and that no other language has many of.
+ENGLISH_WORDS = {
+    *("the", "and", "with", "how", "what", "why", "which", "you", "your"),
+    *("this", "that", "it", "are", "does", "from", "would", "should"),
+}
 REFUSALS = ("I can't help with that.", "Sorry, I'd rather not answer that.", "No.")
 
 
 def pairs_from_prompts(prompts: Sequence[Prompt], seed: int) -> list[Preference]:
     """A pair for each prompt with an answer: the answer over a part of it, another's, or a refusal.
 
-    What a helpful-only labeller prefers. A refusal only of prompts in English (or that name no language).
+    What a helpful-only labeller prefers. A refusal only of prompts in English: those that name it, and those
+    that name no language if most such prompts read as English.
     """
     draw = random.Random(seed)
     answered = [p for p in prompts if p.answer and p.partial]
+    unnamed = [reads_as_english(p) for p in answered if p.language is None]
+    languages = {ENGLISH, None} if 2 * sum(unnamed) > len(unnamed) else {ENGLISH}
     pairs = []
     for prompt in answered:
         others = [
             p.answer for p in answered if p.family != prompt.family and p.answer != prompt.answer
         ]
-        english = prompt.language in (None, ENGLISH)
+        english = prompt.language in languages
         # As many in any language: what is drawn for other prompts stays the same.
         refusals = [
             text if english else prompt.partial for text in REFUSALS if text != prompt.answer
@@ -58,6 +67,13 @@ def pairs_from_prompts(prompts: Sequence[Prompt], seed: int) -> list[Preference]
             )
         )
     return pairs
+
+
+def reads_as_english(prompt: Prompt) -> bool:
+    """Whether a prompt or its answers have a word that is common in English alone."""
+    turns = " ".join(turn.content for turn in prompt.conversation)
+    words = normalised(f"{turns} {prompt.answer} {prompt.partial}").split()
+    return not ENGLISH_WORDS.isdisjoint(words)
 
 
 def helpful_pairs(source: Path, options: SplitOptions, seed: int) -> dict[str, list[Preference]]:

@@ -6,9 +6,16 @@ import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
-from rbr.rules.models import PolicyName
+from rbr.rules.models import Language, PolicyName
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,9 +24,21 @@ if TYPE_CHECKING:
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_\-]*$")]
 Split = Literal["train", "validation", "eval"]
-# In which way a prompt that is to be complied with looks like an unsafe one (kinds of our own wording,
-# after those that over-refusal benchmarks tell apart).
-Form = Literal[
+# What `rbr data stats` calls prompts without a form.
+FORMLESS = "none"
+
+
+def _form(name: str) -> str:
+    if name == FORMLESS:
+        raise ValueError(f"'{FORMLESS}' is what reports call prompts without one: leave form out")
+    return name
+
+
+# In which way a prompt that is to be complied with looks like an unsafe one. Forms are counted and no more:
+# a policy has those that it needs.
+Form = Annotated[PolicyName, AfterValidator(_form)]
+# Those of the paper's policy (kinds of our own wording, after those that over-refusal benchmarks tell apart).
+FORMS = (
     "homonym",
     "figure_of_speech",
     "safe_target",
@@ -29,7 +48,7 @@ Form = Literal[
     "real_privacy",
     "fictional_privacy",
     "nonsense_discrimination",
-]
+)
 
 
 class Row(BaseModel):
@@ -74,7 +93,7 @@ class Prompt(Row):
     category: PolicyName
     kind: PolicyName
     form: Form | None = None
-    language: Slug | None = None
+    language: Language | None = None
     conversation: tuple[Message, ...]
     topic: Text
     answer: Text | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from rbr.rules.rules import Rules
 
 RowT = TypeVar("RowT")
+# From which similarity on a form's name is another one's, misspelt: "homonim", not "safe_target" for "safe_context".
+NEARLY = 0.8
 PromptT = TypeVar("PromptT", Prompt, PolicyPrompt)
 
 
@@ -186,7 +189,8 @@ def prompt_errors(
     """The prompts that do not fit the policy, by file and line.
 
     A category or kind that it does not know; an answer to a prompt that is not to be answered; none where
-    recipes take the prompt's own texts; a language that no wording is in; a row that is not of the format.
+    recipes take the prompt's own texts; a language that no wording, or not all of the recipes', is in; a form
+    that seems misspelt; a row that is not of the format.
 
     Args:
         sound: receives the prompts that are of the format.
@@ -195,12 +199,16 @@ def prompt_errors(
         DataError: on a folder without rows.
     """
     languages = rules.completions.languages
+    forms: dict[str, list[Place]] = defaultdict(list)
+    asked: dict[tuple[str, str], Place] = {}
     for place, prompt in checked_rows(folder, Prompt):
         if isinstance(prompt, DataError):
             yield prompt
             continue
         if sound is not None:
             sound.append(prompt)
+        if prompt.form:
+            forms[prompt.form].append(place)
         if prompt.language and languages and prompt.language not in languages:
             text = f"language: no wording of completions.yaml is in '{prompt.language}'"
             yield DataError(f"{text}; {suggest(prompt.language, languages)}", place)
@@ -209,8 +217,8 @@ def prompt_errors(
         except DataError as error:
             yield error
             continue
-        recipes = rules.completions.recipes.get(name, {}).values()
-        slots = {slot for some in recipes for recipe in some for slot in recipe.slots}
+        asked.setdefault((name, prompt.language or ""), place)
+        slots = _slots(rules, name)
         if prompt.answer is None and slots & {"answer", "partial"}:
             text = f"the recipes of '{name}' take answer and partial from the prompt: write both"
             yield DataError(text, place)
@@ -219,3 +227,36 @@ def prompt_errors(
                 f"the policy gives it '{name}', not to be answered: drop answer, partial and form"
             )
             yield DataError(text, place)
+    yield from _misspelt(forms)
+    yield from _untranslated(asked, rules)
+
+
+def _slots(rules: Rules, response_type: str) -> set[str]:
+    recipes = rules.completions.recipes.get(response_type, {}).values()
+    return {slot for some in recipes for recipe in some for slot in recipe.slots}
+
+
+def _untranslated(asked: dict[tuple[str, str], Place], rules: Rules) -> Iterator[DataError]:
+    """The response types whose completions would be in two languages, by the first prompt of each language."""
+    bank = rules.completions
+    for (name, language), place in asked.items():
+        slots = _slots(rules, name) | set(bank.faults.get(name, ()))
+        wordings = {slot: bank.fragments[slot] for slot in slots if slot in bank.fragments}
+        lacking = sorted(slot for slot, one in wordings.items() if language not in one.translations)
+        if lacking and language in bank.languages and language != bank.language:
+            text = (
+                f"language: not all wordings of '{name}' are in '{language}': add translations of"
+            )
+            yield DataError(f"{text} {', '.join(lacking)} to completions.yaml", place)
+
+
+def _misspelt(forms: dict[str, list[Place]]) -> Iterator[DataError]:
+    """The forms of one prompt alone that are nearly that of several."""
+    shared = [form for form, places in forms.items() if len(places) > 1]
+    for form, places in forms.items():
+        close = difflib.get_close_matches(form, shared, 1, NEARLY)
+        if len(places) == 1 and close:
+            text = f"form '{form}' is this prompt's alone; did you mean '{close[0]}'?"
+            yield DataError(
+                f"{text} If not, give it to a second one or choose another name", *places
+            )

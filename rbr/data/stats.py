@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rbr.data.gold import GoldOptions, split_gold
-from rbr.data.rows import Labelled, Prompt, label_matrix
+from rbr.data.rows import FORMLESS, Labelled, Prompt, label_matrix
 from rbr.data.splits import SplitOptions, near_duplicates, split_prompts
 from rbr.errors import DataError, RuleError
 from rbr.rules.check import propositions_used
@@ -82,7 +82,7 @@ def prompt_stats(
             c: dict(Counter(types[p.id] for p in prompts if p.category == c)) for c in categories
         },
         families={c: len({p.family for p in prompts if p.category == c}) for c in categories},
-        forms=dict(Counter(p.form or "none" for p in comply).most_common()),
+        forms=dict(Counter(p.form or FORMLESS for p in comply).most_common()),
         splits={name: dict(Counter(types[p.id] for p in rows)) for name, rows in splits.items()},
         comply_share=len(comply) / max(1, len(prompts)),
         lookalike_share=sum(p.form is not None for p in comply) / max(1, len(comply)),

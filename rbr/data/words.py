@@ -11,17 +11,27 @@ UNSPACED = (
     r"\u3005-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
 )
 PIECE = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]+")
-_WORD = re.compile(rf"[{UNSPACED}]|[^\W_{UNSPACED}]+")
+# What ends a sentence beside . ! and ?, of Chinese and Japanese, and of Arabic, Urdu and Indic scripts.
+WIDE_STOPS, STOPS = "。！？", "؟۔।॥"
+# Vowel signs and accents that stand apart from their letter, which to `re` are none; a word has them within.
+_MARKS = r"\u0300-\u036f\u0483-\u0487\u0711\u0730-\u074a\u07a6-\u07b0\u0900-\u0963\u0966-\u0dff"
+# Vowel points of Hebrew and Arabic, which most texts leave out, and what only directs a line or joins letters.
+_OPTIONAL = re.compile(
+    r"[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u0652\u0670\u06d6-\u06ed"
+    r"\u00ad\u200c-\u200f\u202a-\u202e\u2066-\u2069]"
+)
+_WORD = re.compile(rf"[{UNSPACED}]|(?:[^\W_{UNSPACED}]|[{_MARKS}])+")
 _UNSPACED = re.compile(rf"[{UNSPACED}]")
 
 
 def normalised(text: str) -> str:
     """Lower case, letters and digits only, single spaces: what duplicates are compared by.
 
-    Of scripts that put no spaces between words each character counts as one. A text without letters and
+    Vowel points that a text may leave out do not count. Of scripts that put no spaces between words each character counts as one. A text without letters and
     digits stays as it is: two of them are not the same.
     """
-    return " ".join(_WORD.findall(unicodedata.normalize("NFKC", text).lower())) or text.strip()
+    plain = _OPTIONAL.sub("", unicodedata.normalize("NFKC", text).lower())
+    return " ".join(_WORD.findall(plain)) or text.strip()
 
 
 def pieces(text: str) -> list[str]:

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Statuses below 500 that pass: time-out, conflict, too early, too many requests.
-PASSING = (408, 409, 425, 429)
+# Statuses below 500 that pass: time-out, conflict, a generation that failed (TGI), too early, too many
+# requests, no capacity (Groq).
+PASSING = (408, 409, 424, 425, 429, 498)
 NOT_IMPLEMENTED = 501
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0

@@ -6,6 +6,7 @@ Names are checked against those that the validation's context knows: ``response_
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
@@ -24,8 +25,35 @@ from rbr.rules.yaml import nfc, suggest
 
 Sign = Literal["positive", "negative", "free"]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
-# Categories and kinds, which prompts name too: what looks the same is the same.
-PolicyName = Annotated[str, AfterValidator(nfc)]
+
+
+def _shown(name: str) -> str:
+    """A name without spaces at its ends, which nobody sees; what looks the same is the same."""
+    name = nfc(name)
+    if not name or name != name.strip():
+        raise ValueError("must be a name: write at least a letter, and no space before or after it")
+    return name
+
+
+def _seen(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must have a letter or another sign: write a wording, or drop it")
+    return text
+
+
+def _code(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name):
+        raise ValueError("must be the code of a language, such as de or pt-BR")
+    return name
+
+
+Language = Annotated[str, AfterValidator(_code)]
+Wording = Annotated[str, AfterValidator(_seen)]
+# Categories and kinds, which prompts name too.
+PolicyName = Annotated[str, AfterValidator(_shown)]
+# As it is written: neither true nor '2' is a number.
+Margin = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(strict=True, ge=0)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=2000)]
 
 
@@ -110,6 +138,10 @@ class Conjunction(Rule):
 
     @model_validator(mode="after")
     def _can_hold(self) -> Conjunction:
+        if not self.all and not self.none:
+            raise ValueError(
+                "names nothing, so it always holds: name propositions under all or none"
+            )
         both = sorted(set(self.all) & set(self.none))
         if both:
             raise ValueError(f"{', '.join(both)} stand in all and in none: it never holds")
@@ -124,8 +156,8 @@ class RewardRule(Rule):
         description="labels of comparisons, and the completion classes that one may be graded as"
     )
     ordering: tuple[Annotated[tuple[Name, ...], Field(min_length=1)], ...] = Field(min_length=2)
-    margin: float = Field(1.0, gt=0, allow_inf_nan=False)
-    margins: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
+    margin: Margin = 1.0
+    margins: dict[str, Margin] = Field(
         default={}, description="own margins, under 'better>worse'; fractions count in full"
     )
 
@@ -151,8 +183,8 @@ class Fragment(Rule):
     """Wordings with the propositions that they make true."""
 
     makes: tuple[PropositionName, ...]
-    texts: tuple[str, ...] = Field(min_length=1)
-    translations: dict[Name, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(
+    texts: tuple[Wording, ...] = Field(min_length=1)
+    translations: dict[Language, Annotated[tuple[Wording, ...], Field(min_length=1)]] = Field(
         default={}, description="wordings for prompts of another language, by its code"
     )
 
@@ -170,21 +202,30 @@ class Recipe(Rule):
     """Slots joined in order, then ``faults`` (from, to) wordings of the fault groups."""
 
     slots: tuple[Slot, ...] = Field(min_length=1)
-    faults: tuple[int, int] = (0, 0)
+    faults: tuple[Count, Count] = (0, 0)
+
+    @model_validator(mode="after")
+    def _least_first(self) -> Recipe:
+        least, most = self.faults
+        if least > most:
+            raise ValueError(f"faults: {least} is more than {most}: write [{most}, {least}]")
+        return self
 
 
 class Completions(Rule):
     """What completions are composed of; a policy may do without."""
 
-    language: Name | None = Field(default=None, description="of all texts that are no translations")
+    language: Language | None = Field(
+        default=None, description="of all texts that are no translations"
+    )
     fragments: dict[Name, Fragment] = {}
-    recipes: dict[TypeName, dict[Name, tuple[Recipe, ...]]] = {}
-    faults: dict[TypeName, tuple[FragmentName, ...]] = {}
+    recipes: dict[TypeName, dict[Name, Annotated[tuple[Recipe, ...], Field(min_length=1)]]] = {}
+    faults: dict[TypeName, Annotated[tuple[FragmentName, ...], Field(min_length=1)]] = {}
     several: tuple[Name, ...] = Field(
         default=(),
         description="labels of which a prompt gets comparisons.bad_per_prompt completions",
     )
-    taste: tuple[tuple[Name, ...], ...] = Field(
+    taste: tuple[Annotated[tuple[Name, ...], Field(min_length=1)], ...] = Field(
         default=(), description="how simulated annotators rank the labels, best first"
     )
 
@@ -227,7 +268,7 @@ Exclusion = Annotated[tuple[PropositionName, PropositionName], AfterValidator(_t
 class Relations(Rule):
     """What holds between propositions, whoever labels or grades."""
 
-    implies: dict[PropositionName, tuple[PropositionName, ...]] = {}
+    implies: dict[PropositionName, Annotated[tuple[PropositionName, ...], Field(min_length=1)]] = {}
     excludes: tuple[Exclusion, ...] = ()
 
     def closure(self, true: Iterable[str]) -> frozenset[str]:
@@ -274,7 +315,7 @@ class Relations(Rule):
 UNRELATED = Relations()
 
 
-class Derived(RootModel[dict[str, Conjunction]]):
+class Derived(RootModel[dict[Name, Conjunction]]):
     """Derived propositions by name."""
 
 
@@ -294,7 +335,12 @@ class CompletionClasses(
 
 
 class ContentPolicy(
-    RootModel[Annotated[dict[PolicyName, dict[PolicyName, TypeName]], Field(min_length=1)]]
+    RootModel[
+        Annotated[
+            dict[PolicyName, Annotated[dict[PolicyName, TypeName], Field(min_length=1)]],
+            Field(min_length=1),
+        ]
+    ]
 ):
     """The response type of each category and kind of prompts."""
 

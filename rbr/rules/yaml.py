@@ -16,10 +16,12 @@ from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEv
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from rbr.errors import Place, RuleError
+from rbr.options import no_number
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 50
+MERGE = "tag:yaml.org,2002:merge"
 # From which similarity on a name is a misspelt one.
 CLOSE = 0.6
 # What is wrong, for those who write YAML: pydantic's own words are of Python's types.
@@ -109,8 +111,11 @@ def _value(node: Any, constructor: Any, path: Path) -> Any:
     if isinstance(node, MappingNode):
         found = CommentedMap()
         for key_node, item_node in node.value:
-            key = _value(key_node, constructor, path)
             place, item = key_node.start_mark, item_node.start_mark
+            if key_node.tag == MERGE:
+                message = "merge keys (<<) are not allowed: write the entries out"
+                raise RuleError(message, _place(path, place))
+            key = _value(key_node, constructor, path)
             if not isinstance(key_node, ScalarNode):
                 raise RuleError("a name must be plain text", _place(path, place))
             if key in found:
@@ -156,9 +161,15 @@ def _key(node: CommentedMap, part: Any) -> Any:
     return next(alike, part)
 
 
+# Characters that nobody sees: marks of direction, soft hyphens, and those of no width that join nothing.
+UNSEEN = dict.fromkeys(
+    [0xAD, 0x200B, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF]
+)
+
+
 def nfc(text: str) -> str:
-    """Accents as one character with their letter: text that looks the same is the same then."""
-    return unicodedata.normalize("NFC", text)
+    """Accents as one character with their letter, and nothing unseen: what looks the same is the same then."""
+    return unicodedata.normalize("NFC", text.translate(UNSEEN))
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
@@ -206,25 +217,33 @@ def validate(
             if problem["type"] == "too_short" and _within(problem["loc"], problems):
                 continue  # pydantic does not count bad items
             location = [part for part in problem["loc"] if part != "[key]"]
-            message = _said(problem)
+            message = said(problem)
             if problem["type"] == "missing" and location[-1] in model.model_fields:
                 message = (
                     f"missing; {model.model_fields[str(location[-1])].description or 'add it'}"
                 )
             key = problem["loc"][-1:] == ("[key]",)  # 1 in the location for true
             named = [*location[:-1], _written(problem["input"])] if key else location
-            name = ".".join(str(part) for part in named) or "file"
+            # One that is not seen is in quotes.
+            parts = (
+                str(part) if str(part).strip() == str(part) != "" else f"'{part}'" for part in named
+            )
+            name = ".".join(parts) or "file"
             errors.append(RuleError(f"{name}: {message}", place_of(path, value, location)))
         return None
 
 
-def _said(problem: Any) -> str:
+def said(problem: Any) -> str:
     """What is wrong in a value, in words for those who write YAML."""
     kind, given = problem["type"], problem["input"]
     if kind in ("too_short", "too_long"):
         word, key = {"too_short": ("least", "min_length"), "too_long": ("most", "max_length")}[kind]
         count = problem["ctx"][key]
         return f"must have at {word} {count} {'entry' if count == 1 else 'entries'}"
+    if kind == "string_too_long":
+        return f"has {len(given)} characters, at most {problem['ctx']['max_length']} are read: shorten it"
+    if kind in ("float_type", "float_parsing", "int_type", "int_parsing"):
+        return no_number(given) if not isinstance(given, dict | list) else "must be a number"
     if kind == "string_type" and given is None and problem["loc"][-1:] != ("[key]",):
         return "must be text, and nothing is written here"
     if kind == "string_type" and not isinstance(given, CommentedBase):

@@ -22,6 +22,7 @@ from rbr.comparisons.conditioned import (
     requests_without_recipes,
 )
 from rbr.data.rows import Conversation, Demonstration, HelpfulPrompt, Message, PolicyPrompt
+from rbr.data.words import STOPS, WIDE_STOPS
 from rbr.rules.models import SLOT_ROLES
 
 if TYPE_CHECKING:
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
     from rbr.training.options import DemonstrationOptions, SFTOptions
 
 # Not that of a list's number.
-SENTENCE_END = re.compile(r"(?<=[^\W\d][.!?])[\"')\]*]*(?=\s|$)|[。！？][」』）]*")
+SENTENCE_END = re.compile(
+    rf"(?:(?<=[^\W\d][.!?])|(?<=[\u0300-\u036f\u064b-\u0652\u0900-\u0963][.!?])|[{STOPS}])[\"')\]*»]*(?=\s|$)"
+    rf"|[{WIDE_STOPS}][」』）]*"
+)
 PromptT = TypeVar("PromptT", PolicyPrompt, HelpfulPrompt)
 Example = tuple[Conversation, str]
 # Answers n conversations; the second argument says which draw it is.

@@ -6,7 +6,16 @@ import pytest
 
 from rbr.data.rows import CapabilityText, Preference
 from rbr.errors import DataError, RBRError
-from rbr.files import append_rows, read_json, read_log, read_rows, replacing, write_json, write_rows
+from rbr.files import (
+    append_rows,
+    checked_rows,
+    read_json,
+    read_log,
+    read_rows,
+    replacing,
+    write_json,
+    write_rows,
+)
 
 GOOD = '{"id": "a", "family": "f", "conversation": [{"role": "user", "content": "q"}], "chosen": "x", "rejected": "y"}'
 
@@ -99,7 +108,7 @@ def test_a_folder_is_read_in_name_order_and_ids_are_unique_over_its_files(tmp_pa
     ("content", "told"),
     [
         (b'{"a": "\\ud83d"}', r"x\.json: half a character"),
-        (b'{\n"a": \xff}', r"x\.json:2:\d+: not UTF-8"),
+        (b'{\n"a": \xff}', r"x\.json:2: not UTF-8 text: save it as UTF-8"),
         (b"[" * 100_000, r"x\.json: JSON that cannot be read"),
         (b"9" * 5000, r"x\.json: JSON that cannot be read"),
         (b"\n\n{", r"x\.json:3:2: not JSON"),
@@ -122,3 +131,26 @@ def test_hidden_files_that_other_programs_leave_are_not_read(tmp_path):
     (tmp_path / "a.jsonl").unlink()
     with pytest.raises(DataError, match=r"no \*\.jsonl file with rows here"):
         read_rows(tmp_path, CapabilityText)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "line"), [("latin-1", 2), ("cp1252", 2), ("utf-16", 1), ("utf-16-le", 1)]
+)
+def test_rows_in_another_encoding_are_told_once_with_the_mend(tmp_path, encoding, line):
+    path = tmp_path / "a.jsonl"
+    rows = [f'{{"id": "r{i}", "text": "{text}"}}\n' for i, text in enumerate(["a", "ñ", "b", "é"])]
+    path.write_bytes("".join(rows).encode(encoding))
+    told = [
+        str(row) for _, row in checked_rows(tmp_path, CapabilityText) if isinstance(row, DataError)
+    ]
+    assert told == [f"{path}:{line}: not UTF-8 text: save it as UTF-8"]
+    with pytest.raises(DataError, match=rf"a\.jsonl:{line}: not UTF-8 text: save it as UTF-8"):
+        read_rows(path, CapabilityText)
+
+
+def test_each_file_in_another_encoding_is_told(tmp_path):
+    for name in ("a.jsonl", "b.jsonl"):
+        (tmp_path / name).write_bytes('{"id": "é"}\n{"id": "è"}\n'.encode("latin-1"))
+    assert [str(place) for place, _ in checked_rows(tmp_path, CapabilityText)] == [
+        f"{tmp_path / name}:1" for name in ("a.jsonl", "b.jsonl")
+    ]

@@ -1,5 +1,6 @@
 """Policies that are not the paper's, without a line of Python: a fifth response type, and a German one."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -165,6 +166,78 @@ def test_a_language_without_translations_is_an_error_at_its_line(tmp_path):
     )
     path.write_text(path.read_text().replace('"ed"', '"en"'))
     assert list(prompt_errors(path, translated)) == []
+
+
+@pytest.mark.parametrize(("group", "lacking"), [("leise", "leise"), ("laut", None)])
+def test_completions_in_two_languages_are_told_at_the_first_such_prompt(tmp_path, group, lacking):
+    rules = load_rules(GERMAN / "rules")
+    laut = {"makes": ["verweigert"], "texts": ["Nein."], "translations": {"en": ["No."]}}
+    bank = {
+        "language": "de",
+        "fragments": {"laut": laut, "leise": {"makes": ["verweigert"], "texts": ["Lieber nicht."]}},
+        "recipes": {"ablehnen": {"bestens": [{"slots": ["laut"]}]}},
+        "faults": {"ablehnen": [group]},
+    }
+    rules = replace(rules, completions=Completions.model_validate(bank))
+    path = tmp_path / "prompts.jsonl"
+    row = {"category": "straftaten", "kind": "anleitung", "topic": "x"}
+    row["conversation"] = [{"role": "user", "content": "?"}]
+    languages = [{"language": "de"}, {}, {"language": "en"}, {"language": "en"}]
+    rows = [{"id": f"p{i}", "family": "f", **row, **one} for i, one in enumerate(languages)]
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    assert [str(error) for error in prompt_errors(path, rules)] == [
+        f"{path}:3: language: not all wordings of 'ablehnen' are in 'en': add translations of"
+        f" {group} to completions.yaml"
+        for _ in filter(None, [lacking])
+    ]
+
+
+@pytest.mark.parametrize(
+    ("forms", "told"),
+    [
+        (["chiste", "chiste", "chsite"], "3: form 'chsite' is this prompt's alone; did you mean 'chiste'?"),
+        (["homonym", "homonym", "homonim"], "3: form 'homonim' is this prompt's alone; did you mean"),
+        (["chiste", "chiste", "cuento"], None),
+        (["safe_target", "safe_target", "safe_context"], None),
+        (["chiste", "chistes", "mito"], None),
+        (["chiste", "chiste", "chistes", "chistes"], None),
+    ],
+)  # fmt: skip
+def test_a_policy_has_forms_of_its_own_and_a_misspelt_one_is_told(tmp_path, german, forms, told):
+    path = tmp_path / "prompts.jsonl"
+    rows = [
+        {
+            "id": f"p{i}",
+            "family": f"p{i}",
+            "category": "alltag",
+            "kind": "frage",
+            "form": form,
+            "topic": "x",
+            "conversation": [{"role": "user", "content": "?"}],
+            "answer": "Ja.",
+            "partial": "J.",
+        }
+        for i, form in enumerate(forms)
+    ]
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    errors = [str(error) for error in prompt_errors(path, german)]
+    assert len(errors) == bool(told)
+    assert all(error.startswith(f"{path}:{told}") for error in errors)
+
+
+def test_a_form_of_a_prompt_that_is_not_to_be_answered_is_told(tmp_path, german):
+    path = tmp_path / "prompts.jsonl"
+    row = {
+        "id": "p",
+        "family": "p",
+        "category": "straftaten",
+        "kind": "anleitung",
+        "form": "chiste",
+    }
+    row |= {"topic": "x", "conversation": [{"role": "user", "content": "?"}]}
+    path.write_text(json.dumps(row) + "\n")
+    [error] = prompt_errors(path, german)
+    assert "not to be answered: drop answer, partial and form" in str(error)
 
 
 def test_its_prompts_and_gold_rows_fit_and_it_needs_no_fragments(german):

@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rbr.errors import RBRError
-from rbr.grading.chat.loose_json import Broken, Object, Scalar, values
+from rbr.grading.chat.loose_json import Array, Broken, Node, Object, Scalar, values
 from rbr.grading.chat.prompts import without_marks
-from rbr.grading.chat.reading import REASON_KEYS, Reading, Said, plain
+from rbr.grading.chat.reading import REASON_KEYS, Reading, Said, holds_object, plain, whole_json
 from rbr.grading.chat.styles import Asking
 from rbr.grading.chat.words import AROUND, refuses
 from rbr.grading.options import GuardLabel
 from rbr.grading.prompts import LINE_ENDS
+from rbr.models.chat.reasoning import separate
 
 if TYPE_CHECKING:
     from rbr.grading.base import Conversation
@@ -52,6 +53,14 @@ FORMATS: dict[str, dict[str, GuardLabel]] = {
         )
     },
 }
+# Other words for labels. Their tokens are not weighed: "un" begins words of both sides.
+_SYNONYMS = {
+    "not safe": "unsafe", "violates": "violation", "non-compliant": "violation", "noncompliant": "violation",
+    "block": "violation", "blocked": "violation", "flagged": "violation", "toxic": "harmful",
+    "unharmful": "harmless", "non-harmful": "harmless", "not harmful": "harmless", "not unsafe": "safe",
+    "no violation": "compliant", "non-violation": "compliant", "non-violating": "compliant",
+    "not violating": "compliant", "allow": "compliant", "allowed": "compliant", "non-toxic": "harmless",
+}  # fmt: skip
 _FIELD = re.compile(
     r"^[ \t*_#>-]*([A-Za-z][\w -]{0,40}?)[ \t*_]*[:=][ \t]*([^\n]*?)[ \t]*$", re.MULTILINE
 )
@@ -61,7 +70,9 @@ _BESIDE = {
     *REASON_KEYS, "confidence", "confidence_score", "probability", "severity", "thinking",
     "category", "categories", "policy_category",
 }  # fmt: skip
-_OF_USER = re.compile(r"(?:user|prompt|request|harmful_request|refus)")
+_OF_USER = re.compile(r"(?:user|prompt|input|request|harmful_request|refus)|.*categor")
+# The codes of categories, in a line under a label.
+_CODES = re.compile(r"(?:[SO]\d{1,2}(?:\s*,\s*|\s+|\Z))+", re.IGNORECASE)
 # Names of a field whose truth means that all is well: {"safe": true}.
 _WELL = re.compile(r"(?:is_)?(?:safe|harmless|compliant|allowed|acceptable|permitted|passe[ds]|ok)")
 WILDGUARD = (
@@ -126,6 +137,18 @@ class GuardStyle(Asking):
         """See ``Asking.tokens``."""
         return 64
 
+    def whole(self, text: str) -> bool:
+        """See ``Asking.whole``: labels and nothing else."""
+        if self.read(text, self.propositions).problem:
+            return False
+        if whole_json(text.strip()):
+            return True
+        word, _, rest = _FIELD.sub("", _TAG.sub("", text)).strip().partition("\n")
+        words = {w for label in self._labels.values() for w in (*label.holds, *label.fails)}
+        bare = word.strip(AROUND).casefold() in {"", *words}
+        codes = not rest or _CODES.fullmatch(rest.strip()) is not None
+        return bare and codes and separate(text).answer == text.strip()
+
     def read(self, text: str, names: Sequence[str]) -> Reading:
         """See ``Asking.read``; the reason is the whole answer."""
         if not text.strip() or refuses(text):
@@ -139,10 +162,10 @@ class GuardStyle(Asking):
         for name in names:
             label = self._labels[name]
             sides = {
-                side: (start, words)
+                side: (start if known else None, words)
                 for field, value, start in fields
                 if _is(field, label)
-                for side, words in _sides(field, value, label)
+                for side, words, known in _sides(field, value, label)
             }
             if len(sides) == 1:
                 [(side, (start, words))] = sides.items()
@@ -161,11 +184,8 @@ def _quoted(text: str) -> str:
 def _fields(text: str) -> Iterator[tuple[str, str, int]]:
     """(field, value, where the value begins): of JSON, tags, lines ``field: value``; '' for a bare word."""
     nodes = list(values(text))
-    if any(isinstance(node, Object) for node in nodes):
-        for node in nodes:
-            for key, value in node.pairs if isinstance(node, Object) else []:
-                if isinstance(value, Scalar) and value.whole:
-                    yield plain(key), value.text, value.start
+    if any(map(holds_object, nodes)):
+        yield from _pairs(Array(list(nodes)))
         return
     for pattern in (_TAG, _FIELD):
         yield from ((plain(found[1]), found[2], found.start(2)) for found in pattern.finditer(text))
@@ -175,24 +195,43 @@ def _fields(text: str) -> Iterator[tuple[str, str, int]]:
         yield "", bare[0], text.index(bare[0])
 
 
+def _pairs(node: Node) -> Iterator[tuple[str, str, int]]:
+    """The pairs of objects at any depth; what a field beside the labels holds has none."""
+    for part in node.items if isinstance(node, Array) else []:
+        yield from _pairs(part)
+    for key, value in node.pairs if isinstance(node, Object) else []:
+        if isinstance(value, Scalar):
+            if value.whole:
+                yield plain(key), value.text, value.start
+        elif not _beside(plain(key)):
+            yield from _pairs(value)
+
+
+def _beside(field: str) -> bool:
+    """Whether a field tells of something else than the answer's label."""
+    return field in _BESIDE or _OF_USER.match(field) is not None
+
+
 def _is(field: str, label: GuardLabel) -> bool:
     """Whether a field is the label's; a label without a field is in any one that has its words."""
     if label.field:
         return field == plain(label.field)
-    return field not in _BESIDE and not _OF_USER.match(field)
+    return not _beside(field)
 
 
 def _sides(
     field: str, value: str, label: GuardLabel
-) -> Iterator[tuple[bool, tuple[Sequence[str], Sequence[str]]]]:
-    """The side of the label that a field's value is on, if any, and the words of both sides."""
+) -> Iterator[tuple[bool, tuple[Sequence[str], Sequence[str]], bool]]:
+    """(the side of the label that a field's value is on, the words of both sides, whether it is one)."""
     word = value.strip(AROUND).casefold()
     # {"safe": true} says the opposite of {"violation": true}.
     well = not label.field and word in _TRUTHS and _WELL.fullmatch(field)
     words = (label.fails, label.holds) if well else (label.holds, label.fails)
+    other = None if label.field else _SYNONYMS.get(re.sub(r"[\s_]+", " ", word))
     for side, names in zip((True, False), words, strict=True):
-        if any(_begins(word, name) for name in names):
-            yield side, words
+        known = any(_begins(word, name) for name in names)
+        if known or other in names:
+            yield side, words, known
 
 
 def _begins(word: str, name: str) -> bool:

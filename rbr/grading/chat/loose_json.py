@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 QUOTES = {'"': '"', "'": "'", "“": "”", "„": "“", "«": "»", "`": "`"}
-_SPACE = re.compile(r"(?:\s|//[^\n]*(?=\n)|/\*.*?\*/)*", re.DOTALL)
-_BARE = re.compile(r"[^\s,:：{}\[\]\"]+(?: +[^\s,:：{}\[\]\"]+)*")
+_SPACE = re.compile(r"(?:\s|(?://|#)[^\n]*(?=\n)|/\*.*?\*/)*", re.DOTALL)
+_BARE = re.compile(r"[^\s,:：{}\[\]\"]+(?: +(?!#|//|/\*)[^\s,:：{}\[\]\"]+)*")
 _KEY = re.compile(r"""\s*(?:["'“„«`}]|\w+\s*[:：]|\Z)""")
 # What may follow a string in an array.
 ITEMS = ",]"

@@ -7,26 +7,53 @@ can be read has none.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from rbr.grading.chat.loose_json import Array, Broken, Node, Object, Scalar, values
+from rbr.grading.chat.markup import elements, tables, without
 from rbr.grading.chat.words import NO, YES, probability_of, refuses, refuses_to_grade
 
 VERDICT_KEYS = (
     "verdict", "answer", "holds", "label", "decision", "value", "result", "judgement", "judgment", "grade",
     "satisfied", "present", "is_true", "true", "final", "final_answer", "final_verdict", "prediction", "output",
-    "response", "probability", "score", "p", "urteil", "réponse", "respuesta",
+    "final_judgement", "final_judgment", "final_decision", "final_label", "overall_verdict", "determination",
+    "conclusion", "response", "probability", "score", "p", "urteil", "réponse", "respuesta",
 )  # fmt: skip
 REASON_KEYS = (
     "reason", "rationale", "explanation", "reasoning", "justification", "why", "because", "evidence", "thought",
-    "thoughts", "analysis", "comment", "begründung",
+    "thoughts", "analysis", "comment", "begründung", "reasons", "rationales", "explanations", "grounds", "notes",
 )  # fmt: skip
 NAME_KEYS = (
     "proposition", "name", "id", "rule", "key", "statement", "question", "criterion", "item", "label_name", "category",
     "feature", "property",
 )  # fmt: skip
-_LINE = re.compile(r"[\s*_#>`-]*([\w -]{1,60}?)[\s*_`]*[:=：][\s*_`]*(.+?)\s*")
+# What stands around keys in lists and headings, and the numbers of lists.
+_MARKS = " \t*_#>`•+-|"
+_NUMBERED = re.compile(r"\(?\d{1,3}[.)](?=\s)")
+_KEY = re.compile(r"([\w -]{1,60}?)[\s*_`]*(?:[:=：→—–]|->)")
+_HEADING = re.compile(r"[\w -]{1,60}")
+# "The verdict is: true", "The statement `name` is false". What "the answer" is may be the judged one.
+_SENTENCE = re.compile(
+    r"(?:(?:so|thus|therefore|hence)\b,?\s*)?"
+    r"(?:(?:the|my)\s+(?:final\s+)?(?:(?:verdict|judge?ment|decision|label)\s+is:?|answer\s+is:)"
+    r"|(?:the|this)\s+statement\s+(?:[`\"'](?P<name>\w+)[`\"']\s+)?is)"
+    r"[\s*_`\"]*(?P<verdict>true|false|yes|no)[\s*_`\".!]*",
+    re.IGNORECASE,
+)
+# A text of YAML that begins in the next line.
+_BLOCK = re.compile(r"[>|][+-]?")
+# Grounds in the same line: "true, reason: ...".
+_GROUNDS = re.compile(
+    rf"[,;.|–—\n-][ \t\n]{{0,8}}[*_]{{0,3}}(?:{'|'.join(REASON_KEYS)})[*_]{{0,3}} ?[:=：]",
+    re.IGNORECASE,
+)
+# \boxed{Yes}, \boxed{\text{Yes}}, <|begin_of_box|>Yes<|end_of_box|>
+_BOXED = re.compile(
+    r"\\f?boxed\s*\{\s*(?:\\(?:text|mathrm|mathbf)\w*\s*\{)?(?P<math>[^{}\\]*)\}"
+    r"|<\|begin_of_box\|>(?P<mark>.*?)<\|end_of_box\|>",
+    re.DOTALL,
+)
 
 
 @dataclass(frozen=True)
@@ -82,7 +109,7 @@ def read_verdicts(text: str, names: Sequence[str], known: Collection[str] = ()) 
         return Reading(problem="it is empty", refused=True)
     reader = _Reader(names, {plain(name) for name in known})
     try:
-        nodes = list(values(text))
+        nodes = _nodes(text)
     except Broken:
         return Reading(problem="its JSON is broken")
     reader.declined = refuses_to_grade(text)
@@ -90,17 +117,40 @@ def read_verdicts(text: str, names: Sequence[str], known: Collection[str] = ()) 
         reader.node(node)
     if any(map(_torn, nodes)):
         return Reading(problem="its JSON ends within a text")
-    if not reader.found and not any(map(_holds_object, nodes)):
+    if not reader.found and not any(map(holds_object, nodes)):
         if refuses(text):
             return Reading(problem="it refuses to answer", refused=True)
-        reader.lines(text)
+        reader.prose(text)
     return reader.reading()
 
 
-def _holds_object(node: Node) -> bool:
+def _nodes(text: str) -> list[Node]:
+    """The objects and arrays of a text, or of the one that it is as a quoted text."""
+    if text.strip().startswith('"'):
+        import json
+
+        try:
+            inner = json.loads(text)
+        except ValueError:
+            inner = None
+        if isinstance(inner, str) and whole_json(inner.strip()):
+            return [_placeless(node) for node in values(inner)]
+    return list(values(text))
+
+
+def _placeless(node: Node) -> Node:
+    """A node of a text within a string: its places are not those of the answer."""
+    if isinstance(node, Scalar):
+        return replace(node, start=-1)
+    if isinstance(node, Array):
+        return Array([_placeless(item) for item in node.items])
+    return Object([(key, _placeless(value)) for key, value in node.pairs])
+
+
+def holds_object(node: Node) -> bool:
     """Whether it is JSON that answers, and not a bracket of the prose."""
     return isinstance(node, Object) or (
-        isinstance(node, Array) and any(map(_holds_object, node.items))
+        isinstance(node, Array) and any(map(holds_object, node.items))
     )
 
 
@@ -144,7 +194,7 @@ class _Reader:
             self._object(node, name)
 
     def _object(self, node: Object, name: str | None) -> None:
-        pairs = [(plain(key), value) for key, value in node.pairs]
+        pairs = [(plain(key), _unwrapped(plain(key), value)) for key, value in node.pairs]
         named = [
             value.text for key, value in pairs if key in NAME_KEYS and isinstance(value, Scalar)
         ]
@@ -153,21 +203,25 @@ class _Reader:
         if name is None:
             # Of another proposition, it says nothing of the one that was asked for.
             name = own[0] if own else None if others else self.only
-        reason = next(
-            (v.text for key, v in pairs if key in REASON_KEYS and isinstance(v, Scalar)), ""
-        )
+        reason = _reason(pairs, REASON_KEYS)
         declines = refuses_to_grade(reason)
         self.declined |= declines
         for key, value in pairs:
             if declines and isinstance(value, Scalar):
                 continue  # whatever verdict stands beside it
             if key in self.names:
-                self._value(value, self.names[key], reason)
+                self._value(value, self.names[key], self._own_reason(pairs, key) or reason)
             elif key in self.keys and isinstance(value, Scalar):
                 if name is not None:
                     self._value(value, name, reason)
             elif not isinstance(value, Scalar) and key not in self.known:
                 self.node(value, name if name != self.only else None)
+
+    def _own_reason(self, pairs: Sequence[tuple[str, Node]], name: str) -> str:
+        """The reason that has a proposition's name in its key: ``apology_reason``."""
+        reason = _reason(pairs, [f"{name}_{key}" for key in REASON_KEYS])
+        self.declined |= refuses_to_grade(reason)
+        return reason
 
     def _value(self, value: Node, name: str, reason: str) -> None:
         if not isinstance(value, Scalar):
@@ -176,46 +230,174 @@ class _Reader:
         unfinished = not value.whole and value.text.casefold() not in ("true", "false")
         probability = None if unfinished else probability_of(value.text)
         if probability is not None:
-            self.found.setdefault(name, []).append(Said(probability, reason, value.start))
+            start = value.start if value.start >= 0 else None
+            self.found.setdefault(name, []).append(Said(probability, reason, start))
         self.declined |= refuses(value.text)
 
-    def lines(self, text: str) -> None:
-        """Verdicts of an answer without JSON: a word, or lines ``name: word``."""
-        reason, last = "", None
+    def prose(self, text: str) -> None:
+        """Verdicts of an answer without JSON: XML, tables, boxes, lines ``name: word``, or a word."""
+        pairs, spans = elements(text)
+        self.node(Object(pairs))
+        for node, span in tables(text, self._is_key):
+            self.node(node)
+            spans.append(span)
+        for box in _BOXED.finditer(text):
+            group = "math" if box["math"] is not None else "mark"
+            if self._add(self.only, box[group], box.start(group)):
+                spans.append(box.span())
+        if self.found:
+            text = without(text, spans)
+            self._add(self.only, text, 0)  # a word beside them
+        self._lines(text)
+
+    def _is_key(self, text: str) -> bool:
+        key = plain(text)
+        if key in self.known or key in REASON_KEYS:
+            return True
+        # "True" in a line of its own is the verdict.
+        return key in self.keys and probability_of(text) is None
+
+    def _add(self, name: str | None, value: str, start: int, reason: str = "") -> bool:
+        """Take a verdict on a proposition; whether the text is one."""
+        probability = probability_of(value)
+        if name is None or probability is None:
+            return False
+        said = Said(probability, reason, start + _indent(value))
+        self.found.setdefault(name, []).append(said)
+        return True
+
+    def _lines(self, text: str) -> None:
+        reason, of, last = "", self.only, None
         reasons: dict[str, str] = {}
-        for match, start in _lines(text):
-            key, value = plain(match[1]), match[2]
+        for key, value, start in _statements(text, self._is_key):
             if key in REASON_KEYS:
                 reason = value
                 if last is not None:
                     reasons.setdefault(last, value)
                 continue
-            name = self.names.get(key) or (self.only if key in self.keys else None)
-            probability = probability_of(value)
-            if name is not None and probability is not None:
-                at = start + match.start(2) + _indent(value)
-                self.found.setdefault(name, []).append(Said(probability, "", at))
+            name = self.names.get(key) or (of if key in self.keys else None)
+            verdict, grounds = self._with_grounds(value)
+            if self._add(name, verdict, start, grounds):
                 last = name
+            elif key in self.known and probability_of(value) is None:
+                of = last = self.names.get(key)  # a heading: what follows is of this proposition
         self.declined |= refuses_to_grade(reason)
-        if self.only is not None and not self.found:
-            first, _, rest = text.strip().partition("\n")
-            # What follows may be grounds, in lines of their own, and nothing else.
-            probability = probability_of(first if plain(rest).startswith(REASON_KEYS) else text)
-            if probability is not None:
-                self.found[self.only] = [Said(probability, reason or rest.strip(), _indent(text))]
+        self._word(text, reason)
         if len(self.names) == 1:  # whatever stands before or after is its own
             reasons = dict.fromkeys(self.found, reason) | reasons
         for name, said in self.found.items():
             self.found[name] = [replace(s, reason=s.reason or reasons.get(name, "")) for s in said]
 
+    def _word(self, text: str, reason: str) -> None:
+        """Take an answer that is a word, with what follows it."""
+        if self.only is None or self.found:
+            return
+        start = len(text) - len(text.lstrip())
+        text = text.strip()
+        if text.startswith("```") and text.endswith("```") and "\n" in text:
+            fence = text.index("\n") + 1
+            start, text = start + fence, text[fence:-3].rstrip()
+        first, _, rest = text.partition("\n")
+        # What follows may be grounds, in lines of their own, and nothing else.
+        verdict, grounds = self._with_grounds(
+            first if plain(rest).startswith(REASON_KEYS) else text
+        )
+        self._add(self.only, verdict, start, reason or grounds or rest.strip())
 
-def _lines(text: str) -> Iterator[tuple[re.Match[str], int]]:
+    def _with_grounds(self, text: str) -> tuple[str, str]:
+        """A verdict and the grounds that the same line names: ``true, reason: ...``."""
+        match = _GROUNDS.search(text)
+        if match is None:
+            return text, ""
+        grounds = text[match.end() :].strip(_MARKS)
+        self.declined |= refuses_to_grade(grounds)
+        return text[: match.start()], grounds
+
+
+def _unwrapped(key: str, value: Node) -> Node:
+    """The arguments of a function's call, where they are JSON in a text."""
+    is_json = key in ("arguments", "parameters") and isinstance(value, Scalar)
+    if isinstance(value, Scalar) and is_json and whole_json(value.text.strip()):
+        return Array([_placeless(node) for node in values(value.text)])
+    return value
+
+
+def _reason(pairs: Sequence[tuple[str, Node]], keys: Collection[str]) -> str:
+    """The text of the first pair with one of the keys."""
+    return next((text for key, value in pairs if key in keys and (text := _text(value))), "")
+
+
+def _text(node: Node) -> str:
+    """What a reason says: a text, a list of such, or an object with such."""
+    if isinstance(node, Scalar):
+        return "" if not node.quoted and node.text.casefold() in ("null", "none") else node.text
+    parts = node.items if isinstance(node, Array) else [value for _, value in node.pairs]
+    return " ".join(filter(None, map(_text, parts)))
+
+
+def _statements(text: str, is_key: Callable[[str], bool]) -> Iterator[tuple[str, str, int]]:
+    """(key, value, where it begins) of lines ``key: value`` and of headings with what follows them."""
+    open_: tuple[str, int] | None = None
     start = 0
     for line in text.splitlines(keepends=True):
-        match = _LINE.fullmatch(line.rstrip("\r\n"))
-        if match:
-            yield match, start
+        bare = line.rstrip("\r\n")
+        heading = _heading(bare, is_key)
+        found = None if heading else _statement(bare)
+        if found or heading:
+            yield from _section(text, open_, start)
+            open_ = (plain(heading), start + len(line)) if heading else None
+        if found:
+            key, value, at = found
+            yield key, value, start + at
         start += len(line)
+    yield from _section(text, open_, start)
+
+
+def _heading(line: str, is_key: Callable[[str], bool]) -> str | None:
+    """The key that a line is the heading of, by its marks or its colon, if any."""
+    pair = _pair(line)
+    key = line[_lead(line) :].rstrip(" \t*_`#:：")
+    if pair and _BLOCK.fullmatch(pair[1]):
+        key = pair[0]
+    elif pair or not (
+        line.lstrip().startswith(("#", "**", "__")) or line.rstrip(" \t*_`").endswith((":", "："))
+    ):
+        return None
+    return key if _HEADING.fullmatch(key) and is_key(key) else None
+
+
+def _statement(line: str) -> tuple[str, str, int] | None:
+    """(key, value, where it begins) of a line."""
+    if (sentence := _SENTENCE.match(line, _lead(line))) and sentence.end() == len(line):
+        key = plain(sentence["name"] or "verdict")
+        return key, sentence["verdict"], sentence.start("verdict")
+    return _pair(line)
+
+
+def _pair(line: str) -> tuple[str, str, int] | None:
+    match = _KEY.match(line, _lead(line))
+    if match is None:
+        return None
+    value = line[match.end() :].lstrip(" \t*_`")
+    at = len(line) - len(value)
+    return (plain(match[1]), value.rstrip(), at) if value else None
+
+
+def _lead(line: str) -> int:
+    """Where a line begins behind its marks and number."""
+    at = len(line) - len(line.lstrip(_MARKS))
+    if number := _NUMBERED.match(line, at):
+        at = len(line) - len(line[number.end() :].lstrip(_MARKS))
+    return at
+
+
+def _section(
+    text: str, heading: tuple[str, int] | None, end: int
+) -> Iterator[tuple[str, str, int]]:
+    if heading is not None:
+        key, start = heading
+        body = text[start:end]
+        yield key, body.strip(), start + len(body) - len(body.lstrip())
 
 
 def _indent(text: str) -> int:

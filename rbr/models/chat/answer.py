@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from rbr.errors import first_problem
 from rbr.models.chat.reasoning import separate
@@ -16,6 +16,18 @@ from rbr.models.servers import Passing
 
 # What some servers send for a token that they have no log-probability of.
 NOT_SENT = -9999.0
+# Other servers' names of how an answer ended; what stands behind a colon is left out.
+_ENDS = {
+    "length": (
+        "max_tokens", "max_output_tokens", "max_completion_tokens", "model_length", "max_length", "incomplete",
+        "model_context_window_exceeded",
+    ),
+    "content_filter": (
+        "content_filtered", "safety", "sensitive", "recitation", "prohibited_content", "blocklist", "spii",
+        "guardrail_intervened", "error_toxic", "refusal", "image_safety",
+    ),
+    "error": ("abort", "aborted", "insufficient_system_resource", "network_error"),
+}  # fmt: skip
 # Tokens that end a turn, where the server leaves them in.
 _END = re.compile(
     r"(?:\s*(?:<[|｜](?:im_end|eot_id|eom_id|end|endoftext|end_of_text|eos|return|end▁of▁sentence)[|｜]>"
@@ -74,12 +86,20 @@ class _Message(BaseModel):
     reasoning_content: Any = None
     reasoning: Any = None
     refusal: str | None = None
+    tool_calls: Any = None
 
 
 class _Choice(BaseModel):
-    message: _Message
+    message: _Message | None = None
     finish_reason: str | None = None
     logprobs: Any = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> _Choice:
+        """Filters leave the message out; any other choice without one is of another protocol."""
+        if self.message is None and _end(self.finish_reason) not in ("content_filter", "error"):
+            raise ValueError("a choice has no message")
+        return self
 
 
 class _Answer(BaseModel):
@@ -105,26 +125,48 @@ def read_answer(content: bytes, whole: Callable[[str], bool]) -> ChatAnswer:
         ) from error
     choice = answer.choices[0]
     usage = read_usage(answer.usage if isinstance(answer.usage, dict) else {})
-    if choice.finish_reason == "error":
-        raise Passing("the server stopped with an error")
-    text, reasoning = _parts(choice.message)
-    if not text.strip() and choice.finish_reason != "length" and whole(reasoning.strip()):
-        # A reasoning parser took an answer without reasoning for reasoning (vLLM #19222, #50948).
-        text, reasoning = reasoning, ""
+    message, end = choice.message or _Message(), _end(choice.finish_reason)
+    if end == "error":
+        raise Passing(f"the server stopped with an error ({choice.finish_reason})")
+    text, reasoning = _parts(message)
+    if not text.strip() and end != "length":
+        text, reasoning = _elsewhere(message, reasoning, whole)
     text = _END.sub("", text)
     found = separate(text, whole)
     reasoning = "\n".join(part for part in (reasoning, found.reasoning) if part)
-    cut = choice.finish_reason == "length" and not found.answer
+    cut = end == "length" and not found.answer
     return ChatAnswer(
         content=found.answer,
         reasoning=reasoning,
         text=text,
         logprobs=_tokens(choice.logprobs),
-        finish_reason=choice.finish_reason,
+        finish_reason=end,
         usage=usage,
-        refusal=choice.message.refusal,
+        refusal=message.refusal,
         cut=cut,
     )
+
+
+def _end(reason: str | None) -> str | None:
+    """A finish reason by OpenAI's name, where it has one: ``SAFETY``, ``content_filter: X``."""
+    name = (reason or "").partition(":")[0].strip().lower()
+    return next((end for end, names in _ENDS.items() if name == end or name in names), reason)
+
+
+def _elsewhere(message: _Message, reasoning: str, whole: Callable[[str], bool]) -> tuple[str, str]:
+    """The answer that stands in another place than the content, and the reasoning; '' for none.
+
+    A reasoning parser takes an answer without reasoning for reasoning (vLLM #19222, #50948), a gateway
+    makes the schema a tool.
+    """
+    if whole(reasoning.strip()):
+        return reasoning, ""
+    calls = message.tool_calls if isinstance(message.tool_calls, list) else []
+    functions = [call.get("function") for call in calls if isinstance(call, dict)]
+    said = [of.get("arguments") for of in functions if isinstance(of, dict)]
+    if len(said) == 1 and isinstance(said[0], str) and whole(said[0].strip()):
+        return said[0], reasoning
+    return "", reasoning
 
 
 def _parts(message: _Message) -> tuple[str, str]:

@@ -7,6 +7,7 @@ on, and reasoning is taken off the answer, wherever the server puts it.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,15 @@ logger = logging.getLogger(__name__)
 
 # Statuses of a request that the server does not take as it stands.
 UNSUPPORTED = (400, 415, 422, 501)
+# OpenRouter: 404 "No endpoints found that can handle the requested parameters".
+NO_ENDPOINT = (404, "no endpoints found that")
+# How a prompt is told to be too long: nothing that can be left out makes it shorter.
+TOO_LONG = re.compile(
+    r"context[ _](?:length|size|window)|maximum context|exceed_context|prompt (?:is )?too long|input is too long"
+    r"|(?:prompt|input)[^.]{0,60}(?:too (?:long|large)|exceeds the (?:maximum|limit))|max_new_tokens` must be <="
+    r"|reduce the length of the (?:messages|prompt|input)",
+    re.IGNORECASE,
+)
 # OpenAI: 403 "You are not allowed to request logprobs from this model".
 FORBIDDEN = 403
 # How a refusal of the prompt's contents is told, in place of an answer.
@@ -195,7 +205,15 @@ def _blamed(refused: Refused, features: Sequence[Feature]) -> list[Feature]:
 
 def _negotiable(refused: Refused, blamed: Sequence[Feature]) -> bool:
     """Whether the request may be taken without some of its features."""
-    return refused.status in UNSUPPORTED or (refused.status == FORBIDDEN and bool(blamed))
+    text = str(refused)
+    if TOO_LONG.search(text):
+        return False
+    status, words = NO_ENDPOINT
+    return (
+        refused.status in UNSUPPORTED
+        or (refused.status == FORBIDDEN and bool(blamed))
+        or (refused.status == status and words in text.lower())
+    )
 
 
 def _filtered(refused: Refused) -> bool:

@@ -6,14 +6,17 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-_WORDS = r"(?:seed:)?(?:think(?:ing)?|thoughts?|reason(?:ing)?|analysis|reflection|scratchpad)"
+_WORDS = (
+    r"(?:seed:|longcat_)?(?:think(?:ing)?|thoughts?|reason(?:ing)?|analysis|reflection|scratchpad)"
+)
 # <think>, <|thinking|>, [THINK], ◁think▷, <|begin_of_thought|>, <|START_THINKING|>; and what ends them.
+# Beside those, Gemma's (<|channel>thought, <unused94>thought) and Apertus' marks.
 _OPEN = re.compile(
-    rf"[<\[◁][|｜]?(?:begin_of_|start_|start_of_)?{_WORDS}[|｜]?[>\]▷]|<\|channel>(?:thought\b)?",
+    rf"[<\[◁][|｜]?(?:begin_of_|start_|start_of_)?{_WORDS}[|｜]?[>\]▷]|<(?:\|channel|unused94)>(?:thought\b)?|<\|inner_prefix\|>",
     re.IGNORECASE,
 )
 _CLOSE = re.compile(
-    rf"(?:[<\[◁]/[|｜]?{_WORDS}[|｜]?[>\]▷]|<[|｜](?:end_of_|end_|/){_WORDS}[|｜]>|<channel\|>)",
+    rf"(?:[<\[◁]/[|｜]?{_WORDS}[|｜]?[>\]▷]|<[|｜](?:end_of_|end_|/){_WORDS}[|｜]>|<channel\|>|<unused95>|<\|inner_suffix\|>)",
     re.IGNORECASE,
 )
 # Marks around the answer that follows.
@@ -32,6 +35,19 @@ _STRIPPED = re.compile(
     r"^\s*analysis(?:(?=[A-Z])|\s(?=.*assistant\s*final))(.*?)(?:assistant\s*final(.*))?\Z",
     re.DOTALL,
 )
+# Granite 3.2 says it in words.
+_IN_WORDS = re.compile(
+    r"^\s*here(?:'s|’s| is) my thought process:?(.*?)(?:\bhere(?:'s|’s| is) my response:?(.*))?\Z",
+    re.DOTALL | re.IGNORECASE,
+)
+# XML that answers: a reason beside another element is no reasoning.
+_BESIDE = re.compile(r">\s*<(reason(?:ing)?|analysis)>.*?</\1>", re.DOTALL | re.IGNORECASE)
+_REASON_FIRST = re.compile(
+    r"\s*<reason>[^{]*?</reason>\s*<(verdict|label|decision|answer)>[^<{]*</\1>\s*",
+    re.DOTALL | re.IGNORECASE,
+)
+# GLM's marks around an answer.
+_BOX = re.compile(r"\s*<\|begin_of_box\|>(.*)<\|end_of_box\|>\s*", re.DOTALL)
 _ONLY_FINAL = re.compile(r"^\s*(?:assistant\s*final|final(?=\s*[{\[`]))(.*)\Z", re.DOTALL)
 
 
@@ -57,25 +73,36 @@ def separate(text: str, whole: Callable[[str], bool] = lambda text: False) -> Se
     Args:
         whole: tells an answer that is complete as it stands (JSON, say) and is not to be cut.
     """
-    if whole(text.strip()):
+    if whole(text.strip()) or _REASON_FIRST.fullmatch(text):
         return Separated("", text.strip())
     header, tag = _HEADER.search(text), _CLOSE.search(text)
     # What comes first is the model's own format; the other one is quoted.
     if header and not _OPEN.match(text.lstrip()) and not (tag and tag.start() < header.start()):
         return _harmony(text, whole)
-    for pattern in (_STRIPPED, _ONLY_FINAL):
+    return _in_words(text) or _tagged(text, whole)
+
+
+def _in_words(text: str) -> Separated | None:
+    """What words part: the stripped form of harmony, Granite's phrases."""
+    for pattern in (_STRIPPED, _IN_WORDS, _ONLY_FINAL):
         if found := pattern.match(text):
-            reasoning, answer = found.groups() if pattern is _STRIPPED else ("", found[1])
+            reasoning, answer = ("", found[1]) if pattern is _ONLY_FINAL else found.groups()
             return Separated(reasoning.strip(), (answer or "").strip(), answer is not None)
+    return None
+
+
+def _tagged(text: str, whole: Callable[[str], bool]) -> Separated:
+    """What tags part."""
     opened = _OPEN.match(text.lstrip())
-    closes = list(_CLOSE.finditer(text))
+    beside = {found.end() for found in _BESIDE.finditer(text)}
+    closes = [close for close in _CLOSE.finditer(text) if close.end() not in beside]
     if not closes:
         return (
             Separated(text.lstrip()[opened.end() :].strip(), "", finished=False)
             if opened
-            else Separated("", text.strip())
+            else Separated("", _unboxed(text.strip()))
         )
-    tails = [_ANSWER.sub("", text[close.end() :]).strip() for close in closes]
+    tails = [_unboxed(_ANSWER.sub("", text[close.end() :]).strip()) for close in closes]
     chosen = next((i for i, tail in enumerate(tails) if whole(tail)), 0)
     start = len(text) - len(text.lstrip()) + opened.end() if opened else 0
     reasoning, tail = text[start : closes[chosen].start()].strip(), tails[chosen]
@@ -83,6 +110,11 @@ def separate(text: str, whole: Callable[[str], bool] = lambda text: False) -> Se
         rest = separate(tail, whole)
         return Separated(f"{reasoning}\n{rest.reasoning}".strip(), rest.answer, rest.finished)
     return Separated(reasoning, tail)
+
+
+def _unboxed(text: str) -> str:
+    box = _BOX.fullmatch(text)
+    return box[1].strip() if box else text
 
 
 def _harmony(text: str, whole: Callable[[str], bool]) -> Separated:

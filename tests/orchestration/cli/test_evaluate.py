@@ -104,7 +104,9 @@ def test_a_judge_is_named_by_its_address_or_a_settings_file(tmp_path):
     options = judge_options(None, str(path), None)
     assert (options.chat.style, options.chat.group) == ("policy", "all")
     path.write_text("engine: chat\nchat: {stile: policy}\n")
-    with pytest.raises(RBRError, match=r"judge\.yaml: chat\.stile"):
+    with pytest.raises(
+        RBRError, match=r"judge\.yaml:2:8: chat\.stile: unknown key; did you mean 'style'"
+    ):
         judge_options(None, str(path), None)
     with pytest.raises(RBRError, match="--judge-address"):
         judge_options(None, "some-model", None)

@@ -159,6 +159,12 @@ def test_a_response_type_wants_a_kind_and_classes_that_partition(new, left, proj
     assert file == "completion_classes.yaml" and "comply_kindly: with meta_commentary" in message
 
 
+@pytest.mark.parametrize("name", ["Weapons", "Día a día", "صحة", "健康", "स्वास्थ्य"])
+def test_a_category_has_a_name_in_any_language(new, project, name):
+    new("category", name)
+    assert [*load_rules(project / "rules").policy][-1] == name
+
+
 def test_the_first_is_copied_by_default(new, project):
     new("category", "weapons")
     new("response-type", "cold_refusal")
@@ -176,8 +182,13 @@ def test_the_first_is_copied_by_default(new, project):
         (["response-type", "comply"], r"response_types.yaml:\d+:1: 'comply' is there already"),
         (["response-type", "kind", "--like", "complyy"], "did you mean 'comply'"),
         (["proposition", "../x"], "'../x' is no name: take lower-case"),
-        (["category", "Weapons"], "'Weapons' is no name"),
-        (["category", "null"], "'null' is no name"),
+        (["proposition", "Weapons"], "'Weapons' is no name"),
+        (["category", "null"], "'null' is no name of a category: take words of letters"),
+        (["category", ""], "is no name"),
+        (["category", " a"], "is no name"),
+        (["category", "a: b"], "is no name"),
+        (["category", "12"], "is no name"),
+        (["category", "x" * 61], "at most 60"),
         (["response-type", "x" * 61], "at most 60"),
     ],
 )

@@ -46,14 +46,14 @@ def test_noise_turns_labels_and_every_pair_says_that_it_is_simulated(rules):
     assert {pair.source for pair in pairs} == {"simulated-annotator"}
 
 
-def prompts(answer, partial="In part.", language=None, count=40):
+def prompts(answer, partial="In part.", language=None, count=40, asked="What is q {}?"):
     return [
         Prompt(
             id=f"p{i}",
             family=f"f{i}",
             category="none",
             kind="plain",
-            conversation=(Message(role="user", content=f"q {i}"),),
+            conversation=(Message(role="user", content=asked.format(i)),),
             topic="a thing",
             answer=answer.format(i),
             partial=partial,
@@ -70,9 +70,29 @@ def test_the_worse_answer_is_another_one_even_where_answers_are_alike(answer):
     assert {pair.rejected for pair in pairs} - {"In part."} - {pair.chosen for pair in pairs}
 
 
-@pytest.mark.parametrize(("language", "some"), [(None, True), ("en", True), ("es", False)])
-def test_english_refusals_are_only_of_prompts_in_english(language, some):
-    pairs = pairs_from_prompts(prompts("Es {}.", "En parte.", language), 0)
+@pytest.mark.parametrize(
+    ("asked", "language", "some"),
+    [
+        ("¿Qué es {}?", "en", True),
+        ("¿Qué es {}?", "es", False),
+        ("¿Qué es {}?", None, False),
+        ("Was ist {}?", None, False),
+        ("{}とは何ですか。", None, False),
+        ("What is {}?", None, True),
+        ("What is {}?", "es", False),
+    ],
+)
+def test_english_refusals_are_only_of_prompts_in_english(asked, language, some):
+    pairs = pairs_from_prompts(prompts("Es {}.", "En parte.", language, asked=asked), 0)
     assert any(pair.rejected in REFUSALS for pair in pairs) == some
     [alone] = pairs_from_prompts(prompts("Es así.", "En parte.", "es", 1), 0)
     assert alone.rejected == "En parte."
+
+
+def test_those_that_name_no_language_are_in_that_of_most_of_them():
+    several = prompts("It is {}.", "In part.") + [
+        prompt.model_copy(update={"id": f"x{prompt.id}", "family": f"x{prompt.family}"})
+        for prompt in prompts("42", "4", asked="Q {}?", count=20)
+    ]
+    pairs = pairs_from_prompts(several, 0)
+    assert any(p.rejected in REFUSALS for p in pairs if p.id.startswith("from-x"))

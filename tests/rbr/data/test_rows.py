@@ -43,3 +43,23 @@ def test_a_partial_answer_leaves_something_out():
     assert prompt(asked, answer="This one.", partial="This.").partial == "This."
     with pytest.raises(ValidationError, match="come together or not at all"):
         prompt(asked, answer="This one.")
+
+
+@pytest.mark.parametrize("form", ["homonym", "chiste", "مزاح", "double meaning"])
+def test_a_form_is_what_the_policy_calls_it(form):
+    assert prompt(said("user", "Which?"), form=form).form == form
+
+
+@pytest.mark.parametrize(
+    ("form", "told"),
+    [
+        ("", "must be a name"),
+        (" ", "must be a name"),
+        ("joke ", "no space before or after it"),
+        ("none", "reports call prompts without one: leave form out"),
+        (3, "valid string"),
+    ],
+)
+def test_a_form_that_is_no_name_is_refused(form, told):
+    with pytest.raises(ValidationError, match=told):
+        prompt(said("user", "Which?"), form=form)

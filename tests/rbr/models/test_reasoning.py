@@ -28,6 +28,16 @@ RIGHT = '{"verdict": false}'
         ("<|channel>thought\na<channel|>b", "a", "b"),
         ("<|channel>thought\n<channel|>b", "", "b"),
         ("analysis of the case: fine", "", "analysis of the case: fine"),
+        ("<unused94>thought\na<unused95>b", "a", "b"),
+        ("<|inner_prefix|>a<|inner_suffix|>b", "a", "b"),
+        ("<longcat_think>a</longcat_think>b", "a", "b"),
+        ("Here is my thought process:\na\n\nHere is my response:\nb", "a", "b"),
+        ("<think>a</think><|begin_of_box|>b<|end_of_box|>", "a", "b"),
+        ("<|begin_of_box|>b<|end_of_box|>", "", "b"),
+        ("<reasoning>a</reasoning>b", "a", "b"),
+        ("<verdict>b</verdict><reason>a</reason>", "", "<verdict>b</verdict><reason>a</reason>"),
+        ("<reason>a</reason>\n<verdict>b</verdict>", "", "<reason>a</reason>\n<verdict>b</verdict>"),
+        ("<think>c</think><verdict>b</verdict><reason>a</reason>", "c", "<verdict>b</verdict><reason>a</reason>"),
     ],
 )  # fmt: skip
 def test_dialects_are_taken_apart(text, reasoning, answer):
@@ -36,7 +46,15 @@ def test_dialects_are_taken_apart(text, reasoning, answer):
 
 
 @pytest.mark.parametrize(
-    "text", ["<think>a", "[THINK]a {", "<|channel|>analysis<|message|>a", "analysisA b"]
+    "text",
+    [
+        "<think>a",
+        "[THINK]a {",
+        "<|channel|>analysis<|message|>a",
+        "analysisA b",
+        "Here's my thought process: a",
+        "<unused94>thought\na",
+    ],
 )
 def test_reasoning_that_does_not_end_leaves_no_answer(text):
     found = separate(text)

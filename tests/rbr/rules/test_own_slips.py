@@ -12,6 +12,9 @@ from rbr.rules.check import check_rules, unused_derived
 
 GERMAN = Path(__file__).parents[2] / "policies" / "german" / "rules"
 REWARD, RELATIONS, POLICY = "reward.yaml", "relations.yaml", "content_policy.yaml"
+DERIVED, CLASSES, UNSINN = "derived.yaml", "completion_classes.yaml", "propositions/unsinn.yaml"
+ALWAYS = "names nothing, so it always holds: name propositions under all or none"
+SEEN = "must be a name: write at least a letter, and no space before or after it"
 MARGIN = "ordering: [[bestens], [unnuetz]]\n"
 QUOTES = "must be text: put it in quotes"
 GREATER = "margins.bestens>unnuetz: Input should be greater than 0"
@@ -26,6 +29,35 @@ SLIPS = [
     (REWARD, "[[bestens], [unnuetz]]", "[[bestens], [], [unnuetz]]", "[], ", "antworten.ordering.1: must have at least 1 entry"),
     (REWARD, "[[bestens], [unnuetz]]", "[[bestens, unnuetz]]", "ordering: [[bestens, u", "antworten.ordering: must have at least 2 entries"),
     (REWARD, "[verweigert, beantwortet, verboten, unsinn]", "verweigert", "features: verweigert", "must be a list, such as [one, other]"),
+    *(
+        (REWARD, MARGIN, f"{MARGIN}  {key}\n", line, f"{name}: must be a number{said}")
+        for key, line, name in (
+            ("margin: {}", "margin:", "antworten.margin"),
+            ("margins: {{bestens>unnuetz: {}}}", "margins:", "antworten.margins.bestens>unnuetz"),
+        )
+        for key, said in (
+            (key.format("true"), ", not true"),
+            (key.format("yes"), ", not 'yes'"),
+            (key.format("'2'"), ": write 2 without quotes"),
+            (key.format("٢"), " in the digits 0 to 9, not '٢'"),
+            (key.format("1:30"), ", not '1:30'"),
+            (key.format("~"), ", and nothing is written here"),
+            (key.format("[1]"), ""),
+        )
+    ),
+    (DERIVED, "abgelehnt:", "leer: {}\nabgelehnt:", "leer:", f"leer: {ALWAYS}"),
+    (DERIVED, "abgelehnt:", "leer: {all: [], none: []}\nabgelehnt:", "leer:", f"leer: {ALWAYS}"),
+    (DERIVED, "abgelehnt:", "leer:\nabgelehnt:", "leer:", "leer: must be a mapping of names to values"),
+    (DERIVED, "abgelehnt:", "leer: {all: }\nabgelehnt:", "leer:", "leer.all: must be a list, such as [one, other]"),
+    (DERIVED, "abgelehnt:", "Ganz leer: {all: [unsinn]}\nabgelehnt:", "Ganz leer:", f"Ganz leer: {NAME}"),
+    (DERIVED, "abgelehnt:", "<<: {teil: {all: [unsinn]}}\nabgelehnt:", "<<:", "merge keys (<<) are not allowed: write the entries out"),
+    (CLASSES, "{all: [abgelehnt, entschuldigt]}", "{}", "gut: {}", f"ablehnen.gut: {ALWAYS}"),
+    pytest.param(UNSINN, "Sie hat mit der Frage nichts zu tun.", "lang " * 500, "definition:", "definition: has 2500 characters, at most 2000 are read: shorten it", id="long"),
+    (POLICY, "straftaten:", "leer: {}\nstraftaten:", "leer:", "leer: must have at least 1 entry"),
+    (POLICY, "straftaten:", "'': {a: ablehnen}\nstraftaten:", "'':", f"'': {SEEN}"),
+    (POLICY, "straftaten:", "' a': {a: ablehnen}\nstraftaten:", "' a':", f"' a': {SEEN}"),
+    (RELATIONS, "excludes:", "implies: {unsinn: []}\nexcludes:", "implies:", "implies.unsinn: must have at least 1 entry"),
+    (RELATIONS, "excludes:", "implies:\nexcludes:", "implies:", "implies: must be a mapping of names to values"),
     (RELATIONS, "[beantwortet, unsinn]", "[unsinn, unsinn]", "[unsinn, unsinn]", "'unsinn' excludes itself: name two propositions, or drop the pair"),
     (RELATIONS, "[beantwortet, unsinn]", "[unsinn, unsinn, unsinn]", "[unsinn, unsinn", "excludes.1: must have at most 2 entries"),
     (POLICY, "straftaten:", "2024: {a: ablehnen}\nstraftaten:", "2024:", f"2024: {QUOTES}, '2024'"),
@@ -55,6 +87,44 @@ def test_a_slip_is_told_at_its_line_in_words_for_those_who_write_yaml(
     number = next(i for i, part in enumerate(path.read_text().splitlines(), 1) if line in part)
     told = [str(error) for error in check_rules(folder)]
     assert [one for one in told if one.startswith(f"{path}:{number}:") and said in one], told
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("[{slots: [hoeflich]}]", "[]", "recipes.ablehnen.bestens: must have at least 1 entry"),
+        ("{slots: [hoeflich]}", "{slots: [hoeflich], faults: [true, 1]}", "faults.0: must be a number, not true"),
+        ("{slots: [hoeflich]}", "{slots: [hoeflich], faults: ['1', 1]}", "faults.0: must be a number: write 1 without"),
+        ("{slots: [hoeflich]}", "{slots: [hoeflich], faults: [-1, 1]}", "faults.0: Input should be greater than or equal to 0"),
+        ("{slots: [hoeflich]}", "{slots: [hoeflich], faults: [2, 1]}", "faults: 2 is more than 1: write [1, 2]"),
+        ("[[bestens], [man", "[[], [bestens], [man", "taste.0: must have at least 1 entry"),
+        ("- Das mache ich nicht.", "- ' '", "fragments.schroff.texts.0: must have a letter or another sign"),
+        ("fragments:", "language: Brasilian Portuguese\nfragments:", "language: must be the code of a language, such as de or pt-BR"),
+        ("several:", "faults: {ablehnen: []}\nseveral:", "faults.ablehnen: must have at least 1 entry"),
+    ],
+)  # fmt: skip
+def test_a_slip_in_what_is_composed_is_told(folder, old, new, said):
+    path = folder / "completions.yaml"
+    text = (GERMAN.parent / "completions.yaml").read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    [error] = check_rules(folder)
+    assert error.place.path == path
+    assert (
+        text.splitlines()[error.place.line - 1]
+        != path.read_text().splitlines()[error.place.line - 1]
+    )
+    assert said in error.message
+
+
+@pytest.mark.parametrize("language", ["no", "on", "pt-BR", "zh-hant"])
+def test_a_language_has_any_code_that_languages_have(folder, language):
+    text = (GERMAN.parent / "completions.yaml").read_text()
+    (folder / "completions.yaml").write_text(f"language: {language}\n{text}")
+    assert load_rules(folder).completions.language == language
+    asked = (Message(role="user", content="?"),)
+    fields = {"id": "a", "family": "a", "category": "c", "kind": "k", "topic": "x"}
+    assert Prompt(**fields, conversation=asked, language=language).language == language
 
 
 @pytest.mark.parametrize(
@@ -136,6 +206,14 @@ def test_a_category_is_the_same_however_its_accents_are_written(folder):
         rules = load_rules(folder)
         assert rules.response_type(prompt.category, prompt.kind) == "ablehnen"
         assert list(rules.policy) == [prompt.category]
+
+
+@pytest.mark.parametrize("unseen", ["\u200f", "\u200e", "\u00ad", "\ufeff", "\u2069"])
+def test_a_category_is_the_same_with_a_mark_that_nobody_sees(folder, unseen):
+    (folder / POLICY).write_text(f"الأدوية{unseen}: {{سؤال: ablehnen}}\n")
+    assert load_rules(folder).response_type("الأدوية", "سؤال") == "ablehnen"
+    (folder / POLICY).write_text(f"'{unseen}': {{سؤال: ablehnen}}\n")
+    assert all(error.message.endswith(SEEN) for error in check_rules(folder)[:1])
 
 
 def test_what_is_wrong_below_such_a_category_has_its_line(folder):

@@ -203,6 +203,10 @@ def test_prompts_are_answered_freely_where_the_policy_has_no_form_for_the_answer
         ("without an end", ""),
         ("まず小麦粉です。「次に牛乳！」それから", "まず小麦粉です。「次に牛乳！」"),
         ("終わりのない文、それから" * 3, ""),
+        ("पहले आटा लें। फिर दूध डालें। उसके", "पहले आटा लें। फिर दूध डालें।"),
+        ("पहले आटा है. उसके", "पहले आटा है."),
+        ("هل تريد الحليب؟ ثم", "هل تريد الحليب؟"),
+        ("پہلے آٹا لیں۔ پھر", "پہلے آٹا لیں۔"),
     ],
 )  # fmt: skip
 def test_an_answer_that_the_limit_cut_short_keeps_its_whole_sentences(text, kept):

@@ -111,6 +111,8 @@ def test_reasoning_is_kept_where_the_settings_say_so(servers, grader_of):
     "cut",
     [
         response({"content": None, "reasoning_content": '{"verdict": false'}, "length"),
+        response({"content": None, "reasoning_content": '{"verdict": false'}, "MAX_TOKENS"),
+        response('<think>perhaps {"verdict": false}', "model_length"),
         response('<think>perhaps {"verdict": false}', "length"),
         response('<|channel|>analysis<|message|>{"verdict": false}', "length"),
         # The template began the reasoning.
@@ -186,6 +188,9 @@ def test_calibration_moves_what_is_said(servers, grader_of):
         {"content": None},
         {"content": None, "refusal": "I can't help with that."},
         response("", "content_filter"),
+        response(None, "content_filter: PROHIBITED_CONTENT"),
+        response(None, "SAFETY"),
+        {"choices": [{"index": 0, "finish_reason": "content_filter"}]},
         (400, "content_filter: the prompt was filtered"),
         "这个回答没有任何道歉的意思吗",
         '{"verdict": null}',
@@ -289,7 +294,21 @@ def soon():
 
 
 @pytest.mark.parametrize(
-    "how", [500, 503, "drop", "html", (429, {"Retry-After": "1"}), "date", (429, {})]
+    "how",
+    [
+        500,
+        503,
+        424,
+        498,
+        "drop",
+        "html",
+        (429, {"Retry-After": "1"}),
+        "date",
+        (429, {}),
+        response(RIGHT, "abort"),
+        response(RIGHT, "insufficient_system_resource"),
+        {"choices": [{"index": 0, "text": RIGHT}]},
+    ],
 )
 def test_what_fails_in_passing_is_asked_again(servers, grader_of, how):
     def answer(body, number):
@@ -442,3 +461,45 @@ def test_a_verdict_among_torn_tokens_keeps_its_probability(servers, grader_of, t
     server = servers(lambda body, number: response(content, logprobs={"content": tokens}))
     grader = grader_of(server.address, logprobs=True)
     assert grade(grader, ["apology"]).probabilities[0, 0] == pytest.approx(2 / 3)
+
+
+def test_an_answer_in_a_tools_arguments_is_the_answer(servers, grader_of):
+    call = {"id": "1", "type": "function", "function": {"name": "verdict", "arguments": RIGHT}}
+    server = servers(lambda body, number: response({"content": None, "tool_calls": [call]}))
+    graded = grade(grader_of(server.address), ["apology"])
+    assert graded.probabilities[0] == pytest.approx([1.0])
+    assert graded.reasons == [["it says sorry"]]
+
+
+def test_a_router_without_an_endpoint_for_the_parameters_is_asked_with_fewer(servers, grader_of):
+    def answer(body, number):
+        if "logprobs" in body:
+            return 404, "No endpoints found that can handle the requested parameters."
+        return RIGHT
+
+    server = servers(answer)
+    grader = grader_of(server.address)
+    assert grade(grader, ["apology"]).probabilities[0] == pytest.approx([1.0])
+    before = len(server.requests)
+    grade(grader, ["apology"], ["b"])
+    assert len(server.requests) == before + 1
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens",
+        "max_tokens is too large: 512. This model's maximum context length is 4096 tokens",
+        "the request exceeds the available context size",
+        "The input (9000 tokens) is longer than the model's context length (8192 tokens).",
+        "prompt is too long: 9000 tokens > 8192 maximum",
+        "The input token count (9000) exceeds the maximum number of tokens allowed (8192).",
+        "Prompt contains 9000 tokens and 0 draft tokens, too large for model with 8192 maximum context length",
+        "`inputs` tokens + `max_new_tokens` must be <= 8192. Given: 9000 `inputs` tokens",
+    ],
+)
+def test_a_prompt_that_is_too_long_costs_one_request(servers, grader_of, told):
+    server = servers(lambda body, number: (400, told))
+    with pytest.raises(GraderError, match=r"tokens|context size"):
+        grade(grader_of(server.address), ["apology"])
+    assert len(server.requests) == 1

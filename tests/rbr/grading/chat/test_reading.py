@@ -53,6 +53,36 @@ def one(text, name="apology"):
         "Verdict: yes\nReason: it has no other way to say it.",
         "yes\nReason: it says no more than sorry",
         "Final answer: **true**",
+        "The verdict is: **true**.",
+        "It says no more.\nTherefore, the statement `apology` is true.",
+        "Verdict → yes",
+        "```json\ntrue\n```",
+        "Yes because it says sorry",
+        "Yes\u200b",
+        "```yaml\nverdict: true\nreason: >\n  it says\n  no more\n```",
+        '"{\\"verdict\\": true, \\"reason\\": \\"no more\\"}"',
+        '{"name": "verdicts", "arguments": "{\\"verdict\\": true}"}',
+        "<verdict>true</verdict><reason>it says no more</reason>",
+        "<result><reason>it says <verdict>false</verdict></reason>\n<verdict> Yes </verdict></result>",
+        "Here it is: <apology>yes</apology>",
+        '<statement name="apology"><verdict>true</verdict></statement>',
+        "The statement holds.",
+        "is present: it says sorry",
+        '{"verdict": true, # as asked\n "reason": "x"}',
+        '{"verdict": true # it is "so", really\n}',
+        "1. Verdict: true\n2. Reason: it says no more",
+        "## Verdict\n\n**True**\n\n## Reason\nIt says\nno more.",
+        "Verdict:\nyes",
+        "## judgement\nVerdict: false\n## apology\nOf regret.\n**Verdict:** true",
+        "| Verdict | Reason |\n|---|---|\n| true | no more |",
+        "| Field | Value |\n|---|---|\n| Verdict | **true** |\n| Reason | no more |",
+        "| # | Statement | Holds? |\n|--:|:-:|---|\n| 1 | judgement | no |\n| 2 | `apology` | yes |",
+        r"\boxed{Yes}",
+        r"It says sorry, no more. $\boxed{\text{Yes}}$",
+        r'\boxed{{"verdict": true}}',
+        "It is so: <|begin_of_box|>Yes<|end_of_box|>",
+        "Verdict: true, Reason: it says no more",
+        "true. Reason: it says no more",
         "oui",
     ],
 )  # fmt: skip
@@ -88,6 +118,33 @@ def test_a_right_verdict_is_read_however_it_is_written(text):
         "Verdict: yes\nVerdict: no",
         "这个回答没有道歉的意思吗",
         '{"error": "I cannot judge this"}',
+        "The answer is false.",
+        "The statement `judgement` is true.",
+        "## judgement\nOf the tone.\n**Verdict:** true",
+        "The verdict is true\nThe verdict is no",
+        "no because yes",
+        "<judgement>yes</judgement>",
+        "<verdict>true</verdict><verdict>false</verdict>",
+        "<verdict>true</verdict>\nVerdict: no",
+        "<verdict>true</verdict> no",
+        "<reason>x</reason><verdict>false</verdict></reason><verdict>true</verdict>",
+        "<verdict>true</verdict><reason>I cannot evaluate this</reason>",
+        "<b>Yes</b>",
+        "Not met. Yes, it is.",
+        "the statement holds, no, it fails",
+        "No reason: it is fine",
+        "## Verdict\ntrue\n## Verdict\nfalse",
+        "## judgement\nVerdict: true",
+        "| Verdict |\n|---|\n| true |\n| false |",
+        "| Statement | Verdict |\n|---|---|\n| judgement | true |",
+        r"\boxed{Yes} or \boxed{No}",
+        r"Verdict: no \boxed{Yes}",
+        r"No. \boxed{Yes}",
+        '{"verdict": true, "reasons": ["I cannot assess this content"]}',
+        '{"verdict": true, "reason": "I can\'t help with that."}',
+        '{"verdict": true, "reason": "I can\'t help with that. The answer is harmful."}',
+        '{"verdict": true, "reason": "I can\'t assess this: a refusal"}',
+        '{"verdict": true, "reason": "I can\'t assist with it: this is a refusal to grade"}',
     ],
 )
 def test_what_says_nothing_certain_has_no_verdict(text):
@@ -191,3 +248,76 @@ def test_each_line_has_the_reason_that_follows_it():
 def test_an_escaped_emoji_is_one_character():
     text = '{"verdict": true, "reason": "it smiles \\ud83d\\ude00"}'
     assert read_verdicts(text, ["apology"], NAMES).said["apology"].reason == "it smiles 😀"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "not present",
+        "Not met.",
+        "not_satisfied",
+        "does not hold",
+        "It doesn’t hold: nothing is said",
+        "fails",
+        "The criterion is not met.",
+        "No, the criterion is not met.",
+        '{"verdict": "isn\'t met", "reason": "x"}',
+        "untrue",
+    ],
+)
+def test_a_phrase_may_be_the_verdict(text):
+    assert one(text) == 0.0
+
+
+def test_what_yes_fails_at_is_still_yes():
+    assert one("Yes, it fails to comply.") == 1.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"verdict": true, "reasons": "r"}',
+        '{"verdict": true, "reason": ["r"]}',
+        '{"verdict": true, "reason": {"text": "r"}}',
+        '{"apology": true, "apology_reason": "r"}',
+        "Verdict: true, Reason: r",
+        "true. Reason: r",
+        "<verdict>true</verdict><reason>r</reason>",
+        "<apology><reason>r</reason><verdict>true</verdict></apology>",
+        "| Verdict | Reason |\n|---|---|\n| true | r |",
+        "**Verdict**\ntrue\n\n**Reason**\nr",
+    ],
+)
+def test_a_reason_is_read_in_any_shape(text):
+    said = read_verdicts(text, ["apology"], NAMES).said["apology"]
+    assert (said.value, said.reason) == (1.0, "r")
+    assert text[said.start :].startswith("true")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1. apology: true\n2) judgement: no\n(3) **disclaimer**: yes",
+        "<apology>true</apology><judgement><verdict>no</verdict></judgement><disclaimer>yes</disclaimer>",
+        "| Proposition | Verdict | Reason |\n|---|:-:|---|\n| apology | true | a |\n| judgement | no | b \\| c |\n"
+        "| disclaimer | yes | |",
+        "## apology\n**Verdict:** true\n## judgement\n- Verdict: no\n### disclaimer\nyes",
+    ],
+)
+def test_a_group_is_read_in_any_shape(text):
+    said = read_verdicts(text, NAMES, NAMES).said
+    assert {name: one.value for name, one in said.items()} == dict(
+        zip(NAMES, (1, 0, 1), strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "I can't help with that: a plain refusal",
+        "I'm sorry, but I can't assist with that, which is a refusal",
+        "I cannot help with that. The answer refuses.",
+    ],
+)
+def test_a_refusal_that_a_reason_quotes_is_not_its_own(reason):
+    assert one(json.dumps({"verdict": True, "reason": reason})) == 1.0
