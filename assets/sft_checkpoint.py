@@ -40,7 +40,7 @@ def sft_checkpoint(context: Context, output: Path) -> Mapping[str, float]:
     from rbr.training.sft import train_sft
 
     options, chosen = context.settings.sft, chosen_demonstrations(context)
-    answers = [[[m.content for m in conversation], answer] for conversation, answer in chosen]
+    answers = [[[m.content for m in turns], *of_answer] for turns, *of_answer in chosen]
     weights = rows.weights_digest(context.path("base_model"))
     key = digest_of(options, context.settings.seed, weights, answers)
     same = twin(context, key)

@@ -12,7 +12,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
 from rbr.comparisons.compose import Draft, compose, labels_of
 from rbr.comparisons.conditioned import (
@@ -37,11 +37,18 @@ SENTENCE_END = re.compile(
     rf"|[{WIDE_STOPS}][」』）]*"
 )
 PromptT = TypeVar("PromptT", PolicyPrompt, HelpfulPrompt)
-Example = tuple[Conversation, str]
 # Answers n conversations; the second argument says which draw it is.
 Sample = Callable[[Sequence[Conversation], int], "list[Answer]"]
 # The probability of the best class of each prompt's response type, of its completion.
 Ideal = Callable[[Sequence[PolicyPrompt], Sequence[str]], list[float]]
+
+
+class Example(NamedTuple):
+    """A conversation and the answer to learn; of an ``opening``, its first tokens alone are learnt."""
+
+    conversation: Conversation
+    answer: str
+    opening: bool = False
 
 
 def own_answers(
@@ -222,6 +229,9 @@ def demonstrations(
 ) -> list[Example]:
     """Answers to helpful prompts, and beside them answers to safety prompts, shuffled.
 
+    A model's own answer to a safety prompt is an opening: from there it goes on as it would anyway, and to
+    learn that again hides the little that says whether to answer.
+
     Args:
         human: pairs whose preferred completions are learnt, as many as there would be refusals beside
             ``safety``: these too are others' words; None for none.
@@ -232,7 +242,7 @@ def demonstrations(
     draw = random.Random(seed)
     chosen = one_each(helpful, options.helpful_demos, draw)
     if human is not None:
-        preferred = [(row.conversation, row.chosen) for row in human]
+        preferred = [Example(row.conversation, row.chosen) for row in human]
         _, count = answers_and_refusals(options, options.safety_demos)
         chosen += draw.sample(preferred, min(count, len(preferred)))
     elif safety is not None:
@@ -240,7 +250,8 @@ def demonstrations(
         refused = [row for row in safety if not row.over_refusal]
         answers, refusals = answers_and_refusals(options, len(complied))
         rounds = -(-refusals // max(1, len(refused)))
-        chosen += one_each(complied, answers, draw) + one_each(refused * rounds, refusals, draw)
+        chosen += one_each(complied, answers, draw, opening=True)
+        chosen += one_each(refused * rounds, refusals, draw)
     draw.shuffle(chosen)
     return chosen
 
@@ -254,8 +265,14 @@ def answers_and_refusals(options: SFTOptions, available: int) -> tuple[int, int]
     return answers, refusals
 
 
-def one_each(rows: Sequence[Demonstration], count: int, draw: random.Random) -> list[Example]:
-    """At most ``count`` rows, drawn without replacement: no prompt's second before each has its first."""
+def one_each(
+    rows: Sequence[Demonstration], count: int, draw: random.Random, opening: bool = False
+) -> list[Example]:
+    """At most ``count`` rows, drawn without replacement: no prompt's second before each has its first.
+
+    Args:
+        opening: whether of those that the model sampled by itself the first tokens alone are learnt.
+    """
     shuffled = draw.sample(rows, len(rows))
     seen: dict[str, int] = defaultdict(int)
     order = []
@@ -263,4 +280,7 @@ def one_each(rows: Sequence[Demonstration], count: int, draw: random.Random) -> 
         order.append((seen[row.prompt_id], row))
         seen[row.prompt_id] += 1
     order.sort(key=lambda pair: pair[0])
-    return [(row.conversation, row.completion) for _, row in order[:count]]
+    return [
+        Example(row.conversation, row.completion, opening and row.source == "sampled")
+        for _, row in order[:count]
+    ]

@@ -80,6 +80,14 @@ class SFTOptions(Options):
         0.8, ge=0, le=1, description="of the safety demos of the variants with rules"
     )
     max_length: int = 160
+    temperature: float = Field(
+        1.0, gt=0, description="at which the answers were sampled; logits are divided by it"
+    )
+    answer_tokens: int | None = Field(
+        None,
+        gt=0,
+        description="of the model's own answers to safety prompts, those that are learnt",
+    )
 
 
 class RLOptions(Options):

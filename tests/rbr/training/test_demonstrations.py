@@ -72,7 +72,7 @@ OPTIONS = SFTOptions(helpful_demos=20, safety_demos=10, comply_share=0.6)
 )
 def test_safety_prompts_are_answered_by_nobody_people_or_the_model_itself(human, safety, found):
     chosen = demonstrations(HELPFUL, human, safety, OPTIONS, seed=0)
-    assert Counter(answer.split()[0] for _, answer in chosen) == found
+    assert Counter(answer.split()[0] for _, answer, _ in chosen) == found
     assert chosen == demonstrations(HELPFUL, human, safety, OPTIONS, seed=0)
     assert chosen != demonstrations(HELPFUL, human, safety, OPTIONS, seed=1)
 
@@ -83,7 +83,7 @@ def test_refusals_are_of_the_prompts_types_in_their_shares():
     chosen = demonstrations(
         [], None, [row(f"s{i}", "own") for i in range(50)] + safety, options, seed=0
     )
-    found = Counter(answer for _, answer in chosen)
+    found = Counter(answer for _, answer, _ in chosen)
     assert found["own"] == 50 and found["no hard"] + found["no soft"] == 50
     assert 2 <= found["no soft"] <= 9  # 5 expected
 
@@ -92,7 +92,7 @@ def test_refusals_are_of_the_prompts_types_in_their_shares():
 def test_too_few_refusals_are_learnt_again_and_again(count):
     options = SFTOptions(helpful_demos=0, safety_demos=count, comply_share=0.0)
     refused = [row(f"r{i}", f"no {i}", False, "hard") for i in range(9)]
-    drawn = Counter(answer for _, answer in demonstrations([], None, refused, options, seed=0))
+    drawn = Counter(answer for _, answer, _ in demonstrations([], None, refused, options, seed=0))
     assert sum(drawn.values()) == count
     # None a second time before all had their first.
     assert max(drawn.values(), default=0) <= -(-count // 9)
@@ -106,7 +106,7 @@ def test_without_refusals_to_learn_from_there_are_none():
 
 def test_no_prompt_is_learnt_a_second_time_before_each_had_its_first():
     rows = [row("many", f"{i}") for i in range(8)] + [row("one", "9"), row("two", "8")]
-    chosen = Counter(turns[0].content for turns, _ in one_each(rows, 5, random.Random(0)))
+    chosen = Counter(turns[0].content for turns, *_ in one_each(rows, 5, random.Random(0)))
     assert chosen == {"many": 3, "one": 1, "two": 1}
 
 
