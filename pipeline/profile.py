@@ -33,7 +33,7 @@ OptionsT = TypeVar("OptionsT", bound=Options)
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 50
 # What is said of a section that is none, by pydantic's name of the problem.
-SAID = {
+MESSAGES = {
     "model_type": "must be a mapping of settings: indent them below it, or drop it",
     "dict_type": "must be a mapping: indent its entries below it, or drop it",
 }
@@ -46,7 +46,7 @@ LOADER.add_implicit_resolver(
     [*"-+.0123456789"],
 )
 # What YAML 1.1 reads in one way, and 1.2 and people in another, by its kind: 010 is 8, 1:30 is 90, no is false.
-ODD = {
+AMBIGUOUS = {
     "tag:yaml.org,2002:int": (re.compile(r"[-+]?0[0-9_]|.*:"), "write a plain number"),
     "tag:yaml.org,2002:float": (re.compile(r".*:"), "write a plain number"),
     "tag:yaml.org,2002:bool": (re.compile("(?!true|false)", re.I), "write true or false"),
@@ -101,7 +101,8 @@ class Launch(Options):
     """How artifacts are made; says where, not what comes out, so nothing is made again.
 
     ``artifacts`` are made at a time, each in a process of its own with an equal share of the cores; one at a
-    time in the run's own process for 1. Trainings run in ``processes`` under ``accelerate launch``, or in the pipeline's own process for null. Of several, each
+    time in the run's own process for 1. Trainings run in ``processes`` under ``accelerate launch``, or in the
+    pipeline's own process for null. Of several, each
     takes its share of every batch. ``config_file``: an ``accelerate`` configuration (FSDP, DeepSpeed,
     several hosts) in place of the defaults.
     """
@@ -287,9 +288,9 @@ def _check_node(node: Any, path: Path) -> None:
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
             _check_node(item, path)
-    elif node is not None and node.tag in ODD:
-        odd, mend = ODD[node.tag]
-        if not node.style and odd.match(node.value):
+    elif node is not None and node.tag in AMBIGUOUS:
+        ambiguous, mend = AMBIGUOUS[node.tag]
+        if not node.style and ambiguous.match(node.value):
             text = f"'{node.value}' may be read as something else: {mend}, or put text in quotes"
             raise RBRError(text, _at(path, node))
 
@@ -325,7 +326,7 @@ def settings_error(
     """
     problem = error.errors()[0]
     within = [part for part in problem["loc"] if part != "[key]"]
-    message = SAID.get(problem["type"]) or said(problem)
+    message = MESSAGES.get(problem["type"]) or said(problem)
     if problem["type"] == "extra_forbidden":
         known = _keys(kind, within[:-1])
         message = f"unknown key; {suggest(str(within[-1]), known)}" if known else "unknown key"

@@ -261,7 +261,7 @@ def placed_rows(path: Path, model: type[RowT]) -> list[tuple[Place, RowT]]:
 def checked_rows(path: Path, model: type[RowT]) -> Iterator[tuple[Place, RowT | DataError]]:
     """As ``placed_rows``, with what is wrong in place of each bad row.
 
-    That a file is not UTF-8 is told once, at the first such line.
+    That a file is not UTF-8 is reported once, at the first such line.
 
     Raises:
         DataError: on a file that cannot be opened, or a folder without rows.

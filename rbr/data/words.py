@@ -27,8 +27,8 @@ _UNSPACED = re.compile(rf"[{UNSPACED}]")
 def normalised(text: str) -> str:
     """Lower case, letters and digits only, single spaces: what duplicates are compared by.
 
-    Vowel points that a text may leave out do not count. Of scripts that put no spaces between words each character counts as one. A text without letters and
-    digits stays as it is: two of them are not the same.
+    Vowel points that a text may leave out do not count. Of scripts that put no spaces between words each
+    character counts as one. A text without letters and digits stays as it is: two of them are not the same.
     """
     plain = _OPTIONAL.sub("", unicodedata.normalize("NFKC", text).lower())
     return " ".join(_WORD.findall(plain)) or text.strip()

@@ -77,6 +77,17 @@ def test_safety_prompts_are_answered_by_nobody_people_or_the_model_itself(human,
     assert chosen != demonstrations(HELPFUL, human, safety, OPTIONS, seed=1)
 
 
+def test_openings_are_the_models_own_answers_to_safety_prompts():
+    composed = [row(f"c{i}", "written").model_copy(update={"source": "composed"}) for i in range(6)]
+    options = SFTOptions(helpful_demos=20, safety_demos=46, comply_share=36 / 46)
+    chosen = demonstrations(HELPFUL, None, SAFETY + composed, options, seed=0)
+    assert {answer for _, answer, opening in chosen if opening} == {"own"}
+    assert {answer.split()[0] for _, answer, opening in chosen if not opening} == {
+        "help", "no", "written",
+    }  # fmt: skip
+    assert not any(opening for *_, opening in demonstrations(HELPFUL, HUMAN, None, options, seed=0))
+
+
 def test_refusals_are_of_the_prompts_types_in_their_shares():
     options = SFTOptions(helpful_demos=0, safety_demos=100, comply_share=0.5)
     safety = [row for row in SAFETY if not row.over_refusal]
