@@ -102,9 +102,8 @@ class Launch(Options):
 
     ``artifacts`` are made at a time, each in a process of its own with an equal share of the cores; one at a
     time in the run's own process for 1. Trainings run in ``processes`` under ``accelerate launch``, or in the
-    pipeline's own process for null. Of several, each
-    takes its share of every batch. ``config_file``: an ``accelerate`` configuration (FSDP, DeepSpeed,
-    several hosts) in place of the defaults.
+    pipeline's own process for null. Of several, each takes its share of every batch. ``config_file``: an
+    ``accelerate`` configuration (FSDP, DeepSpeed, several hosts) in place of the defaults.
     """
 
     artifacts: int = Field(1, ge=1)
