@@ -24,6 +24,8 @@ HEADER = (
     "# code) and the profile's variants.\n"
 )
 CODE = "code"
+# The last release's figures: no output of a stage, and committed with git.
+RELEASED = "metrics.json"
 
 
 def holds_code(root: Path) -> bool:
@@ -67,7 +69,7 @@ def render(artifacts: Mapping[str, Artifact], inside: bool = True) -> str:
     stages = {a.stage: stage_of(a, artifacts) for a in artifacts.values()}
     content = {
         "stages": {CODE: code_stage(inside), **stages},
-        "metrics": [f"{a.path}/metrics.json" for a in artifacts.values()],
+        "metrics": [RELEASED, *(f"{a.path}/metrics.json" for a in artifacts.values())],
         "plots": [f"{a.path}/{a.plot}" for a in artifacts.values() if a.plot],
     }
     return HEADER + yaml.safe_dump(content, sort_keys=False, width=100)

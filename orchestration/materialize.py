@@ -11,7 +11,7 @@ from typing import Any
 
 from assets import graph_of
 from orchestration import code_digests, gate_runs
-from orchestration.dvc_yaml import CODE, require_current
+from orchestration.dvc_yaml import CODE, RELEASED, require_current
 from orchestration.gate_runs import GateOutcome
 from orchestration.lineage import made_by, registry
 from orchestration.lineage.experiment import headline, run_name
@@ -134,6 +134,8 @@ def restore(workspace: Workspace, artifact: Artifact) -> Made | None:
             gate = gate_runs.evaluate(context)
             gate_runs.store(workspace.root, artifact.stage, key, gate)
     metrics = read_json(context.folder / "metrics.json")
+    if artifact.name == "model_release":
+        publish(workspace, metrics)
     run_id, run_url = made_by.found(workspace.root, artifact.stage, version)
     return Made(context.folder, metrics, gate, version, True, run_id, run_url)
 
@@ -333,6 +335,16 @@ def release(
     versions = workspace.versions.data_versions(list(data))
     parent.datasets({data[stage]: version for stage, version in versions.items()})
     parent.made(policy_version)
+    publish(workspace, metrics)
+
+
+def publish(workspace: Workspace, metrics: Mapping[str, float]) -> None:
+    """Write the release's figures where git keeps them: ``dvc metrics diff`` compares commits by them.
+
+    Those of the artifacts are in DVC's cache, which a clone need not have.
+    """
+    if workspace.gates_block:
+        write_json(workspace.root / RELEASED, {"profile": workspace.profile, **metrics})
 
 
 def require_gates(workspace: Workspace, artifact: Artifact) -> None:

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import sqlite3
+import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -330,8 +331,19 @@ def test_changed_back_nothing_is_computed(edited, finished):
     assert json.loads(workspace.run("-m", "dvc", "status", "--json").stdout) == {}
 
 
+def test_the_releases_figures_are_where_git_keeps_them(finished):
+    released = json.loads((finished.root / "data" / "model_release" / "metrics.json").read_text())
+    found = json.loads((finished.root / "metrics.json").read_text())
+    assert found == {"profile": "smoke", **released}
+    assert finished.run("-m", "dvc", "check-ignore", "metrics.json").returncode != 0
+    git = ["git", "check-ignore", "-q", "metrics.json"]
+    assert subprocess.run(git, cwd=finished.root).returncode == 1
+    diff = json.loads(finished.run("-m", "dvc", "metrics", "diff", "--json", "HEAD").stdout)
+    assert diff["metrics.json"]["base.f1_star"]["new"] == released["base.f1_star"]
+
+
 def test_an_ablation_compares_its_arms_and_leaves_the_workspace_alone(finished):
-    lock = (finished.root / "dvc.lock").read_bytes()
+    lock, figures = ((finished.root / name).read_bytes() for name in ("dvc.lock", "metrics.json"))
     done = finished.run("-m", "orchestration.ablation", "fixed_weights")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
     folder = finished.root / ".cache" / "ablations" / "fixed_weights"
@@ -344,6 +356,7 @@ def test_an_ablation_compares_its_arms_and_leaves_the_workspace_alone(finished):
         assert not {"grader", "synthetic_comparisons", "rbr/sft_checkpoint"} & set(made_keys)
     assert compared
     assert (finished.root / "dvc.lock").read_bytes() == lock
+    assert (finished.root / "metrics.json").read_bytes() == figures
 
 
 def lines(path):
