@@ -49,6 +49,9 @@ def terminal_job(root: str, job: str, started: float) -> dg.JobDefinition:
     """A job of the workspace that prints through Rich; an artifact's own process makes it anew."""
     if multiprocessing.parent_process() is not None:
         quiet()
+        # Ctrl-C is the run's, which stops its artifacts. Else each helper that Dagster starts here to read
+        # the logs would get it too, and print a traceback.
+        os.setpgid(0, 0)
 
     @dg.logger(description="One line an event, for a terminal.")
     def console_logger(_: dg.InitLoggerContext) -> logging.Logger:

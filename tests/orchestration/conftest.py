@@ -51,8 +51,8 @@ class Workspace:
             check=False,
         )
 
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start ``python ...`` in the root."""
+    def start(self, *arguments: str, group: bool = False) -> subprocess.Popen[bytes]:
+        """Start ``python ...`` in the root, in a group of processes of its own as a terminal does it."""
         with (self.root / "started.out").open("wb") as out:
             return subprocess.Popen(
                 [sys.executable, *arguments],
@@ -60,6 +60,7 @@ class Workspace:
                 env=self.environment,
                 stdout=out,
                 stderr=out,
+                process_group=0 if group else None,
             )
 
     def demo(self) -> subprocess.CompletedProcess[str]:

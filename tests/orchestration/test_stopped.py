@@ -1,5 +1,6 @@
 """Ctrl-C during ``make demo``: all of it ends, says how to go on, and leaves no half record."""
 
+import os
 import signal
 import sqlite3
 import subprocess
@@ -19,7 +20,7 @@ def test_ctrl_c_ends_what_is_being_made_and_says_how_to_go_on(root, tmp_path, at
     workspace = make_workspace(root, tmp_path / "project")
     if at_a_time > 1:
         workspace.edit("profiles/smoke.yaml", "artifacts: 1", f"artifacts: {at_a_time}")
-    running = workspace.start("-m", "orchestration.demo")
+    running = workspace.start("-m", "orchestration.demo", group=at_a_time > 1)
     output = workspace.root / "started.out"
     # A tuning takes a while: it is met in the middle.
     deadline = time.monotonic() + 300
@@ -31,7 +32,10 @@ def test_ctrl_c_ends_what_is_being_made_and_says_how_to_go_on(root, tmp_path, at
         assert family
     for _ in range(6):
         # Once more, as a person would: an import that is under way may swallow it.
-        running.send_signal(signal.SIGINT)
+        if at_a_time > 1:  # as a terminal sends it: to all of the group
+            os.killpg(running.pid, signal.SIGINT)
+        else:
+            running.send_signal(signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):
             running.wait(20)
             break
