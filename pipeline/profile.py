@@ -360,9 +360,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
             raise RBRError(f"over {MAX_BYTES} bytes: no settings file is", path)
         text = path.read_text(encoding="utf-8")
         _check_events(text, path)
-        node = yaml.compose(text, Loader=LOADER)
-        _check_node(node, path)
         value = yaml.load(text, Loader=LOADER) or {}
+        _check_node(yaml.compose(text, Loader=LOADER), path)
     except UnicodeDecodeError as error:
         raise RBRError("not UTF-8 text: save it as UTF-8", path) from error
     except FileNotFoundError as error:
