@@ -20,8 +20,7 @@ def resend_swallowed_interrupts() -> None:
     Python can raise nothing out of those: it prints "Exception ignored" and goes on, and what a person
     stopped would run to its end.
     """
-    if sys.unraisablehook is not _unraisable:
-        sys.unraisablehook = _unraisable
+    sys.unraisablehook = _unraisable
 
 
 def _unraisable(unraisable: Any, /) -> None:

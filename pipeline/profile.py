@@ -20,7 +20,7 @@ from rbr.errors import Place, RBRError
 from rbr.grading.options import GraderOptions, TuningOptions
 from rbr.options import Options, kinds_of
 from rbr.reward.options import WeightOptions
-from rbr.rules.yaml import said, suggest
+from rbr.rules.yaml import MERGE, said, suggest
 from rbr.scale.options import ClusterOptions
 from rbr.training.options import (
     DemonstrationOptions,
@@ -29,7 +29,7 @@ from rbr.training.options import (
     SFTOptions,
 )
 
-OptionsT = TypeVar("OptionsT", bound=Options)
+OptionsT = TypeVar("OptionsT", bound=BaseModel)
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 50
 # What is said of a section that is none, by pydantic's name of the problem.
@@ -276,7 +276,7 @@ def _check_node(node: Any, path: Path) -> None:
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
-            if key.tag == "tag:yaml.org,2002:merge":
+            if key.tag == MERGE:
                 raise RBRError(
                     "merge keys (<<) are not taken: write the settings out", _at(path, key)
                 )
@@ -314,15 +314,24 @@ def place_in(path: Path, location: Sequence[str | int]) -> Place:
     return _at(path, found) if found else Place(path)
 
 
-def settings_error(
-    error: ValidationError, kind: type[BaseModel], path: Path, *above: str
-) -> RBRError:
-    """The first problem of a settings file, at its line.
+def validated(kind: type[OptionsT], value: Any, path: Path, *above: str) -> OptionsT:
+    """What a settings file says, as ``kind``.
 
     Args:
-        kind: the model that was to be read.
         above: the section that it stands in.
+
+    Raises:
+        RBRError: the first problem, at its line.
     """
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        raise _settings_error(error, kind, path, *above) from error
+
+
+def _settings_error(
+    error: ValidationError, kind: type[BaseModel], path: Path, *above: str
+) -> RBRError:
     problem = error.errors()[0]
     within = [part for part in problem["loc"] if part != "[key]"]
     message = MESSAGES.get(problem["type"]) or said(problem)
@@ -398,10 +407,7 @@ def read_settings(root: Path, profile: str | None = None) -> tuple[str, Settings
         RBRError: naming the file and the key at fault.
     """
     name, written = read_profile(root, profile)
-    try:
-        return name, Settings.model_validate(written)
-    except ValidationError as error:
-        raise settings_error(error, Settings, root / "profiles" / f"{name}.yaml") from error
+    return name, validated(Settings, written, root / "profiles" / f"{name}.yaml")
 
 
 def read_section(root: Path, section: str, options: type[OptionsT]) -> OptionsT:
@@ -411,8 +417,5 @@ def read_section(root: Path, section: str, options: type[OptionsT]) -> OptionsT:
         RBRError: as ``read_settings`` does, on this section.
     """
     name, written = read_profile(root)
-    try:
-        return options.model_validate(written.get(section, {}))
-    except ValidationError as error:
-        path = root / "profiles" / f"{name}.yaml"
-        raise settings_error(error, options, path, section) from error
+    path = root / "profiles" / f"{name}.yaml"
+    return validated(options, written.get(section, {}), path, section)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from assets import declarations
-from pipeline.profile import Settings, read_profile, read_yaml, settings_error
+from pipeline.profile import Settings, read_profile, read_yaml, validated
 from pipeline.variants import MAIN, VARIANTS
 from rbr.errors import RBRError, first_problem
 from rbr.options import Options
@@ -115,10 +115,8 @@ def read_ablations(root: Path) -> dict[str, Ablation]:
     for path in sorted((root / "ablations").glob("*.yaml")):
         if not path.stem.isidentifier():
             raise RBRError("name the file with letters, digits and _: its job is named so", path)
-        try:
-            found[path.stem] = Ablation.model_validate({**read_yaml(path), "name": path.stem})
-        except ValidationError as error:
-            raise settings_error(error, Ablation, path) from error
+        written = {**read_yaml(path), "name": path.stem}
+        found[path.stem] = validated(Ablation, written, path)
     return found
 
 

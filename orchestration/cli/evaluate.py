@@ -95,17 +95,13 @@ def judge_options(context: Context, name: str, address: str | None) -> GraderOpt
     Raises:
         RBRError: if the file has no such settings, or a model is named without its address.
     """
-    from pydantic import ValidationError
 
-    from pipeline.profile import read_yaml, settings_error
+    from pipeline.profile import read_yaml, validated
     from rbr.grading.load import served_model
     from rbr.grading.options import GraderOptions
 
     if name.endswith((".yaml", ".yml")):
-        try:
-            return GraderOptions.model_validate(read_yaml(Path(name)))
-        except ValidationError as error:
-            raise settings_error(error, GraderOptions, Path(name)) from error
+        return validated(GraderOptions, read_yaml(Path(name)), Path(name))
     if name.startswith(("http://", "https://")):
         return GraderOptions(engine="chat", address=name, served_name=served_model(name))
     if address is None:

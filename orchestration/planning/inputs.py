@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from pipeline.profile import read_yaml, settings_error
+from pipeline.profile import read_yaml, validated
 from rbr.errors import RBRError
 from rbr.options import Options
 
@@ -175,7 +175,4 @@ def read_plan_file(path: Path, kind: type[FileT]) -> FileT:
             "benchmarks/rates.py of a checkout writes them; or --measured deploy/plans/laptop.yaml"
         )
         raise RBRError(f"no measured rates: {text}", path)
-    try:
-        return kind.model_validate(read_yaml(path))
-    except ValidationError as error:
-        raise settings_error(error, kind, path) from error
+    return validated(kind, read_yaml(path), path)

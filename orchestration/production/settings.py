@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from orchestration.notify import URL
-from pipeline.profile import read_yaml, settings_error
+from pipeline.profile import read_yaml, validated
 from rbr.errors import RBRError
 from rbr.options import Options
 
@@ -106,7 +106,4 @@ def read_production(root: Path) -> Production:
         RBRError: naming the file and the key at fault.
     """
     path = root / FILE
-    try:
-        return Production.model_validate(read_yaml(path))
-    except ValidationError as error:
-        raise settings_error(error, Production, path) from error
+    return validated(Production, read_yaml(path), path)
